@@ -1,0 +1,199 @@
+//! Reads `#[sync(…)]` on the struct and on its fields, with the `#[serde(…)]` beside it.
+
+use crate::case::Rule;
+use crate::errors::Errors;
+use crate::serde;
+use crate::words::{self, Behind, Word};
+use proc_macro2::Span;
+use quote::ToTokens;
+use std::collections::HashSet;
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
+
+/// The words on the struct.
+const ON_STRUCT: [&str; 6] = ["model", "table", "rename_all", "validate", "crate", "methods"];
+/// The words on a field.
+const ON_FIELD: [&str; 5] = ["id", "local", "json", "rename", "default"];
+
+/// What the attributes of the struct say.
+pub(crate) struct StructAttributes {
+    /// The model's name.
+    pub(crate) model: Option<LitStr>,
+    /// The table's name.
+    pub(crate) table: Option<LitStr>,
+    /// How fields are named that have no name of their own.
+    pub(crate) rename_all: Option<RenameAll>,
+    /// The function that checks a record.
+    pub(crate) validate: Option<ExprPath>,
+    /// The crate that generated code names, where it is not `::sync_runtime`.
+    pub(crate) runtime: Option<ExprPath>,
+    /// Whether the struct gets methods.
+    pub(crate) methods: bool,
+    /// What fields without a default of their own take theirs from.
+    pub(crate) default: Option<WholeDefault>,
+}
+
+/// A rule of `rename_all`, or one of serde's that makes names which columns cannot have.
+pub(crate) enum RenameAll {
+    /// Each field by this rule.
+    By(Rule),
+    /// serde's kebab cases, which columns cannot have.
+    Kebab(LitStr),
+}
+
+/// `#[serde(default)]` on the struct.
+pub(crate) enum WholeDefault {
+    /// The struct's own `Default`.
+    Trait,
+    /// A function that returns the struct.
+    Call(ExprPath),
+}
+
+/// What the attributes of a field say. A span is that of the word which says it.
+pub(crate) struct FieldAttributes {
+    /// It is the id.
+    pub(crate) id: Option<Span>,
+    /// It stays on the device.
+    pub(crate) local: Option<Span>,
+    /// It is kept as one JSON value.
+    pub(crate) json: Option<Span>,
+    /// Its name.
+    pub(crate) rename: Option<LitStr>,
+    /// Its value in records that lack it.
+    pub(crate) default: Option<(Span, FieldDefault)>,
+    /// A word on it is unknown.
+    pub(crate) misspelt: bool,
+}
+
+/// The value of a field in records that lack it.
+pub(crate) enum FieldDefault {
+    /// `Default::default()`
+    Trait,
+    /// What this function returns.
+    Call(ExprPath),
+    /// This text, as the field's type.
+    Text(LitStr),
+    /// The value of this expression.
+    Value(Expr),
+}
+
+/// Reads the attributes of the struct.
+pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> StructAttributes {
+    let mut found = StructAttributes {
+        model: None,
+        table: None,
+        rename_all: None,
+        validate: None,
+        runtime: None,
+        methods: true,
+        default: None,
+    };
+    for_each_word(attributes, errors, |word, errors| match word.text().as_str() {
+        "model" => found.model = word.string(errors),
+        "table" => found.table = word.string(errors),
+        "rename_all" => found.rename_all = word.string(errors).and_then(|name| rule(&name, errors)),
+        "validate" => found.validate = word.path(errors, "path::to::function"),
+        "crate" => found.runtime = word.path(errors, "path::to::sync_runtime"),
+        "methods" => found.methods = word.boolean(errors).is_none_or(|methods| methods.value),
+        other if ON_FIELD.contains(&other) => {
+            errors.at(word.span(), format!("`{other}` belongs on a field"));
+        }
+        other => unknown(word, other, "a struct", &ON_STRUCT, errors),
+    });
+    let beside = serde::of_struct(attributes, found.model.is_some(), found.rename_all.is_some(), errors);
+    found.model = found.model.or(beside.rename);
+    found.rename_all = found.rename_all.or_else(|| {
+        let name = beside.rename_all?;
+        match name.value().as_str() {
+            "kebab-case" | "SCREAMING-KEBAB-CASE" => Some(RenameAll::Kebab(name)),
+            // A rule that does not exist is serde's to report.
+            known => Rule::from_name(known).map(RenameAll::By),
+        }
+    });
+    found.default = beside.default;
+    found
+}
+
+fn rule(name: &LitStr, errors: &mut Errors) -> Option<RenameAll> {
+    let rule = Rule::from_name(&name.value());
+    if rule.is_none() {
+        errors.on(name, format!("no such rule; the rules are {}", Rule::names()));
+    }
+    rule.map(RenameAll::By)
+}
+
+/// Reads the attributes of a field.
+pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAttributes {
+    let mut found =
+        FieldAttributes { id: None, local: None, json: None, rename: None, default: None, misspelt: false };
+    for_each_word(attributes, errors, |word, errors| {
+        let flag = |errors: &mut Errors| {
+            word.no_value(errors);
+            Some(word.span())
+        };
+        match word.text().as_str() {
+            "id" => found.id = flag(errors),
+            "local" => found.local = flag(errors),
+            "json" => found.json = flag(errors),
+            "rename" => found.rename = word.string(errors),
+            "default" => found.default = default(word, errors).map(|default| (word.span(), default)),
+            other if ON_STRUCT.contains(&other) => {
+                errors.at(word.span(), format!("`{other}` belongs on the struct"));
+            }
+            other => {
+                found.misspelt = true;
+                unknown(word, other, "a field", &ON_FIELD, errors);
+            }
+        }
+    });
+    let beside = serde::of_field(attributes, found.rename.is_some(), errors);
+    found.local = found.local.or(beside.skip);
+    found.rename = found.rename.or(beside.rename);
+    found.default = found.default.or(beside.default);
+    found
+}
+
+fn default(word: &Word, errors: &mut Errors) -> Option<FieldDefault> {
+    if let Behind::Nothing = word.value {
+        return Some(FieldDefault::Trait);
+    }
+    let value = word.value(errors, "value")?;
+    Some(match value {
+        // A path whose last word is in small letters is a function, else it is a value: a constant or a variant.
+        Expr::Path(path) if is_function(path) => FieldDefault::Call(path.clone()),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => FieldDefault::Text(text.clone()),
+        value => FieldDefault::Value(value.clone()),
+    })
+}
+
+fn is_function(path: &ExprPath) -> bool {
+    let last = path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+    last.trim_start_matches("r#").chars().all(|letter| !letter.is_uppercase())
+}
+
+/// Calls `read` for every word of every `#[sync(…)]`; a word given twice is reported at the second one.
+fn for_each_word(attributes: &[Attribute], errors: &mut Errors, mut read: impl FnMut(&Word, &mut Errors)) {
+    let mut given = HashSet::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("sync")) {
+        for word in words::of(attribute, errors) {
+            if !given.insert(word.text()) {
+                errors.at(word.span(), format!("`{}` is given twice", word.text()));
+                continue;
+            }
+            read(&word, errors);
+        }
+    }
+}
+
+fn unknown(word: &Word, text: &str, on: &str, known: &[&str], errors: &mut Errors) {
+    let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
+    let message = format!("`#[sync(…)]` on {on} has no `{text}`; it has {}", known.join(", "));
+    errors.at(word.span(), message);
+}
+
+/// The place of these tokens, with names resolved as in the rest of the generated code.
+///
+/// So what is wrong with a type is reported on the type, and lints stay quiet about code that no one wrote.
+pub(crate) fn located(tokens: &impl ToTokens) -> Span {
+    Span::call_site().located_at(tokens.span())
+}

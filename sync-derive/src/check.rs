@@ -1,0 +1,120 @@
+//! Looks at the model as a whole: names that databases can have, no two alike, exactly one id.
+
+use crate::errors::Errors;
+use crate::model::{Default, Model, Name};
+use std::collections::HashMap;
+
+/// The longest name that every database can have, in bytes; PostgreSQL's is the shortest.
+const MAX_NAME_BYTES: usize = 63;
+
+/// Checks the model; the place of its id, or `None` if it has not exactly one.
+pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
+    if not_empty_or_long(&model.name, "model", errors) && model.name.text.contains(char::is_control) {
+        errors.at(model.name.span, "a model's name has no control characters");
+    }
+    if identifier(&model.table, "table", "table", errors) && starts_with(&model.table.text, "sqlite_") {
+        errors.at(model.table.span, "SQLite keeps the tables that start with `sqlite_` for itself");
+    }
+    for field in &model.fields {
+        identifier(&field.name, "column", "rename", errors);
+    }
+    no_two_alike(model, errors);
+    one_id(model, errors)
+}
+
+fn not_empty_or_long(name: &Name, of: &str, errors: &mut Errors) -> bool {
+    let bytes = name.text.len();
+    if bytes == 0 {
+        errors.at(name.span, format!("the name of a {of} cannot be empty"));
+    } else if bytes > MAX_NAME_BYTES {
+        let message = format!("the name of a {of} has at most {MAX_NAME_BYTES} bytes; this has {bytes}");
+        errors.at(name.span, message);
+    }
+    (1..=MAX_NAME_BYTES).contains(&bytes)
+}
+
+/// Checks a name that databases have to take; `word` is the attribute that gives another one.
+fn identifier(name: &Name, of: &str, word: &str, errors: &mut Errors) -> bool {
+    if !not_empty_or_long(name, of, errors) {
+        return false;
+    }
+    let strange = name.text.chars().find(|letter| !letter.is_ascii_alphanumeric() && *letter != '_');
+    if let Some(letter) = strange {
+        let message = format!(
+            "the name of a {of} has only the letters a to z, digits and `_`, no `{}`; give another with \
+             `#[sync({word} = \"…\")]`",
+            if letter.is_control() { letter.escape_debug().to_string() } else { letter.to_string() }
+        );
+        errors.at(name.span, message);
+    } else if starts_with(&name.text, "sync_") {
+        let message = format!(
+            "`{}`: names that start with `sync_` are kept for tracking; give another with \
+             `#[sync({word} = \"…\")]`",
+            name.text
+        );
+        errors.at(name.span, message);
+    } else {
+        return true;
+    }
+    false
+}
+
+fn starts_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+fn no_two_alike(model: &Model<'_>, errors: &mut Errors) {
+    let mut names = HashMap::new();
+    let mut variants = HashMap::new();
+    for field in &model.fields {
+        // Databases compare column names without regard to case.
+        let first = *names.entry(field.name.text.to_ascii_lowercase()).or_insert(field);
+        if first.name.text == field.name.text && first.ident != field.ident {
+            let message = format!("the name `{}` is taken by the field `{}`", field.name.text, first.ident);
+            errors.at(field.name.span, message);
+        } else if first.ident != field.ident {
+            let message = format!(
+                "the name `{}` is taken: the field `{}` has `{}`, which databases take for the same",
+                field.name.text, first.ident, first.name.text
+            );
+            errors.at(field.name.span, message);
+        }
+        let first = *variants.entry(&field.variant).or_insert(field);
+        if first.ident != field.ident {
+            let message = format!(
+                "`{}` and `{}` would both be `{}::{}`; call one of the two differently in Rust, and keep its column \
+                 with `#[sync(rename = \"…\")]`",
+                first.ident, field.ident, model.field_enum, field.variant
+            );
+            errors.at(field.ident.span(), message);
+        }
+    }
+}
+
+fn one_id(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
+    let mut ids =
+        model.fields.iter().enumerate().filter_map(|(place, field)| Some((place, field, field.id?)));
+    let Some((place, id, _)) = ids.next() else {
+        // A misspelt word may have been meant to be `id`, and has been reported.
+        if model.fields.iter().any(|field| field.misspelt) {
+            return None;
+        }
+        let message = "no field is the id; mark the one that names a record with `#[sync(id)]`: a Uuid, a String \
+                       or an i64";
+        errors.at(model.ident.span(), message);
+        return None;
+    };
+    for (_, _, word) in ids {
+        errors.at(word, format!("a model has one id, and `{}` is it already", id.ident));
+    }
+    if let Some(word) = id.local {
+        errors.at(word, "the id names the record on every device, so it cannot stay on this one");
+    }
+    if let Some(word) = id.json {
+        errors.at(word, "an id is a Uuid, a String or an i64, not JSON");
+    }
+    if let Some(Default::Own(word, _)) = id.default {
+        errors.at(word, "an id has no default: a record without one is no record");
+    }
+    Some(place)
+}
