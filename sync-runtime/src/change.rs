@@ -1,0 +1,99 @@
+//! Changes: the tracking row of a record, and the state it stood for.
+
+use crate::record::{Id, Record, Unknown};
+use crate::schema::ModelSchema;
+use crate::version::{Ancestry, Position, ReplicaId, Revision};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What happened to a record last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It was made.
+    Create,
+    /// It was changed.
+    Update,
+    /// It was deleted; the change is its tombstone.
+    Delete,
+}
+
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ChangeKind::Create => "create",
+            ChangeKind::Update => "update",
+            ChangeKind::Delete => "delete",
+        })
+    }
+}
+
+/// The transaction that wrote a change, as its store numbers them: equal numbers next to each other, one
+/// transaction. What is put into a store gets the store's own number; only which are equal matters.
+pub type Group = i64;
+
+/// A record's tracking row: one for each record ever seen, tombstones included.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The model of the record.
+    pub schema: &'static ModelSchema,
+    /// The record's id.
+    pub id: Id,
+    /// What happened last.
+    pub kind: ChangeKind,
+    /// The revision, and the newest stamps seen of all who wrote the record.
+    pub ancestry: Ancestry,
+    /// The two revisions that this one merged, if it is a merge.
+    pub merged: Option<(Revision, Revision)>,
+    /// The revision before this one, if there was one.
+    pub previous: Option<Revision>,
+    /// Where the change stands in its store's commit order; 0 before it is stored.
+    pub position: Position,
+    /// The transaction that wrote it; `None` where the database does not tell.
+    pub group: Option<Group>,
+    /// The peer that brought it exactly as it stands; `None` once anything about it changed here.
+    pub origin: Option<ReplicaId>,
+    /// Fields that this replica's schema does not know.
+    pub unknown: Option<Box<Unknown>>,
+}
+
+impl Change {
+    /// The revision that the record is in.
+    pub fn revision(&self) -> Revision {
+        self.ancestry.current
+    }
+
+    /// Whether the record is gone.
+    pub fn is_delete(&self) -> bool {
+        self.kind == ChangeKind::Delete
+    }
+
+    /// `Todo 0193…`, for messages.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.schema.name, self.id)
+    }
+}
+
+/// A record as a store holds it: its change and, unless it was deleted, its values.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The tracking row.
+    pub change: Change,
+    /// The values; `None` for a tombstone.
+    pub record: Option<Record>,
+}
+
+impl State {
+    /// Whether two states hold the same content: all fields that travel, unknown ones included, bit by bit.
+    pub fn same_content(&self, other: &State) -> bool {
+        let schema = self.change.schema;
+        let values = match (&self.record, &other.record) {
+            (None, None) => true,
+            (Some(a), Some(b)) => crate::record::difference(schema, a, b).is_empty(),
+            _ => false,
+        };
+        let unknown =
+            |state: &State| state.change.unknown.as_deref().filter(|fields| !fields.is_empty()).cloned();
+        values && (self.record.is_none() || unknown(self) == unknown(other))
+    }
+}

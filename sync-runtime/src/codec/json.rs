@@ -1,0 +1,107 @@
+//! JSON values read with every check that one needs from outside: depth, duplicate names, size of numbers.
+
+use super::map::twice;
+use crate::value::MAX_JSON_DEPTH;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserializer;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value as Json};
+use std::fmt;
+
+/// Reads any value as JSON; bytes become base64 text. Refuses a name that stands twice, anything nested deeper
+/// than [`MAX_JSON_DEPTH`], and numbers that JSON does not have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checked {
+    /// At which depth the value stands; 1 is the value of a field.
+    pub(super) depth: usize,
+}
+
+impl Checked {
+    /// The value of a field.
+    pub(super) const VALUE: Checked = Checked { depth: 1 };
+    /// A map of such values, read before it is known whose fields they are.
+    pub(super) const FIELDS: Checked = Checked { depth: 0 };
+    /// Something that a newer peer says and this program does not use.
+    pub(super) const DROPPED: Checked = Checked { depth: 0 };
+
+    fn deeper<E: de::Error>(self) -> Result<Checked, E> {
+        if self.depth >= MAX_JSON_DEPTH {
+            return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
+        }
+        Ok(Checked { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Checked {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Json, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Json, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json, E> {
+        match Number::from_f64(value) {
+            Some(number) => Ok(Json::Number(number)),
+            None => Err(E::custom(format_args!("{value} is not a finite number"))),
+        }
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_bytes<E: de::Error>(self, value: &[u8]) -> Result<Json, E> {
+        Ok(Json::String(STANDARD.encode(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut read = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            read.push(item);
+        }
+        Ok(Json::Array(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut read = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if read.contains_key(&name) {
+                return Err(twice(&name));
+            }
+            let value = members.next_value_seed(inner)?;
+            read.insert(name, value);
+        }
+        Ok(Json::Object(read))
+    }
+}

@@ -1,0 +1,210 @@
+//! Typed conflicts: values that stay in the store until somebody decides.
+
+use crate::change::{Change, State};
+use crate::engine::Engine;
+use crate::engine::inbox::{self, Matter, Parked, Resolution};
+use crate::record::difference;
+use crate::store::Access;
+use crate::syncable::{Field, ModelId, Syncable};
+use crate::version::{ReplicaId, Revision, Stamp};
+use crate::{Error, ErrorKind, Result};
+use std::fmt;
+
+/// What the two sides did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConflictKind {
+    /// Both changed the record.
+    Update,
+    /// One side deleted what the other changed.
+    Delete,
+}
+
+/// Two revisions of one record, neither of which knew of the other.
+///
+/// In a sync the source is this replica and the target is the peer; [`Conflict::swap_parties`] turns that round.
+/// The record stays usable meanwhile. Every way of resolving makes one revision that descends from both, in one
+/// transaction, and refuses with [`ErrorKind::Moved`] if either side changed since this conflict was read. The
+/// next sync brings the result to the peer.
+///
+/// After LoopBack's `Conflict`.
+pub struct Conflict<T: Syncable> {
+    engine: Engine,
+    parked: Parked,
+    mine: Option<State>,
+    theirs: State,
+    id: T::Id,
+    base: Option<T>,
+    here: Option<T>,
+    there: Option<T>,
+    swapped: bool,
+}
+
+impl<T: Syncable + fmt::Debug> fmt::Debug for Conflict<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conflict")
+            .field("model", &T::SCHEMA.name)
+            .field("id", &self.id)
+            .field("base", &self.base)
+            .field("source", &self.source())
+            .field("target", &self.target())
+            .finish()
+    }
+}
+
+impl<T: Syncable> Conflict<T> {
+    /// The conflict of a parked entry; `None` if the entry is of another model or about something else.
+    pub(crate) fn read(engine: &Engine, parked: &Parked, mine: Option<State>) -> Result<Option<Self>> {
+        let Matter::Conflict { theirs, base } = &parked.matter else {
+            return Ok(None);
+        };
+        let Some(id) = T::Id::from_id(&parked.id).filter(|_| parked.schema.name == T::SCHEMA.name) else {
+            return Ok(None);
+        };
+        let typed = |state: &State| state.record.clone().map(T::from_record).transpose();
+        let name = || format!("reading the conflict of {} {}", parked.schema.name, parked.id);
+        Ok(Some(Conflict {
+            engine: engine.clone(),
+            id,
+            // A base of an older schema may not read any more; then there is none.
+            base: base.as_ref().and_then(|base| typed(base).ok().flatten()),
+            here: mine
+                .as_ref()
+                .map_or(Ok(None), typed)
+                .map_err(|error| Error::from(error).context(name()))?,
+            there: typed(theirs).map_err(|error| Error::from(error).context(name()))?,
+            theirs: theirs.clone(),
+            mine,
+            parked: parked.clone(),
+            swapped: false,
+        }))
+    }
+
+    /// The record's id.
+    pub fn id(&self) -> &T::Id {
+        &self.id
+    }
+
+    /// Whether one side deleted the record.
+    pub fn kind(&self) -> ConflictKind {
+        match self.here.is_some() && self.there.is_some() {
+            true => ConflictKind::Update,
+            false => ConflictKind::Delete,
+        }
+    }
+
+    /// The state that both sides come from; `None` if it is not exactly known, or was no record.
+    pub fn base(&self) -> Option<&T> {
+        self.base.as_ref()
+    }
+
+    /// The source's version; `None` if it deleted the record.
+    pub fn source(&self) -> Option<&T> {
+        if self.swapped { self.there.as_ref() } else { self.here.as_ref() }
+    }
+
+    /// The target's version; `None` if it deleted the record.
+    pub fn target(&self) -> Option<&T> {
+        if self.swapped { self.here.as_ref() } else { self.there.as_ref() }
+    }
+
+    /// Both versions, source first. LoopBack's `models`.
+    pub fn models(&self) -> (Option<&T>, Option<&T>) {
+        (self.source(), self.target())
+    }
+
+    /// Both changes, source first; the source's is `None` if it never had the record. LoopBack's `changes`.
+    pub fn changes(&self) -> (Option<&Change>, Option<&Change>) {
+        let (mine, theirs) = (self.mine.as_ref().map(|state| &state.change), Some(&self.theirs.change));
+        if self.swapped { (theirs, mine) } else { (mine, theirs) }
+    }
+
+    /// The fields that differ between the two versions, in the order of the struct; all that travel, apart from
+    /// the id, if one side deleted the record.
+    pub fn fields(&self) -> Vec<T::Field> {
+        let records = (self.mine.as_ref().and_then(|state| state.record.as_ref()), &self.theirs.record);
+        let places = match records {
+            (Some(mine), Some(theirs)) => difference(T::SCHEMA, mine, theirs),
+            _ => T::SCHEMA
+                .replicated()
+                .map(|(place, _)| place)
+                .filter(|place| *place != T::SCHEMA.id)
+                .collect(),
+        };
+        places.into_iter().filter_map(T::Field::from_index).collect()
+    }
+
+    /// The other replica.
+    pub fn peer(&self) -> ReplicaId {
+        self.parked.peer
+    }
+
+    /// When the conflict was noticed, in microseconds by this replica's clock.
+    pub fn since(&self) -> Stamp {
+        self.parked.since
+    }
+
+    /// The same conflict with source and target exchanged: a pull seen from the other side.
+    pub fn swap_parties(self) -> Self {
+        Conflict { swapped: !self.swapped, ..self }
+    }
+
+    /// The source's version stands, as it is now. LoopBack's `resolve`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Moved`] if either side changed since the conflict was read.
+    pub async fn resolve(self) -> Result<()> {
+        self.resolve_using_source().await
+    }
+
+    /// The source's version stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Moved`] if either side changed since the conflict was read.
+    #[doc(alias = "resolveUsingSource")]
+    pub async fn resolve_using_source(self) -> Result<()> {
+        let resolution = if self.swapped { Resolution::Theirs } else { Resolution::Mine };
+        self.settle(resolution).await
+    }
+
+    /// The target's version stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Moved`] if either side changed since the conflict was read.
+    #[doc(alias = "resolveUsingTarget")]
+    pub async fn resolve_using_target(self) -> Result<()> {
+        let resolution = if self.swapped { Resolution::Mine } else { Resolution::Theirs };
+        self.settle(resolution).await
+    }
+
+    /// This value stands; `None` deletes the record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Moved`] if either side changed since the conflict was read; [`ErrorKind::InvalidValue`] or
+    /// [`ErrorKind::Invalid`] if the value cannot be stored; [`ErrorKind::Usage`] if it has another id.
+    #[doc(alias = "resolveManually")]
+    pub async fn resolve_manually(self, value: Option<T>) -> Result<()> {
+        let record = match value {
+            Some(value) if value.id() != self.id => {
+                let message =
+                    format!("resolving {} {}: the value has another id", T::SCHEMA.name, self.parked.id);
+                return Err(Error::new(ErrorKind::Usage, message));
+            }
+            Some(value) => {
+                value.validate().map_err(|reason| Error::new(ErrorKind::Invalid, reason))?;
+                Some(value.to_record()?)
+            }
+            None => None,
+        };
+        self.settle(Resolution::Value(record)).await
+    }
+
+    async fn settle(self, resolution: Resolution) -> Result<()> {
+        let (models, now) = (self.engine.models().clone(), self.engine.now());
+        let mine: Option<Revision> = self.mine.as_ref().map(|state| state.change.revision());
+        let parked = self.parked;
+        let settled = self.engine.run(Access::WRITE, move |tx| {
+            Box::pin(async move { inbox::resolve(tx, &models, &parked, mine, resolution, now).await })
+        });
+        settled.await.map(|_| ())
+    }
+}

@@ -1,0 +1,252 @@
+//! What the code that the derive generates calls, so that the code itself stays a table and a few calls.
+
+mod macros;
+
+use crate::change::Change;
+use crate::env::BoxFuture;
+use crate::error::Result;
+use crate::methods::{self, Replicate};
+use crate::record::Record;
+use crate::schema::ModelSchema;
+use crate::syncable::{FieldValue, Syncable, json_from_value, json_to_value};
+use crate::value::{Value, ValueError};
+use crate::version::Checkpoint;
+use crate::workspace::{AsReplica, Workspace};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+
+/// A type that `#[sync(json)]` can keep.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept as one JSON value",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to `{Self}`"
+)]
+pub trait JsonValue: Sized {
+    /// See [`FieldValue::to_value`].
+    fn to_value(&self) -> Result<Value, ValueError>;
+
+    /// See [`FieldValue::from_value`].
+    fn from_value(value: Value) -> Result<Self, ValueError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> JsonValue for T {
+    fn to_value(&self) -> Result<Value, ValueError> {
+        json_to_value(self)
+    }
+
+    fn from_value(value: Value) -> Result<Self, ValueError> {
+        json_from_value(value)
+    }
+}
+
+/// Tells whether null is one of a JSON field's values: `<Json<T>>::NULLABLE`, through an alias too.
+///
+/// The inherent constants win over that of [`NotNull`], which is the one of every other type.
+#[derive(Debug)]
+pub struct Json<T>(PhantomData<T>);
+
+impl<T> Json<Option<T>> {
+    /// An option without value is null.
+    pub const NULLABLE: bool = true;
+}
+
+impl Json<serde_json::Value> {
+    /// A JSON value may be null.
+    pub const NULLABLE: bool = true;
+}
+
+impl Json<()> {
+    /// JSON writes the unit as null.
+    pub const NULLABLE: bool = true;
+}
+
+/// See [`Json`].
+pub trait NotNull {
+    /// Null is none of the values.
+    const NULLABLE: bool = false;
+}
+
+impl<T> NotNull for Json<T> {}
+
+/// A type of which there is a value where a record came without one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no `Default`, so the field has no value in a record that lacks it",
+    note = "name one: `#[sync(default = …)]`"
+)]
+pub trait HasDefault: Sized {
+    /// The value.
+    fn value() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> HasDefault for T {
+    fn value() -> Self {
+        T::default()
+    }
+}
+
+/// The default of a field as a value. One that no store could hold is null, which the schema's check refuses.
+pub fn default_value(value: Result<Value, ValueError>) -> Value {
+    value.unwrap_or(Value::Null)
+}
+
+/// The id of a record, cloned. Like the next two it names the id's type through the model only, so that a type
+/// that cannot be an id is reported once.
+pub fn clone_id<T: Syncable>(id: &T::Id) -> T::Id {
+    id.clone()
+}
+
+/// The id as a value of its field.
+pub fn id_to_value<T: Syncable>(id: &T::Id) -> Result<Value, ValueError> {
+    id.to_value()
+}
+
+/// The id that a value holds.
+pub fn id_from_value<T: Syncable>(value: Value) -> Result<T::Id, ValueError> {
+    T::Id::from_value(value)
+}
+
+/// The field of the id.
+pub const fn id_field<T: Syncable>(name: &'static str) -> crate::schema::FieldSchema {
+    crate::schema::FieldSchema {
+        name,
+        ty: <T::Id as FieldValue>::TYPE,
+        nullable: false,
+        local: false,
+        default: None,
+    }
+}
+
+/// A record from the values of its fields, in the order of the schema.
+///
+/// # Errors
+/// The first refusal, with the field's name.
+pub fn to_record<const N: usize>(
+    schema: &ModelSchema,
+    values: [Result<Value, ValueError>; N],
+) -> Result<Record, ValueError> {
+    let mut record = Vec::with_capacity(N);
+    for (value, field) in values.into_iter().zip(schema.fields) {
+        record.push(Some(value.map_err(|error| error.in_field(field.name))?));
+    }
+    Ok(Record::new(record))
+}
+
+/// Takes the values out of a record, in the order of the schema.
+#[derive(Debug)]
+pub struct Reader {
+    schema: &'static ModelSchema,
+    record: Record,
+    next: usize,
+}
+
+impl Reader {
+    /// A reader that stands at the first field.
+    pub fn new(schema: &'static ModelSchema, record: Record) -> Self {
+        Reader { schema, record, next: 0 }
+    }
+
+    /// The value of the next field; where it is absent its default, else null if the field may be null.
+    ///
+    /// # Errors
+    /// A [`ValueError`] that names the field, if it is required and absent, or does not fit.
+    pub fn next<T>(&mut self, read: fn(Value) -> Result<T, ValueError>) -> Result<T, ValueError> {
+        let place = self.next;
+        self.next += 1;
+        let Some(field) = self.schema.fields.get(place) else {
+            return Err(ValueError::new(format!("`{}` has no field {place}", self.schema.name)));
+        };
+        let value = self.record.take(place).or_else(|| field.missing());
+        let value = value.ok_or_else(|| ValueError::new("missing, and it has no default"));
+        value.and_then(read).map_err(|error| error.in_field(field.name))
+    }
+}
+
+/// The field at a place of the enum.
+pub fn nth<F: Copy>(fields: &[F], index: usize) -> Option<F> {
+    fields.get(index).copied()
+}
+
+/// See [`methods::replicate`].
+pub fn replicate<'a, T: Syncable>(source: &'a dyn AsReplica, target: &'a dyn AsReplica) -> Replicate<'a, T> {
+    methods::replicate(source, target)
+}
+
+/// See [`methods::rectify_change`]. This one and the next three are in boxes, as each `async fn` in a struct's
+/// generated code would cost rustc more time than all the rest of it.
+pub fn rectify_change<T: Syncable>(workspace: &Workspace, id: T::Id) -> BoxFuture<'_, Result<bool>> {
+    Box::pin(methods::rectify_change::<T>(workspace, id))
+}
+
+/// See [`methods::rectify_all_changes`].
+pub fn rectify_all_changes<T: Syncable>(workspace: &Workspace) -> BoxFuture<'_, Result<u64>> {
+    Box::pin(methods::rectify_all_changes::<T>(workspace))
+}
+
+/// See [`methods::changes`].
+pub fn changes<T: Syncable>(
+    replica: &dyn AsReplica,
+    since: Option<Checkpoint>,
+) -> BoxFuture<'_, Result<Vec<Change>>> {
+    Box::pin(methods::changes::<T>(replica, since))
+}
+
+/// See [`methods::checkpoint`].
+pub fn checkpoint<T: Syncable>(replica: &dyn AsReplica) -> BoxFuture<'_, Result<Checkpoint>> {
+    Box::pin(methods::checkpoint::<T>(replica))
+}
+
+/// The answer of a `validate` function, with its error as text.
+///
+/// # Errors
+/// The function's own.
+pub fn validated<E: Display>(answer: Result<(), E>) -> Result<(), String> {
+    answer.map_err(|error| error.to_string())
+}
+
+/// The fields of a struct that does not compile: stands in for the enum where none could be made.
+pub struct NoField<T>(PhantomData<fn() -> T>);
+
+impl<T> fmt::Debug for NoField<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoField")
+    }
+}
+
+impl<T> Clone for NoField<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for NoField<T> {}
+
+impl<T> PartialEq for NoField<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for NoField<T> {}
+
+impl<T: Syncable<Field = Self>> crate::syncable::Field for NoField<T> {
+    type Model = T;
+
+    fn index(self) -> usize {
+        0
+    }
+
+    fn from_index(_: usize) -> Option<Self> {
+        None
+    }
+}
+
+/// The schema of a struct that does not compile.
+pub const NO_SCHEMA: &ModelSchema = &ModelSchema { name: "", table: "", fields: &[], id: 0 };
+
+/// The body of a function of a struct that does not compile, so it never runs.
+pub fn never<T>() -> T {
+    unreachable!("the struct did not compile")
+}

@@ -1,0 +1,341 @@
+//! Taking updates into the store: compares every revision again inside the transaction, and gives one outcome
+//! for each. The same for the target of a push and for a pull.
+
+use super::adopt::adopted;
+use super::decide::{Verdict, decide};
+use super::notes;
+use crate::change::{Change, Group, State};
+use crate::planted::{self, Bug};
+use crate::record::{Id, Record};
+use crate::replica::{Outcome, Rejection, Update};
+use crate::schema::{ModelSchema, Models};
+use crate::store::{Base, Put, Transaction};
+use crate::version::{Ancestry, Position, ReplicaId, Stamp};
+use crate::{Error, ErrorKind, Result};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+/// How often a database may store something else than it was given before the record is refused.
+const AMENDMENTS: usize = 3;
+
+/// Where updates come from, and what holds for them here.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) models: Models,
+    /// Who brought them; `None` if that is not known.
+    pub(crate) from: Option<ReplicaId>,
+    pub(crate) now: Stamp,
+    /// The most bytes a record may have.
+    pub(crate) record_bytes: usize,
+}
+
+/// What came of updates.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// One for each update.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// The updates that were not taken because of a conflict or a refusal, with their places.
+    pub(crate) left: Vec<(usize, Update)>,
+    /// Whether something was stored that the one who brought it does not hold exactly so.
+    pub(crate) news: bool,
+}
+
+/// A state on its way into the store, for the update at this place.
+struct Pending {
+    place: usize,
+    state: State,
+    update: Update,
+}
+
+/// Applies updates in order. Nothing is refused as a whole: each update has an outcome of its own.
+pub(crate) async fn apply(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    updates: Vec<Update>,
+) -> Result<Applied> {
+    let horizon = horizon(tx).await?;
+    let mut applied = Applied::default();
+    applied.outcomes.resize_with(updates.len(), || Outcome::Known);
+    let mut refused: Vec<(Pending, String)> = Vec::new();
+    let mut rest: VecDeque<(usize, Update)> = VecDeque::with_capacity(updates.len());
+    for (place, update) in updates.into_iter().enumerate() {
+        match adopted(&arrival.models, &update) {
+            Ok(changed) => rest.push_back((place, changed.unwrap_or(update))),
+            Err(error) => {
+                applied.outcomes[place] = Outcome::Rejected(rejection(&error));
+                applied.left.push((place, update));
+            }
+        }
+    }
+    while !rest.is_empty() {
+        let length = batch_length(&rest);
+        let batch: Vec<(usize, Update)> = rest.drain(..length).collect();
+        let mut current = current_states(tx, &batch).await?;
+        let mut pending = Vec::with_capacity(batch.len());
+        let mut bases = Vec::new();
+        let mut next = tx.newest().await?;
+        let mut decided = Vec::with_capacity(batch.len());
+        for (place, update) in batch {
+            let change = &update.state.change;
+            let here = current.get_mut(change.schema.name).and_then(|states| states.remove(&change.id));
+            let verdict = match decide(&update, here.as_ref()) {
+                Verdict::Known if planted::on(Bug::NoDedupe) => Verdict::Take(change.ancestry.clone()),
+                Verdict::Conflict if planted::on(Bug::PullOverwrites) => {
+                    Verdict::Take(change.ancestry.clone())
+                }
+                verdict => verdict,
+            };
+            decided.push((place, update, here, verdict));
+        }
+        // What was written together waits for the one that is needed whole.
+        let torn = decided.iter().filter(|(_, _, _, verdict)| *verdict == Verdict::NeedWhole);
+        let torn: HashSet<Group> = torn.filter_map(|(_, update, _, _)| update.state.change.group).collect();
+        for (place, update, here, verdict) in decided {
+            let waits = update.state.change.group.is_some_and(|group| torn.contains(&group));
+            let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
+            let state = match (verdict, &here) {
+                (Verdict::Known, _) => continue,
+                _ if !update.state.change.ancestry.is_sound() => {
+                    let reason = format!("the ancestry of {} cannot be true", update.state.change.name());
+                    let code = ErrorKind::Protocol.code().to_owned();
+                    applied.outcomes[place] = Outcome::Rejected(Rejection { code, reason });
+                    applied.left.push((place, update));
+                    continue;
+                }
+                (Verdict::NeedWhole, _) => {
+                    applied.outcomes[place] = Outcome::NeedWhole;
+                    continue;
+                }
+                (Verdict::Conflict, Some(here)) => {
+                    applied.outcomes[place] = Outcome::Conflict(Box::new(here.clone()));
+                    applied.left.push((place, update));
+                    continue;
+                }
+                (Verdict::Join(ancestry), Some(here)) => joined(here, &update, ancestry, arrival),
+                (Verdict::Take(ancestry), here) => match taken(&update, here.as_ref(), ancestry, arrival) {
+                    Ok(state) => state,
+                    Err(error) => {
+                        applied.outcomes[place] = Outcome::Rejected(rejection(&error));
+                        applied.left.push((place, update));
+                        continue;
+                    }
+                },
+                (Verdict::Conflict | Verdict::Join(_), None) => {
+                    return Err(Error::new(ErrorKind::Usage, "a decision against a state that is not there"));
+                }
+            };
+            next += 1;
+            if let Some(here) = here
+                && kept_as_base(&here.change, horizon)
+            {
+                bases.push(Base { state: here, until: next });
+            }
+            pending.push(Pending { place, state, update });
+        }
+        if !bases.is_empty() {
+            tx.add_bases(bases).await?;
+        }
+        refused.extend(put(tx, arrival, pending, &mut applied).await?);
+        refused = again(tx, arrival, refused, &mut applied).await?;
+    }
+    for (pending, reason) in refused {
+        let code = ErrorKind::Constraint.code().to_owned();
+        applied.outcomes[pending.place] = Outcome::Rejected(Rejection { code, reason });
+        applied.left.push((pending.place, pending.update));
+    }
+    Ok(applied)
+}
+
+/// How many updates are decided at once. A record that comes twice is decided the second time by what the first one
+/// left; it waits with all that was written together with it.
+fn batch_length(updates: &VecDeque<(usize, Update)>) -> usize {
+    let mut seen = HashSet::new();
+    let mut group: Option<(Group, usize)> = None;
+    for (place, (_, update)) in updates.iter().enumerate() {
+        let change = &update.state.change;
+        group = change.group.map(|this| match group {
+            Some((before, begin)) if before == this => (this, begin),
+            _ => (this, place),
+        });
+        if !seen.insert((change.schema.name, &change.id)) {
+            let begin = group.map_or(place, |(_, begin)| begin);
+            return if begin == 0 { place } else { begin };
+        }
+    }
+    updates.len()
+}
+
+/// The position through which peers may hold states of this replica; `None` if it never pushed.
+pub(crate) async fn horizon(tx: &mut dyn Transaction) -> Result<Option<Position>> {
+    Ok(notes::peers(tx).await?.iter().map(|(_, peer)| peer.seen()).max())
+}
+
+/// Whether a peer may hold this state, so that it is kept as base when it is overwritten.
+pub(crate) fn kept_as_base(change: &Change, horizon: Option<Position>) -> bool {
+    horizon.is_some_and(|through| change.position <= through || change.origin.is_some())
+}
+
+/// An error as the reason why a record was refused.
+pub(crate) fn rejection(error: &Error) -> Rejection {
+    Rejection { code: error.kind().code().to_owned(), reason: error.to_string() }
+}
+
+type ByModel = BTreeMap<&'static str, HashMap<Id, State>>;
+
+/// What is here of the records of a batch.
+async fn current_states(tx: &mut dyn Transaction, batch: &[(usize, Update)]) -> Result<ByModel> {
+    let mut wanted: BTreeMap<&'static str, (&'static ModelSchema, Vec<Id>)> = BTreeMap::new();
+    for (_, update) in batch {
+        let change = &update.state.change;
+        wanted.entry(change.schema.name).or_insert((change.schema, Vec::new())).1.push(change.id.clone());
+    }
+    let mut found = ByModel::new();
+    for (name, (schema, ids)) in wanted {
+        // Most of a first pull is new here: the records are read only where there is a change.
+        let changes = tx.changes(schema, &ids).await?;
+        let ids: Vec<Id> = changes.into_iter().flatten().map(|change| change.id).collect();
+        let states = tx.states(schema, &ids).await?.into_iter().flatten();
+        found.insert(name, states.map(|state| (state.change.id.clone(), state)).collect());
+    }
+    Ok(found)
+}
+
+/// The state after the ancestries were joined; the content stands.
+fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) -> State {
+    let origin = arrival.from.filter(|_| ancestry == update.state.change.ancestry);
+    let merged = match ancestry.current == here.change.revision() {
+        true => here.change.merged,
+        false => update.state.change.merged,
+    };
+    let group = update.state.change.group;
+    let change = Change { ancestry, origin, merged, group, ..here.change.clone() };
+    State { change, record: here.record.clone() }
+}
+
+/// The state after the update was taken.
+fn taken(update: &Update, here: Option<&State>, ancestry: Ancestry, arrival: &Arrival) -> Result<State> {
+    let change = &update.state.change;
+    let origin = arrival.from.filter(|_| ancestry == change.ancestry);
+    let mut change = Change { ancestry, origin, ..change.clone() };
+    let Some(data) = &update.state.record else {
+        if !change.is_delete() {
+            let message = format!("the update of {} has no record", change.name());
+            return Err(Error::new(ErrorKind::Protocol, message));
+        }
+        change.unknown = None;
+        return Ok(State { change, record: None });
+    };
+    let mine = here.and_then(|here| here.record.as_ref());
+    let mut record = match mine {
+        // A field that an older peer does not know keeps its value here.
+        Some(mine) => mine.clone(),
+        None => Record::absent(change.schema),
+    };
+    record.lay_over(data);
+    record.fill_missing(change.schema);
+    if update.based_on.is_some()
+        && let Some(unknown) = here.and_then(|here| here.change.unknown.as_deref())
+    {
+        let fields = change.unknown.get_or_insert_default();
+        for (name, value) in unknown {
+            fields.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    if record.size() > arrival.record_bytes {
+        let message = format!(
+            "{} has {} bytes; at most {} are accepted",
+            change.name(),
+            record.size(),
+            arrival.record_bytes
+        );
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    let record = record.without_local(change.schema);
+    let model = arrival.models.get(change.schema.name)?;
+    (model.check)(&record).map_err(|error| error.context(change.name()))?;
+    if change.schema.id_of(&record)? != change.id {
+        let message = format!("the record of {} has another id", change.name());
+        return Err(Error::new(ErrorKind::InvalidValue, message));
+    }
+    Ok(State { change, record: Some(record) })
+}
+
+/// Puts states into the store; gives back those that a constraint refuses.
+async fn put(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    pending: Vec<Pending>,
+    applied: &mut Applied,
+) -> Result<Vec<(Pending, String)>> {
+    if pending.is_empty() {
+        return Ok(Vec::new());
+    }
+    let states = pending.iter().map(|pending| pending.state.clone()).collect();
+    let results = tx.put(states, arrival.now).await?;
+    let mut refused = Vec::new();
+    for (pending, result) in pending.into_iter().zip(results) {
+        match result {
+            Put::Stored => {
+                applied.news |= pending.state.change.origin.is_none();
+                applied.outcomes[pending.place] = Outcome::Applied;
+            }
+            Put::Refused(reason) => refused.push((pending, reason)),
+            Put::Differs(record) => match amend(tx, arrival, &pending.state, record).await? {
+                Ok(state) => {
+                    applied.news = true;
+                    applied.outcomes[pending.place] = Outcome::Amended(Box::new(state));
+                }
+                Err(reason) => refused.push((pending, reason)),
+            },
+        }
+    }
+    Ok(refused)
+}
+
+/// rule: one revision, one content. What the database made of a record is a revision of its own, on top of the
+/// one that was sent.
+async fn amend(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    sent: &State,
+    mut record: Record,
+) -> Result<Result<State, String>> {
+    let me = tx.replica().await?;
+    let change = Change {
+        ancestry: sent.change.ancestry.next(arrival.now, me),
+        previous: Some(sent.change.revision()),
+        merged: None,
+        origin: None,
+        group: Some(Group::MIN),
+        ..sent.change.clone()
+    };
+    for _ in 0..AMENDMENTS {
+        let state = State { change: change.clone(), record: Some(record) };
+        match tx.put(vec![state.clone()], arrival.now).await?.pop() {
+            Some(Put::Differs(other)) => record = other,
+            Some(Put::Refused(reason)) => return Ok(Err(reason)),
+            Some(Put::Stored) | None => return Ok(Ok(state)),
+        }
+    }
+    Ok(Err(format!("the database changes {} anew with every write", change.name())))
+}
+
+/// rule: parents first. What a constraint refused is tried again, for as long as that helps: its parent may have
+/// stood later in the page.
+async fn again(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    mut refused: Vec<(Pending, String)>,
+    applied: &mut Applied,
+) -> Result<Vec<(Pending, String)>> {
+    loop {
+        let before = refused.len();
+        if before == 0 {
+            return Ok(refused);
+        }
+        let pending = refused.into_iter().map(|(pending, _)| pending).collect();
+        refused = put(tx, arrival, pending, applied).await?;
+        if refused.len() == before {
+            return Ok(refused);
+        }
+    }
+}

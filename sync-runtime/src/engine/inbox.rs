@@ -1,0 +1,471 @@
+//! What a sync could not settle: conflicts and refused records, kept in the store until they are resolved.
+
+use super::apply::{Arrival, apply, horizon, kept_as_base};
+use super::outbox::whole;
+use crate::change::{Change, ChangeKind, Group, State};
+use crate::codec::{self, Reader};
+use crate::record::{Id, Record};
+use crate::replica::{Outcome, Rejection, Update};
+use crate::schema::{ModelSchema, Models};
+use crate::store::{Base, Room, Transaction};
+use crate::version::{ReplicaId, Revision, Stamp};
+use crate::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::HashSet;
+
+/// Stands between the parts of a key; ids may have anything in them but U+0000.
+const SEPARATOR: char = '\u{1f}';
+
+/// What is kept of a record that a sync could not settle with a peer.
+#[derive(Debug, Clone)]
+pub(crate) struct Parked {
+    pub(crate) schema: &'static ModelSchema,
+    pub(crate) id: Id,
+    /// With whom.
+    pub(crate) peer: ReplicaId,
+    /// When it was noticed, by this replica's clock.
+    pub(crate) since: Stamp,
+    pub(crate) matter: Matter,
+}
+
+/// Why a record is parked.
+#[derive(Debug, Clone)]
+pub(crate) enum Matter {
+    /// The peer holds this, and neither side knew of the other.
+    Conflict {
+        /// What the peer holds.
+        theirs: State,
+        /// The state that both come from, if it is exactly known.
+        base: Option<State>,
+    },
+    /// The peer refused this revision of ours.
+    Rejected { revision: Revision, rejection: Rejection },
+    /// This store refused what the peer holds.
+    Refused { theirs: State, rejection: Rejection },
+}
+
+/// A [`Parked`] as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    model: String,
+    id: Box<RawValue>,
+    peer: ReplicaId,
+    since: Stamp,
+    kind: RowKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    theirs: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<Revision>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum RowKind {
+    Conflict,
+    Rejected,
+    Refused,
+}
+
+impl Parked {
+    fn key(&self) -> String {
+        format!("{}{}{}", prefix(self.schema, Some(&self.id)), SEPARATOR, self.peer)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        let mut row = Row {
+            model: self.schema.name.to_owned(),
+            id: raw(codec::id(&self.id))?,
+            peer: self.peer,
+            since: self.since,
+            kind: RowKind::Conflict,
+            theirs: None,
+            base: None,
+            revision: None,
+            code: None,
+            reason: None,
+        };
+        match &self.matter {
+            Matter::Conflict { theirs, base } => {
+                row.theirs = Some(raw(codec::stored(theirs))?);
+                row.base = base.as_ref().map(|base| raw(codec::stored(base))).transpose()?;
+            }
+            Matter::Rejected { revision, rejection } => {
+                row.kind = RowKind::Rejected;
+                row.revision = Some(*revision);
+                (row.code, row.reason) = (Some(rejection.code.clone()), Some(rejection.reason.clone()));
+            }
+            Matter::Refused { theirs, rejection } => {
+                row.kind = RowKind::Refused;
+                row.theirs = Some(raw(codec::stored(theirs))?);
+                (row.code, row.reason) = (Some(rejection.code.clone()), Some(rejection.reason.clone()));
+            }
+        }
+        serde_json::to_vec(&row).map_err(|error| unreadable("write", &self.key()).with_source(error))
+    }
+
+    fn decode(models: &Models, key: &str, bytes: &[u8]) -> Result<Parked> {
+        let row: Row =
+            serde_json::from_slice(bytes).map_err(|error| unreadable("read", key).with_source(error))?;
+        let schema = models.get(&row.model)?.schema;
+        let missing = || unreadable("read", key);
+        let doing = "reading a parked entry";
+        let state = |json: Box<RawValue>| -> Result<State> {
+            // What fitted an older schema is still shown to whoever decides.
+            let reader = Reader::new(models).stored().keeping_misfits();
+            reader.from_json(json.get().as_bytes(), reader.one(), doing)
+        };
+        let theirs = row.theirs.map(state).transpose()?;
+        let rejection =
+            Rejection { code: row.code.unwrap_or_default(), reason: row.reason.unwrap_or_default() };
+        let matter = match row.kind {
+            RowKind::Conflict => Matter::Conflict {
+                theirs: theirs.ok_or_else(missing)?,
+                // A base of an older schema may not read any more; then there is none.
+                base: row.base.and_then(|base| state(base).ok()),
+            },
+            RowKind::Rejected => Matter::Rejected { revision: row.revision.ok_or_else(missing)?, rejection },
+            RowKind::Refused => Matter::Refused { theirs: theirs.ok_or_else(missing)?, rejection },
+        };
+        let reader = Reader::new(models).stored();
+        let id = reader.from_json(row.id.get().as_bytes(), reader.id(schema), doing)?;
+        Ok(Parked { schema, id, peer: row.peer, since: row.since, matter })
+    }
+}
+
+fn raw(value: impl Serialize) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(&value)
+        .map_err(|error| Error::new(ErrorKind::Storage, "cannot write a parked entry").with_source(error))
+}
+
+fn unreadable(doing: &str, key: &str) -> Error {
+    let key = key.replace(SEPARATOR, "/");
+    Error::new(ErrorKind::Storage, format!("cannot {doing} the parked entry {key}"))
+}
+
+fn prefix(schema: &ModelSchema, id: Option<&Id>) -> String {
+    match id {
+        Some(id) => format!("{}{SEPARATOR}{id}", schema.name),
+        None => format!("{}{SEPARATOR}", schema.name),
+    }
+}
+
+/// The parked entries of a model, or of one record of it. Entries of models that are not registered stay unread.
+pub(crate) async fn list(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    schema: &'static ModelSchema,
+    id: Option<&Id>,
+) -> Result<Vec<Parked>> {
+    let prefix = match id {
+        Some(id) => format!("{}{SEPARATOR}", prefix(schema, Some(id))),
+        None => prefix(schema, None),
+    };
+    let rows = tx.notes(Room::Parked, &prefix).await?;
+    // One that cannot be read stays where it is, and must not keep the others from being settled.
+    let entries = rows.iter().filter_map(|(key, bytes)| Parked::decode(models, key, bytes).ok());
+    Ok(entries.filter(|parked| id.is_none_or(|id| *id == parked.id)).collect())
+}
+
+/// The conflicts with a peer that were filed and not removed, of all registered models.
+pub(crate) async fn conflicts_with(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    peer: ReplicaId,
+) -> Result<Vec<Parked>> {
+    let mut conflicts = Vec::new();
+    // Mostly nothing is parked at all: one look instead of one for each model.
+    if !tx.notes(Room::Parked, "").await?.is_empty() {
+        for model in models.iter() {
+            conflicts.extend(list(tx, models, model.schema, None).await?);
+        }
+    }
+    conflicts.retain(|parked| parked.peer == peer && matches!(parked.matter, Matter::Conflict { .. }));
+    Ok(conflicts)
+}
+
+/// Keeps an entry; one of the same record and peer is replaced, but stands for as long as that one stood.
+pub(crate) async fn park(tx: &mut dyn Transaction, models: &Models, parked: &mut Parked) -> Result<()> {
+    let before = list(tx, models, parked.schema, Some(&parked.id)).await?;
+    if let Some(before) = before.iter().find(|before| before.peer == parked.peer) {
+        parked.since = before.since;
+    }
+    tx.note(Room::Parked, &parked.key(), Some(parked.encode()?)).await
+}
+
+/// Removes an entry.
+pub(crate) async fn remove(tx: &mut dyn Transaction, parked: &Parked) -> Result<()> {
+    tx.note(Room::Parked, &parked.key(), None).await
+}
+
+/// rule: exact base. The state that both sides come from, if it is kept here: among the bases of the record, or
+/// in an entry about it.
+pub(crate) async fn exact_base(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    mine: &Change,
+    theirs: &Change,
+) -> Result<Option<State>> {
+    let ids = std::slice::from_ref(&mine.id);
+    let kept = tx.bases(mine.schema, ids).await?.into_iter().flatten().map(|base| base.state);
+    let entries = list(tx, models, mine.schema, Some(&mine.id)).await?.into_iter();
+    let parked = entries.flat_map(|parked| match parked.matter {
+        Matter::Conflict { theirs, base } => vec![Some(theirs), base],
+        _ => Vec::new(),
+    });
+    let mut states = kept.chain(parked.flatten());
+    Ok(states.find(|state| state.change.ancestry.is_meet_of(&mine.ancestry, &theirs.ancestry)))
+}
+
+/// What settled, and what did not, when updates of a peer came home.
+#[derive(Debug, Default)]
+pub(crate) struct Home {
+    /// How many records were taken.
+    pub(crate) applied: usize,
+    /// How many were here already.
+    pub(crate) known: usize,
+    /// What was parked.
+    pub(crate) parked: Vec<Parked>,
+    /// Whether something was stored that the peer does not hold exactly so.
+    pub(crate) news: bool,
+}
+
+/// Takes updates of a peer home: applies them, files conflicts and refusals, clears the entries that settled.
+///
+/// An unsent edit is never skipped and never overwritten: it descends, joins, or is a conflict at once.
+pub(crate) async fn take_home(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    updates: Vec<Update>,
+) -> Result<Home> {
+    let mut home = Home::default();
+    let peer =
+        arrival.from.ok_or_else(|| Error::new(ErrorKind::Usage, "updates without a sender come home"))?;
+    let touched: Vec<(&'static ModelSchema, Id)> =
+        updates.iter().map(|update| (update.state.change.schema, update.state.change.id.clone())).collect();
+    let applied = apply(tx, arrival, updates).await?;
+    home.news = applied.news;
+    let left: HashSet<usize> = applied.left.iter().map(|(place, _)| *place).collect();
+    for outcome in &applied.outcomes {
+        match outcome {
+            Outcome::Applied | Outcome::Amended(_) => home.applied += 1,
+            Outcome::Known => home.known += 1,
+            _ => {}
+        }
+    }
+    let settled = touched.into_iter().enumerate().filter(|(place, _)| !left.contains(place));
+    settle(tx, &arrival.models, settled.map(|(_, record)| record).collect()).await?;
+    for (place, update) in applied.left {
+        let theirs = update.state;
+        let matter = match &applied.outcomes[place] {
+            Outcome::Conflict(mine) => {
+                let base = exact_base(tx, &arrival.models, &mine.change, &theirs.change).await?;
+                Matter::Conflict { theirs, base }
+            }
+            Outcome::Rejected(rejection) => Matter::Refused { theirs, rejection: rejection.clone() },
+            _ => continue,
+        };
+        let change = match &matter {
+            Matter::Conflict { theirs, .. } | Matter::Refused { theirs, .. } => theirs.change.clone(),
+            Matter::Rejected { .. } => continue,
+        };
+        let mut parked = Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter };
+        park(tx, &arrival.models, &mut parked).await?;
+        home.parked.push(parked);
+    }
+    Ok(home)
+}
+
+/// Removes the entries of these records that were settled: what the peer held is in the ancestry now, or the
+/// refused revision is not the current one any more.
+pub(crate) async fn settle(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    records: Vec<(&'static ModelSchema, Id)>,
+) -> Result<()> {
+    // Mostly nothing is parked at all: one look instead of one for each record.
+    if tx.notes(Room::Parked, "").await?.is_empty() {
+        return Ok(());
+    }
+    for (schema, id) in records {
+        let entries = list(tx, models, schema, Some(&id)).await?;
+        if entries.is_empty() {
+            continue;
+        }
+        let current = tx.changes(schema, std::slice::from_ref(&id)).await?.pop().flatten();
+        for parked in entries {
+            if is_settled(&parked.matter, current.as_ref()) {
+                remove(tx, &parked).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing is left to do about an entry, given the record's change now.
+pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
+    match (matter, current) {
+        (Matter::Conflict { theirs, .. } | Matter::Refused { theirs, .. }, Some(current)) => {
+            current.ancestry.holds(theirs.change.revision())
+        }
+        (Matter::Rejected { revision, .. }, Some(current)) => current.revision() != *revision,
+        (Matter::Rejected { .. }, None) => true,
+        (_, None) => false,
+    }
+}
+
+/// rule: parents first. Tries again what only a constraint of this store refused before.
+pub(crate) async fn retry_refused(tx: &mut dyn Transaction, arrival: &Arrival) -> Result<()> {
+    if tx.notes(Room::Parked, "").await?.is_empty() {
+        return Ok(());
+    }
+    for model in arrival.models.clone().iter() {
+        for parked in list(tx, &arrival.models, model.schema, None).await? {
+            let Matter::Refused { theirs, rejection } = parked.matter.clone() else {
+                continue;
+            };
+            if Some(parked.peer) != arrival.from || rejection.code != ErrorKind::Constraint.code() {
+                continue;
+            }
+            let applied = apply(tx, arrival, vec![whole(theirs)]).await?;
+            if applied.left.is_empty() {
+                remove(tx, &parked).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What only a constraint of this peer refused, with its state here, where that is the refused one still.
+pub(crate) async fn refused_by_constraint(
+    tx: &mut dyn Transaction,
+    models: Models,
+    peer: ReplicaId,
+) -> Result<Vec<(Parked, State)>> {
+    let mut refused = Vec::new();
+    if tx.notes(Room::Parked, "").await?.is_empty() {
+        return Ok(refused);
+    }
+    for model in models.iter() {
+        for parked in list(tx, &models, model.schema, None).await? {
+            let Matter::Rejected { revision, rejection } = &parked.matter else {
+                continue;
+            };
+            if parked.peer != peer || rejection.code != ErrorKind::Constraint.code() {
+                continue;
+            }
+            let state = tx.states(parked.schema, std::slice::from_ref(&parked.id)).await?.pop().flatten();
+            if let Some(state) = state.filter(|state| state.change.revision() == *revision) {
+                refused.push((parked, state));
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// How a conflict is resolved.
+#[derive(Debug, Clone)]
+pub(crate) enum Resolution {
+    /// This replica's version stands.
+    Mine,
+    /// The peer's version stands.
+    Theirs,
+    /// This stands; `None` deletes the record.
+    Value(Option<Record>),
+}
+
+/// Resolves a conflict: makes a revision that descends from both sides, in one transaction.
+///
+/// Gives the record's state afterwards. Fails with [`ErrorKind::Moved`] if either side moved since `mine` and
+/// `theirs` were read, so that nobody overwrites what nobody has seen.
+pub(crate) async fn resolve(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    parked: &Parked,
+    mine: Option<Revision>,
+    resolution: Resolution,
+    now: Stamp,
+) -> Result<State> {
+    let (schema, id) = (parked.schema, &parked.id);
+    let name = format!("{} {id}", schema.name);
+    let moved = |what: &str| {
+        Error::new(
+            ErrorKind::Moved,
+            format!("{what} of {name} changed since the conflict was read; read it again"),
+        )
+    };
+    let Matter::Conflict { theirs: seen, .. } = &parked.matter else {
+        return Err(Error::new(ErrorKind::Usage, format!("{name} is not in conflict")));
+    };
+    let entry = list(tx, models, schema, Some(id)).await?.into_iter().find(|entry| entry.peer == parked.peer);
+    let Some(entry) = entry else {
+        return Err(moved("the conflict"));
+    };
+    let Matter::Conflict { theirs, .. } = &entry.matter else {
+        return Err(moved("the conflict"));
+    };
+    if theirs.change.revision() != seen.change.revision() {
+        return Err(moved("the other side"));
+    }
+    let current = tx.states(schema, std::slice::from_ref(id)).await?.pop().flatten();
+    if current.as_ref().map(|state| state.change.revision()) != mine {
+        return Err(moved("this side"));
+    }
+    let Some(current) = current else {
+        return Err(Error::new(ErrorKind::NotFound, format!("{name} was never here")));
+    };
+    let unknown_of = |state: &State| state.change.unknown.clone();
+    let (record, unknown) = match resolution {
+        Resolution::Mine => (current.record.clone(), unknown_of(&current)),
+        Resolution::Theirs => (theirs.record.clone(), unknown_of(theirs)),
+        Resolution::Value(record) => {
+            let unknown = record.as_ref().and_then(|_| unknown_of(&current).or_else(|| unknown_of(theirs)));
+            (record.map(|record| record.without_local(schema)), unknown)
+        }
+    };
+    if let Some(record) = &record {
+        (models.get(schema.name)?.check)(record)
+            .map_err(|error| error.context(format!("resolving {name}")))?;
+    }
+    let me = tx.replica().await?;
+    let kind = match (&record, &current.record) {
+        (None, _) => ChangeKind::Delete,
+        (Some(_), None) => ChangeKind::Create,
+        (Some(_), Some(_)) => ChangeKind::Update,
+    };
+    let change = Change {
+        kind,
+        ancestry: current.change.ancestry.join(&theirs.change.ancestry).next(now, me),
+        merged: Some((current.change.revision(), theirs.change.revision())),
+        previous: Some(current.change.revision()),
+        group: Some(Group::MIN),
+        origin: None,
+        unknown,
+        ..current.change.clone()
+    };
+    let until = tx.newest().await? + 1;
+    // After a rebase, the other side's state is what both have in common.
+    let mut common = theirs.clone();
+    common.change.origin = Some(entry.peer);
+    common.change.position = 0;
+    let horizon = horizon(tx).await?;
+    // What is overwritten here may be in a page that was sent and not answered.
+    let mine = Some(current.clone()).filter(|current| kept_as_base(&current.change, horizon));
+    let bases = mine.into_iter().chain([common]).map(|state| Base { state, until });
+    tx.add_bases(bases.collect()).await?;
+    let state = State { change, record };
+    let put = tx.put(vec![state.clone()], now).await?.pop();
+    if let Some(crate::store::Put::Refused(reason)) = put {
+        let message = format!("resolving {name}: the database refuses the record: {reason}");
+        return Err(Error::new(ErrorKind::Constraint, message));
+    }
+    remove(tx, &entry).await?;
+    let stored = tx.states(schema, std::slice::from_ref(id)).await?.pop().flatten();
+    Ok(stored.unwrap_or(state))
+}

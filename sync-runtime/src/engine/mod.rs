@@ -1,0 +1,263 @@
+//! The engine: a replica over any store. All decisions are made here, once.
+//!
+//! - `decide`: what to do with an incoming change; plain functions on values.
+//! - `page`: reading the feed in pages that keep groups whole.
+//! - `adopt`: updates in the shape that a model has here.
+//! - `apply`: taking updates into the store, as the target of a push or of a pull.
+//! - `outbox`: freezing, acknowledging and renaming what is pushed.
+//! - `inbox`: conflicts and refused records, kept until resolved.
+//! - `serve`: the [`crate::replica::Replica`] that others talk to.
+//! - `session`: one sync with a peer.
+//! - `replicate`: one way, between any two replicas.
+
+pub(crate) mod adopt;
+pub(crate) mod apply;
+pub(crate) mod decide;
+pub(crate) mod inbox;
+pub(crate) mod notes;
+pub(crate) mod outbox;
+pub(crate) mod page;
+pub(crate) mod rename;
+pub(crate) mod replicate;
+mod serve;
+pub(crate) mod session;
+
+use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};
+use crate::replica::Limits;
+use crate::schema::Models;
+use crate::store::{Access, Room, Store, Transaction, transact};
+use crate::version::{ReplicaId, STAMP_LIMIT, Stamp};
+use crate::{Error, ErrorKind, Result};
+use event_listener::{Event, EventListener};
+use notes::PeerState;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A replica over a store. Cheap to clone; clones are the same replica.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    models: Models,
+    env: Arc<dyn Env>,
+    limits: Limits,
+    /// Names this engine among others on the same store, for leases.
+    instance: ReplicaId,
+    /// How far the peers' clocks are ahead of this one's, once a peer said that ours is wrong.
+    offset: AtomicI64,
+    commits: AtomicU64,
+    committed: Event,
+    closed: AtomicBool,
+    /// Peers that a task of this process is syncing with.
+    busy: Mutex<Vec<ReplicaId>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.0.store).field("models", &self.0.models).finish()
+    }
+}
+
+/// The access of a write of so many records.
+pub(crate) fn sized_write(records: usize) -> Access {
+    serve::sized(Access::WRITE, records)
+}
+
+const CLOCK_NOTE: &str = "clock";
+const MODELS_NOTE: &str = "models";
+
+impl Engine {
+    /// Prepares the store for the models and opens it as a replica.
+    ///
+    /// # Errors
+    /// What the store's [`Store::prepare`] fails with.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        models: Models,
+        env: Arc<dyn Env>,
+        limits: Limits,
+    ) -> Result<Engine> {
+        store.prepare(&models, fresh_replica(&*env)).await?;
+        let engine = Engine(Arc::new(Inner {
+            store,
+            models,
+            limits,
+            instance: fresh_replica(&*env),
+            env,
+            offset: AtomicI64::new(0),
+            commits: AtomicU64::new(0),
+            committed: Event::new(),
+            closed: AtomicBool::new(false),
+            busy: Mutex::new(Vec::new()),
+        }));
+        let offset = engine
+            .read(|tx| Box::pin(async move { notes::load::<i64>(tx, Room::Peer, CLOCK_NOTE).await }))
+            .await?;
+        engine.0.offset.store(offset.unwrap_or(0), Ordering::Relaxed);
+        engine.mend_history().await?;
+        engine.meet_models().await?;
+        Ok(engine)
+    }
+
+    /// Pulls passed by what was of models that were not registered then: where one is registered that was not the
+    /// last time, revisions are compared once more.
+    async fn meet_models(&self) -> Result<()> {
+        let names: BTreeSet<String> =
+            self.models().iter().map(|model| model.schema.name.to_owned()).collect();
+        let known = self.read(|tx| {
+            Box::pin(async move { notes::load::<BTreeSet<String>>(tx, Room::Peer, MODELS_NOTE).await })
+        });
+        let known = known.await?.unwrap_or_default();
+        if names == known {
+            return Ok(());
+        }
+        let added = !names.is_subset(&known);
+        self.run(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                let peers = if added { notes::peers(tx).await? } else { Vec::new() };
+                for (id, peer) in peers {
+                    let anew = PeerState { pulled: None, pull_by_diff: true, ..peer };
+                    notes::set_peer(tx, id, &anew).await?;
+                }
+                notes::save(tx, Room::Peer, MODELS_NOTE, &names).await
+            })
+        })
+        .await
+    }
+
+    /// The models that this replica holds.
+    pub fn models(&self) -> &Models {
+        &self.0.models
+    }
+
+    /// What this replica accepts.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Time, randomness, sleeping and spawning.
+    pub fn env(&self) -> &Arc<dyn Env> {
+        &self.0.env
+    }
+
+    /// The clock, corrected by what peers said of it.
+    pub fn now(&self) -> Stamp {
+        let now = self.0.env.now().saturating_add(self.0.offset.load(Ordering::Relaxed));
+        now.clamp(0, STAMP_LIMIT / 2)
+    }
+
+    /// This store's replica id.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn id(&self) -> Result<ReplicaId> {
+        self.read(|tx| tx.replica()).await
+    }
+
+    /// Ends the use of this replica: every later call fails with [`ErrorKind::Closed`].
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.committed.notify(usize::MAX);
+    }
+
+    /// Whether the replica was closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Relaxed)
+    }
+
+    /// Fails with [`ErrorKind::Closed`] once the replica was closed.
+    pub(crate) fn still_open(&self) -> Result<()> {
+        match self.is_closed() {
+            true => Err(Error::new(ErrorKind::Closed, "the workspace was closed")),
+            false => Ok(()),
+        }
+    }
+
+    /// How many transactions this engine committed, and a listener for the next one.
+    pub(crate) fn commits(&self) -> (u64, EventListener) {
+        let listener = self.0.committed.listen();
+        (self.0.commits.load(Ordering::Acquire), listener)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    pub(crate) fn instance(&self) -> ReplicaId {
+        self.0.instance
+    }
+
+    pub(crate) async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        T: MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
+    {
+        self.run(Access::READ, work).await
+    }
+
+    /// Runs work in one transaction; tells the listeners where it wrote.
+    pub(crate) async fn run<T, F>(&self, access: Access, work: F) -> Result<T>
+    where
+        T: MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
+    {
+        self.still_open()?;
+        let done = transact(self.store(), access, work).await;
+        if access.write {
+            // Told after a failure too: with a lost connection nobody knows whether it was committed.
+            self.0.commits.fetch_add(1, Ordering::AcqRel);
+            self.0.committed.notify(usize::MAX);
+        }
+        done
+    }
+
+    /// Goes back to this clock as it is, once a peer's clock agrees with it again.
+    pub(crate) async fn trust_clock(&self, peer_now: Stamp) -> Result<()> {
+        let agrees = (peer_now - self.0.env.now()).abs() <= self.0.limits.clock_skew;
+        if agrees && self.0.offset.swap(0, Ordering::Relaxed) != 0 {
+            return self
+                .run(Access::WRITE, |tx| {
+                    Box::pin(async move { notes::save(tx, Room::Peer, CLOCK_NOTE, &0_i64).await })
+                })
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Takes the peer's word that this clock is off by so much, and keeps it.
+    pub(crate) async fn correct_clock(&self, peer_now: Stamp) -> Result<()> {
+        let offset = peer_now - self.0.env.now();
+        self.0.offset.store(offset, Ordering::Relaxed);
+        self.run(Access::WRITE, move |tx| {
+            Box::pin(async move { notes::save(tx, Room::Peer, CLOCK_NOTE, &offset).await })
+        })
+        .await
+    }
+
+    /// Claims the right to sync with a peer in this process; `None` if a task has it.
+    pub(crate) fn claim(&self, peer: ReplicaId) -> Option<Claim> {
+        let mut busy = self.0.busy.lock().ok()?;
+        if busy.contains(&peer) {
+            return None;
+        }
+        busy.push(peer);
+        Some(Claim { engine: self.clone(), peer })
+    }
+}
+
+/// The right of one task to sync with a peer; given back when dropped.
+pub(crate) struct Claim {
+    engine: Engine,
+    peer: ReplicaId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Ok(mut busy) = self.engine.0.busy.lock() {
+            busy.retain(|peer| *peer != self.peer);
+        }
+    }
+}

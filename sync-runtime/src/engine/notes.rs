@@ -1,0 +1,164 @@
+//! The engine's own small rows in a store: what is remembered of peers, leases.
+
+use crate::change::Group;
+use crate::store::{Room, Transaction};
+use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
+use crate::{Error, ErrorKind, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What is remembered of a peer that this replica syncs with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PeerState {
+    /// Everything up to here is at the peer, or parked here with the reason why not.
+    pub(crate) pushed: Position,
+    /// The highest position that the peer ever acknowledged, under whatever name.
+    pub(crate) held: Position,
+    /// How many pages were numbered; the next one gets one more.
+    pub(crate) numbered: u64,
+    /// The page that was sent under the last number and is not answered yet.
+    pub(crate) in_flight: Option<InFlight>,
+    /// The parts that are staged at the peer, as the begin of a group larger than a page.
+    pub(crate) staged: Vec<Part>,
+    /// The group that they are of.
+    pub(crate) staged_group: Option<Group>,
+    /// Whether to ask what the peer lacks before sending, up to this position.
+    pub(crate) diff_through: Position,
+    /// Everything of the peer up to here is here, or parked with the reason why not.
+    pub(crate) pulled: Option<Checkpoint>,
+    /// Whether revisions are compared first while pulling, because this replica may hold most of what comes.
+    pub(crate) pull_by_diff: bool,
+    /// Everything of the peer up to here is staged here.
+    pub(crate) pulled_staged: Option<Checkpoint>,
+}
+
+/// A part of the feed as it stood at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// The last position that it covers; it begins where the one before ended.
+    pub(crate) through: Position,
+    /// The newest position at that moment: what was overwritten by then was not in the part any more.
+    pub(crate) newest: Position,
+}
+
+/// A frozen page: the changes between what was pushed (or staged) and its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InFlight {
+    /// What it covers.
+    pub(crate) part: Part,
+    /// Of its states.
+    pub(crate) digest: u64,
+    /// Whether the group of its last change goes on in the next page.
+    pub(crate) group_open: bool,
+    /// That group, where it goes on.
+    #[serde(default)]
+    pub(crate) group: Option<Group>,
+}
+
+impl PeerState {
+    /// Where the next page starts: after this position.
+    pub(crate) fn sent(&self) -> Position {
+        self.staged.last().map_or(self.pushed, |part| part.through)
+    }
+
+    /// The highest position whose state the peer may hold.
+    pub(crate) fn seen(&self) -> Position {
+        self.in_flight.as_ref().map_or(self.sent(), |page| page.part.through).max(self.held)
+    }
+}
+
+/// What is remembered of a replica that pushes here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PusherState {
+    /// The number of the last page that was taken.
+    pub(crate) number: u64,
+    /// Its digest.
+    pub(crate) digest: u64,
+    /// Whether it left its group open.
+    pub(crate) open: bool,
+}
+
+/// Who syncs a pair just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    /// The engine that has it.
+    pub(crate) holder: ReplicaId,
+    /// When it ends, by this store's clock.
+    pub(crate) until: Stamp,
+}
+
+/// The key of a peer that this replica syncs with.
+pub(crate) fn peer_key(peer: ReplicaId) -> String {
+    format!("to/{peer}")
+}
+
+/// What the keys of the replicas that push here begin with.
+pub(crate) const PUSHERS: &str = "from/";
+
+/// The key of a replica that pushes here.
+pub(crate) fn pusher_key(pusher: ReplicaId) -> String {
+    format!("{PUSHERS}{pusher}")
+}
+
+/// Reads a row; `None` if there is none.
+pub(crate) async fn load<T: DeserializeOwned>(
+    tx: &mut dyn Transaction,
+    room: Room,
+    key: &str,
+) -> Result<Option<T>> {
+    let found = tx.notes(room, key).await?.into_iter().find(|(name, _)| name == key);
+    found.map(|(name, bytes)| parse(room, &name, &bytes)).transpose()
+}
+
+/// Writes a row.
+pub(crate) async fn save<T: Serialize + Sync>(
+    tx: &mut dyn Transaction,
+    room: Room,
+    key: &str,
+    value: &T,
+) -> Result<()> {
+    let bytes = serde_json::to_vec(value).map_err(|error| {
+        Error::new(ErrorKind::Storage, format!("cannot write the {} note {key}", room.name()))
+            .with_source(error)
+    })?;
+    tx.note(room, key, Some(bytes)).await
+}
+
+/// The peers that this replica syncs with.
+pub(crate) async fn peers(tx: &mut dyn Transaction) -> Result<Vec<(ReplicaId, PeerState)>> {
+    let rows = tx.notes(Room::Peer, "to/").await?;
+    let peers = rows.into_iter().filter_map(|(key, bytes)| {
+        let peer = key.strip_prefix("to/")?.parse().ok()?;
+        Some(parse(Room::Peer, &key, &bytes).map(|state| (peer, state)))
+    });
+    peers.collect()
+}
+
+/// The names that this replica had before.
+pub(crate) async fn former(tx: &mut dyn Transaction) -> Result<Vec<ReplicaId>> {
+    let rows = tx.notes(Room::Peer, "former/").await?;
+    Ok(rows.iter().filter_map(|(key, _)| key.strip_prefix("former/")?.parse().ok()).collect())
+}
+
+/// Remembers that this replica had another name before.
+pub(crate) async fn add_former(tx: &mut dyn Transaction, name: ReplicaId) -> Result<()> {
+    tx.note(Room::Peer, &format!("former/{name}"), Some(Vec::new())).await
+}
+
+/// What is remembered of a peer; of an unknown one, nothing.
+pub(crate) async fn peer(tx: &mut dyn Transaction, peer: ReplicaId) -> Result<PeerState> {
+    Ok(load(tx, Room::Peer, &peer_key(peer)).await?.unwrap_or_default())
+}
+
+/// Remembers a peer.
+pub(crate) async fn set_peer(tx: &mut dyn Transaction, peer: ReplicaId, state: &PeerState) -> Result<()> {
+    save(tx, Room::Peer, &peer_key(peer), state).await
+}
+
+fn parse<T: DeserializeOwned>(room: Room, key: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = format!("the {} note {key} of the store cannot be read", room.name());
+        Error::new(ErrorKind::Storage, message).with_source(error)
+    })
+}

@@ -1,0 +1,269 @@
+//! What is pushed to a peer: numbered pages, frozen before they are sent, sent again unchanged until answered.
+
+use super::notes::{self, InFlight, Part, PeerState};
+use super::page::{self, Cut, FeedPart};
+use crate::change::State;
+use crate::planted::{self, Bug};
+use crate::record::{Id, patch};
+use crate::replica::{Page, PushPage, Update};
+use crate::store::{Base, Feed, Transaction};
+use crate::version::{Position, ReplicaId};
+use crate::{Error, ErrorKind, Result};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A frozen page on its way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) number: u64,
+    pub(crate) digest: u64,
+    pub(crate) group_open: bool,
+    pub(crate) through: Position,
+    /// The updates as they are sent first: patches where the peer's state is known.
+    pub(crate) updates: Vec<Update>,
+    /// The same records, whole.
+    pub(crate) states: Vec<State>,
+    /// Whether the peer is asked first what it lacks.
+    pub(crate) diff_first: bool,
+    /// Whether more stands behind this page.
+    pub(crate) more: bool,
+}
+
+/// What there is to send.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Nothing.
+    Nothing,
+    /// This page; it was frozen in this transaction or before.
+    Page(Box<Outgoing>),
+    /// The page in flight cannot be made again as it was: the history is broken, take a new name.
+    Broken,
+}
+
+/// rule: frozen page. Freezes the next page for a peer, or finds the one that was sent and not answered.
+///
+/// What was sent is not stored a second time: it is the states that stood between two positions, some of them
+/// kept as bases since. So a record that was not edited costs nothing.
+pub(crate) async fn next(
+    tx: &mut dyn Transaction,
+    peer_id: ReplicaId,
+    records: usize,
+    bytes: usize,
+) -> Result<Next> {
+    let mut peer = notes::peer(tx, peer_id).await?;
+    let (states, frozen, more) = match peer.in_flight.clone() {
+        Some(frozen) => {
+            let states = frozen_states(tx, peer_id, peer.sent(), frozen.part).await?;
+            if page::digest(&states)? != frozen.digest {
+                return Ok(Next::Broken);
+            }
+            let more = tx.newest().await? > frozen.part.through;
+            (states, frozen, more)
+        }
+        None => {
+            let cut = Cut {
+                after: peer.sent(),
+                not_from: Some(peer_id),
+                schema: None,
+                records,
+                bytes,
+                data: true,
+                within: peer.staged_group,
+            };
+            let FeedPart { states, through, more, group_open, newest } = page::cut(tx, &cut).await?;
+            // A group of which a part is staged is closed, if need be by an empty page.
+            if states.is_empty() && peer.staged.is_empty() {
+                if through > peer.pushed {
+                    peer.pushed = through;
+                    notes::set_peer(tx, peer_id, &peer).await?;
+                }
+                return Ok(Next::Nothing);
+            }
+            let group = states.last().and_then(|state| state.change.group).filter(|_| group_open);
+            let part = Part { through, newest };
+            let frozen = InFlight { part, digest: page::digest(&states)?, group_open, group };
+            peer.in_flight = Some(frozen.clone());
+            peer.numbered += 1;
+            notes::set_peer(tx, peer_id, &peer).await?;
+            let horizon = super::apply::horizon(tx).await?;
+            tx.keep_bases_through(horizon).await?;
+            (states, frozen, more)
+        }
+    };
+    // A group in parts is decided as a whole at the end, when the parts cannot be asked for again one by one.
+    let in_parts = frozen.group_open || !peer.staged.is_empty();
+    let updates = match in_parts {
+        true => states.iter().cloned().map(whole).collect(),
+        false => patches(tx, peer_id, &peer, &states).await?,
+    };
+    Ok(Next::Page(Box::new(Outgoing {
+        number: peer.numbered,
+        digest: frozen.digest,
+        group_open: frozen.group_open,
+        through: frozen.part.through,
+        diff_first: peer.diff_through > peer.sent() && !in_parts,
+        updates,
+        states,
+        more,
+    })))
+}
+
+impl Outgoing {
+    /// The page as it travels. Records in `in_full` are whole; where `lacking` is given, only those are sent.
+    pub(crate) fn page(
+        &self,
+        in_full: &HashSet<(&'static str, Id)>,
+        lacking: Option<&HashSet<usize>>,
+    ) -> PushPage {
+        let places =
+            (0..self.states.len()).filter(|place| lacking.is_none_or(|lacking| lacking.contains(place)));
+        let updates = places.map(|place| {
+            let state = &self.states[place];
+            match in_full.contains(&(state.change.schema.name, state.change.id.clone())) {
+                true => whole(state.clone()),
+                false => self.updates[place].clone(),
+            }
+        });
+        let page = Page { updates: updates.collect(), group_open: self.group_open };
+        PushPage { number: self.number, digest: self.digest, page }
+    }
+}
+
+/// The update that carries a whole state.
+pub(crate) fn whole(state: State) -> Update {
+    Update { state, based_on: None }
+}
+
+/// The states that stood in this range of positions when a page of it was frozen.
+async fn frozen_states(
+    tx: &mut dyn Transaction,
+    peer: ReplicaId,
+    after: Position,
+    Part { through, newest }: Part,
+) -> Result<Vec<State>> {
+    let feed = Feed { through, not_from: Some(peer), data: true, ..Feed::after(after) };
+    let mut states = tx.feed(&feed).await?;
+    let edited = tx.bases_between(after, through).await?.into_iter();
+    // A base that was overwritten before the page was frozen was not in it.
+    let edited = edited.filter(|base| base.until > newest && base.state.change.origin != Some(peer));
+    states.extend(edited.map(|base| base.state));
+    states.sort_by_key(|state| state.change.position);
+    // A state that was about to be overwritten, and then was not, is a base as well.
+    states.dedup_by_key(|state| state.change.position);
+    Ok(states)
+}
+
+/// rule: exact patch. Only what changed, where the state that the peer holds is known; else the whole record.
+async fn patches(
+    tx: &mut dyn Transaction,
+    peer_id: ReplicaId,
+    peer: &PeerState,
+    states: &[State],
+) -> Result<Vec<Update>> {
+    let mut edited: BTreeMap<&'static str, Vec<&State>> = BTreeMap::new();
+    for state in states.iter().filter(|state| state.record.is_some() && state.change.previous.is_some()) {
+        edited.entry(state.change.schema.name).or_default().push(state);
+    }
+    let mut known: HashMap<(&'static str, Id), State> = HashMap::new();
+    for (name, edited) in edited {
+        let schema = edited[0].change.schema;
+        let ids: Vec<Id> = edited.iter().map(|state| state.change.id.clone()).collect();
+        for (state, bases) in edited.iter().zip(tx.bases(schema, &ids).await?) {
+            // What came after the state was frozen is not what it was made from.
+            let before = bases.into_iter().filter(|base| base.until <= state.change.position);
+            // A state that a peer brought when a conflict was resolved never stood here: it has no position.
+            let held = before.filter(|base| {
+                let change = &base.state.change;
+                (1..=peer.sent()).contains(&change.position) || change.origin == Some(peer_id)
+            });
+            // Where a conflict was resolved, the peer holds its own side of it rather than ours.
+            let newest = |base: &Base| (base.until, base.state.change.origin == Some(peer_id));
+            if let Some(held) = held.max_by_key(newest) {
+                known.insert((name, held.state.change.id.clone()), held.state);
+            }
+        }
+    }
+    let updates = states.iter().map(|state| {
+        let change = &state.change;
+        let base = known.get(&(change.schema.name, change.id.clone()));
+        match (base.and_then(|base| base.record.as_ref().map(|record| (base, record))), &state.record) {
+            (Some((base, before)), Some(record)) if base.change.unknown == change.unknown => {
+                let record = patch(change.schema, before, record);
+                let state = State { change: change.clone(), record: Some(record) };
+                Update { state, based_on: Some(base.change.revision()) }
+            }
+            _ => whole(state.clone()),
+        }
+    });
+    Ok(updates.collect())
+}
+
+/// The states of the parts that are staged at the peer, and of the page in flight.
+pub(crate) async fn unanswered(tx: &mut dyn Transaction, peer_id: ReplicaId) -> Result<Vec<State>> {
+    let peer = notes::peer(tx, peer_id).await?;
+    let mut states = Vec::new();
+    let mut after = peer.pushed;
+    for part in peer.staged.into_iter().chain(peer.in_flight.map(|frozen| frozen.part)) {
+        states.extend(frozen_states(tx, peer_id, after, part).await?);
+        after = part.through;
+    }
+    Ok(states)
+}
+
+/// Notes that the page of this number is staged at the peer. Does nothing if it is not in flight any more.
+pub(crate) async fn staged(tx: &mut dyn Transaction, peer_id: ReplicaId, number: u64) -> Result<()> {
+    let mut peer = notes::peer(tx, peer_id).await?;
+    if peer.numbered == number
+        && let Some(frozen) = peer.in_flight.take()
+    {
+        peer.staged.push(frozen.part);
+        peer.staged_group = frozen.group;
+        notes::set_peer(tx, peer_id, &peer).await?;
+    }
+    Ok(())
+}
+
+/// Notes that the page of this number was answered in full. Returns whether it was in flight still: another
+/// process may have had the same answer first.
+pub(crate) async fn acknowledge(tx: &mut dyn Transaction, peer_id: ReplicaId, number: u64) -> Result<bool> {
+    let mut peer = notes::peer(tx, peer_id).await?;
+    if peer.numbered != number {
+        return Ok(false);
+    }
+    let Some(frozen) = peer.in_flight.take() else {
+        return Ok(false);
+    };
+    peer.pushed = match planted::on(Bug::AckClearsNewer) {
+        true => tx.newest().await?,
+        false => frozen.part.through,
+    };
+    peer.held = peer.held.max(peer.pushed);
+    peer.staged.clear();
+    peer.staged_group = None;
+    if peer.diff_through <= peer.pushed {
+        peer.diff_through = 0;
+    }
+    notes::set_peer(tx, peer_id, &peer).await?;
+    let peers = notes::peers(tx).await?;
+    if let Some(everywhere) = peers.iter().map(|(_, peer)| peer.pushed).min() {
+        tx.drop_bases(everywhere).await?;
+    }
+    Ok(true)
+}
+
+/// Starts the numbers anew from what the peer expects: it lost pages that it had answered.
+pub(crate) async fn restart(tx: &mut dyn Transaction, peer_id: ReplicaId, expected: u64) -> Result<()> {
+    let newest = tx.newest().await?;
+    let mut peer = notes::peer(tx, peer_id).await?;
+    peer = PeerState {
+        numbered: expected.checked_sub(1).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, format!("{peer_id} expects a page number below 1"))
+        })?,
+        diff_through: newest,
+        held: peer.held,
+        pulled: peer.pulled,
+        pulled_staged: peer.pulled_staged,
+        pull_by_diff: peer.pull_by_diff,
+        ..PeerState::default()
+    };
+    notes::set_peer(tx, peer_id, &peer).await
+}

@@ -1,0 +1,125 @@
+//! Reading the feed in pages: bounded in records and bytes, with groups kept whole.
+
+use crate::change::{Group, State};
+use crate::schema::ModelSchema;
+use crate::store::{Feed, Transaction};
+use crate::version::{Position, ReplicaId};
+use crate::{Error, ErrorKind, Result, codec};
+use siphasher::sip::SipHasher;
+use std::hash::Hasher;
+use std::io;
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Cut {
+    pub(crate) after: Position,
+    /// Leaves out what this peer brought.
+    pub(crate) not_from: Option<ReplicaId>,
+    pub(crate) schema: Option<&'static ModelSchema>,
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+    pub(crate) data: bool,
+    /// Goes on with this group, of which a part was read before, and ends where it ends.
+    pub(crate) within: Option<Group>,
+}
+
+/// A part of the feed.
+#[derive(Debug)]
+pub(crate) struct FeedPart {
+    pub(crate) states: Vec<State>,
+    /// Everything up to here is in the part, or was left out on purpose.
+    pub(crate) through: Position,
+    /// Whether there may be more.
+    pub(crate) more: bool,
+    /// Whether the group of the last state goes on behind the part.
+    pub(crate) group_open: bool,
+    /// The newest position there is.
+    pub(crate) newest: Position,
+}
+
+/// Reads the next part of the feed. It ends where a group ends; a group larger than a part comes in several,
+/// alone, with `group_open` in all but the last. The last one is empty where the rest of the group was written
+/// again since, and so stands further on.
+pub(crate) async fn cut(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart> {
+    let newest = tx.newest().await?;
+    let end = FeedPart {
+        states: Vec::new(),
+        through: newest.max(cut.after),
+        more: false,
+        group_open: false,
+        newest,
+    };
+    if newest <= cut.after {
+        return Ok(end);
+    }
+    let limit = cut.records.max(1);
+    let feed = Feed {
+        not_from: cut.not_from,
+        schema: cut.schema,
+        limit,
+        bytes: cut.bytes,
+        data: cut.data,
+        ..Feed::after(cut.after)
+    };
+    let mut states = tx.feed(&feed).await?;
+    if let Some(group) = cut.within {
+        let of_group = states.iter().take_while(|state| state.change.group == Some(group)).count();
+        if of_group == 0 || of_group < states.len() {
+            states.truncate(of_group);
+            let through = states.last().map_or(cut.after, |state| state.change.position);
+            return Ok(FeedPart { states, through, more: through < newest, group_open: false, newest });
+        }
+    }
+    let Some(last) = states.last() else {
+        return Ok(end);
+    };
+    let (group, through) = (last.change.group, last.change.position);
+    let peek = Feed { after: through, limit: 1, data: false, ..feed };
+    let Some(next) = tx.feed(&peek).await?.pop() else {
+        // What stands behind the end of a group may have overwritten what is staged of it.
+        let through = if cut.within.is_some() { through } else { end.through };
+        return Ok(FeedPart { states, through, more: through < newest, ..end });
+    };
+    if group.is_none() || next.change.group != group {
+        return Ok(FeedPart { states, through, more: true, group_open: false, newest });
+    }
+    let whole = states.iter().rposition(|state| state.change.group != group).map_or(0, |last| last + 1);
+    if whole == 0 {
+        return Ok(FeedPart { states, through, more: true, group_open: true, newest });
+    }
+    states.truncate(whole);
+    let through = states.last().map_or(cut.after, |state| state.change.position);
+    Ok(FeedPart { states, through, more: true, group_open: false, newest })
+}
+
+/// Says whether two pages hold the same states of the same records.
+///
+/// The content counts too: a copied device whose clock stands still gives one revision to two edits.
+///
+/// # Errors
+/// [`ErrorKind::InvalidValue`] if a record has a value that cannot travel.
+pub(crate) fn digest<'a>(states: impl IntoIterator<Item = &'a State>) -> Result<u64> {
+    let mut hasher = Hashing(SipHasher::new());
+    for state in states {
+        serde_json::to_writer(&mut hasher, &codec::wire(state)).map_err(|error| {
+            let message = format!("reading {} for a page", state.change.name());
+            Error::new(ErrorKind::InvalidValue, message).with_source(error)
+        })?;
+    }
+    // Below 2^53, so that every JSON reader has it exact.
+    Ok(hasher.0.finish() >> 11)
+}
+
+/// Hashes what is written to it.
+struct Hashing(SipHasher);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

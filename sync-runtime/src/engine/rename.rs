@@ -1,0 +1,106 @@
+//! Taking a new name: rule *one replica id, one history*.
+
+use super::Engine;
+use super::notes::{self, PUSHERS, PeerState};
+use crate::Result;
+use crate::change::{Change, State};
+use crate::env::fresh_replica;
+use crate::store::{Access, Feed, Room, Transaction};
+use crate::version::{Ancestry, ReplicaId, Stamp};
+
+/// How many changes are stamped anew at a time.
+const BATCH: usize = 500;
+
+impl Engine {
+    /// Notices at open that the store's history broke: a peer's page stands above the newest change.
+    pub(crate) async fn mend_history(&self) -> Result<()> {
+        let broken = self.read(|tx| {
+            Box::pin(async move {
+                let newest = tx.newest().await?;
+                Ok(notes::peers(tx).await?.iter().any(|(_, peer)| peer.sent() > newest))
+            })
+        });
+        if broken.await? {
+            self.take_new_name().await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on under a new replica id. What no peer has acknowledged is stamped anew on its bases; every peer is
+    /// asked first what it lacks.
+    pub(crate) async fn take_new_name(&self) -> Result<ReplicaId> {
+        let fresh = fresh_replica(&**self.env());
+        let now = self.now();
+        let access = Access::WRITE.long().durable();
+        self.run(access, move |tx| Box::pin(async move { take_new_name(tx, fresh, now).await })).await?;
+        Ok(fresh)
+    }
+}
+
+async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -> Result<()> {
+    let old = tx.replica().await?;
+    tx.rename(fresh).await?;
+    notes::add_former(tx, old).await?;
+    let peers = notes::peers(tx).await?;
+    let newest = tx.newest().await?;
+    let acknowledged = peers.iter().map(|(_, peer)| peer.pushed).max().unwrap_or(0).min(newest);
+    let mut after = acknowledged;
+    while !peers.is_empty() {
+        let feed = Feed { through: newest, limit: BATCH, data: true, ..Feed::after(after) };
+        let states = tx.feed(&feed).await?;
+        let Some(last) = states.last() else {
+            break;
+        };
+        after = last.change.position;
+        let mut anew = Vec::new();
+        for state in states {
+            if state.change.revision().replica == old && state.change.origin.is_none() {
+                anew.push(stamped_anew(tx, state, acknowledged, old, fresh, now).await?);
+            }
+        }
+        tx.put(anew, now).await?;
+    }
+    // Whoever pushes here numbers its pages anew: for them this is another replica.
+    for (key, _) in tx.notes(Room::Peer, PUSHERS).await? {
+        tx.note(Room::Peer, &key, None).await?;
+    }
+    super::serve::unstage(tx, super::serve::PUSHED).await?;
+    let newest = tx.newest().await?;
+    for (id, peer) in peers {
+        let state = PeerState {
+            diff_through: newest,
+            held: peer.held.max(peer.pushed),
+            pulled: peer.pulled,
+            pulled_staged: peer.pulled_staged,
+            ..PeerState::default()
+        };
+        notes::set_peer(tx, id, &state).await?;
+    }
+    let horizon = super::apply::horizon(tx).await?;
+    tx.keep_bases_through(horizon).await
+}
+
+/// The same content under the new name, on top of the last state that a peer may have acknowledged.
+async fn stamped_anew(
+    tx: &mut dyn Transaction,
+    state: State,
+    acknowledged: i64,
+    old: ReplicaId,
+    fresh: ReplicaId,
+    now: Stamp,
+) -> Result<State> {
+    let change = &state.change;
+    let bases = tx.bases(change.schema, std::slice::from_ref(&change.id)).await?.into_iter().flatten();
+    let held = |change: &Change| change.position <= acknowledged || change.origin.is_some();
+    let held: Vec<_> = bases.filter(|base| held(&base.state.change)).collect();
+    // What others wrote stays in the ancestry; of what this store wrote under the old name, only what a peer may hold.
+    let mine = held.iter().filter_map(|base| base.state.change.ancestry.seen(old)).max();
+    let others = change.ancestry.others().iter().copied().filter(|entry| entry.0 != old);
+    let others: Vec<_> = others.chain(mine.map(|stamp| (old, stamp))).collect();
+    let first = others.iter().map(|entry| entry.1 + 1).max().unwrap_or(0);
+    let ancestry = Ancestry::new(crate::Revision { stamp: now.max(first), replica: fresh }, others);
+    let base = held.iter().max_by_key(|base| base.until);
+    let previous = base.map(|base| base.state.change.revision());
+    let change = Change { ancestry, previous, merged: None, ..state.change };
+    Ok(State { change, record: state.record })
+}

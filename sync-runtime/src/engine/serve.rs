@@ -1,0 +1,415 @@
+//! The replica that others talk to: a workspace's own sync, other workspaces, a server's routes.
+
+use super::Engine;
+use super::adopt::adopt_all;
+use super::apply::{Applied, Arrival, apply};
+use super::notes::{self, PusherState, pusher_key};
+use super::outbox::whole;
+use super::page::{Cut, cut};
+use crate::change::{Change, State};
+use crate::codec::{self, Reader};
+use crate::query::{Comparison, Filter, Selection};
+use crate::record::Id;
+use crate::replica::{
+    Caller, Description, Diff, Exchange, Exchanged, FeedPage, Limits, ModelDescription, Outcome, Page, Pull,
+    Pulled, PushPage, Pushed, RemoteWrite, Replica, Update, Wanted,
+};
+use crate::schema::{ModelSchema, Models};
+use crate::store::{Access, Expect, Room, Transaction, Write};
+use crate::version::{Checkpoint, Relation, ReplicaId, Stamp, compare};
+use crate::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+
+/// What the keys of the parts begin with that were pushed here.
+pub(crate) const PUSHED: &str = "push/";
+
+/// Pages of up to this many updates count as short work.
+const SHORT: usize = 16;
+
+impl Caller {
+    fn may_read(&self) -> Result<()> {
+        if self.read { Ok(()) } else { Err(self.refused("read")) }
+    }
+
+    fn may_write(&self) -> Result<()> {
+        if self.write { Ok(()) } else { Err(self.refused("write")) }
+    }
+
+    fn refused(&self, what: &str) -> Error {
+        let who = self.subject.as_deref().unwrap_or("the owner");
+        Error::new(ErrorKind::Forbidden, format!("{who} has no right to {what}"))
+    }
+}
+
+impl Engine {
+    /// About how many changes a pull will read.
+    async fn waiting(&self, pull: &Pull) -> Result<usize> {
+        let newest = self.read(|tx| tx.newest()).await?;
+        let behind = newest - pull.since.map_or(0, |since| since.position);
+        Ok(usize::try_from(behind).unwrap_or(0).min(pull.limit))
+    }
+
+    pub(crate) fn arrival(&self, from: Option<ReplicaId>) -> Arrival {
+        Arrival {
+            models: self.models().clone(),
+            from,
+            now: self.now(),
+            record_bytes: self.limits().record_bytes,
+        }
+    }
+}
+
+/// Work that may wait or last goes off the caller's thread.
+pub(crate) fn sized(access: Access, updates: usize) -> Access {
+    if updates > SHORT { access.long() } else { access }
+}
+
+#[crate::async_trait]
+impl Replica for Engine {
+    async fn describe(&self, _caller: &Caller) -> Result<Description> {
+        let models = self.models().iter().map(|model| {
+            let fields = model
+                .schema
+                .replicated()
+                .map(|(_, field)| (field.name.to_owned(), field.ty.to_string(), field.missing().is_some()));
+            ModelDescription { name: model.schema.name.to_owned(), fields: fields.collect() }
+        });
+        let models = models.collect();
+        let (replica, former) = self
+            .read(|tx| Box::pin(async move { Ok((tx.replica().await?, notes::former(tx).await?)) }))
+            .await?;
+        Ok(Description { replica, former, now: self.now(), limits: *self.limits(), models })
+    }
+
+    async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+        let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
+        let arrival = self.arrival(Some(exchange.from));
+        let pushed = exchange.push.as_ref().map_or(0, |push| push.page.updates.len());
+        let to_read = match &exchange.pull {
+            Some(pull) => self.waiting(pull).await?,
+            None => 0,
+        };
+        let access = if exchange.push.is_some() { Access::WRITE } else { Access::READ };
+        let access = sized(access, pushed.max(to_read)).durable();
+        let answer = self.run(access, move |tx| {
+            Box::pin(async move {
+                let me = tx.replica().await?;
+                let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
+                if exchange.to != me {
+                    return Ok((answer, false));
+                }
+                if let Some(push) = exchange.push {
+                    caller.may_write()?;
+                    answer.pushed = Some(take_page(tx, &arrival, &limits, exchange.from, push).await?);
+                }
+                let pusher: Option<PusherState> =
+                    notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
+                answer.taken = pusher.map_or(0, |pusher| pusher.number);
+                let mut ahead = false;
+                if let Some(pull) = exchange.pull {
+                    caller.may_read()?;
+                    let pulled = feed_page(tx, me, &limits, Some(exchange.from), &pull).await?;
+                    ahead = matches!(pulled, (_, true));
+                    answer.pulled = Some(pulled.0);
+                }
+                Ok((answer, ahead))
+            })
+        });
+        let (mut answer, ahead) = answer.await?;
+        if ahead {
+            // Somebody saw more of this history than there is: it was rolled back.
+            answer.replica = self.take_new_name().await?;
+        }
+        Ok(answer)
+    }
+
+    async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
+        caller.may_read()?;
+        let limits = *self.limits();
+        let access = Access::READ.long().durable();
+        let (pulled, ahead) = self
+            .run(access, move |tx| {
+                Box::pin(async move {
+                    let me = tx.replica().await?;
+                    feed_page(tx, me, &limits, None, &pull).await
+                })
+            })
+            .await?;
+        if ahead {
+            self.take_new_name().await?;
+        }
+        Ok(pulled)
+    }
+
+    async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
+        caller.may_read()?;
+        let models = self.models().clone();
+        self.run(sized(Access::READ, changes.len()), move |tx| {
+            Box::pin(async move { diff(tx, &models, changes).await })
+        })
+        .await
+    }
+
+    async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
+        caller.may_read()?;
+        let models = self.models().clone();
+        self.run(sized(Access::READ, deltas.len()).durable(), move |tx| {
+            Box::pin(async move {
+                let mut updates = Vec::with_capacity(deltas.len());
+                for run in deltas.chunk_by(|a, b| a.schema.name == b.schema.name) {
+                    let ids: Vec<Id> = run.iter().map(|delta| delta.id.clone()).collect();
+                    let schema = models.get(run[0].schema.name)?.schema;
+                    updates.extend(tx.states(schema, &ids).await?.into_iter().flatten().map(whole));
+                }
+                Ok(updates)
+            })
+        })
+        .await
+    }
+
+    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
+        caller.may_write()?;
+        let arrival = self.arrival(None);
+        let access = sized(Access::WRITE, updates.len()).durable();
+        let applied: Applied =
+            self.run(access, move |tx| Box::pin(async move { apply(tx, &arrival, updates).await })).await?;
+        Ok(applied.outcomes)
+    }
+
+    async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
+        caller.may_read()?;
+        self.run(Access::READ.durable(), |tx| {
+            Box::pin(
+                async move { Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? }) },
+            )
+        })
+        .await
+    }
+
+    async fn read(
+        &self,
+        caller: &Caller,
+        schema: &'static ModelSchema,
+        wanted: Wanted,
+    ) -> Result<Vec<State>> {
+        caller.may_read()?;
+        self.models().get(schema.name)?;
+        self.run(Access::READ.long().durable(), move |tx| {
+            Box::pin(async move {
+                let ids = match wanted {
+                    Wanted::Ids(ids) => ids,
+                    Wanted::Matching { filter, after, limit } => {
+                        let after =
+                            after.map(|id| Filter::Compare(schema.id, Comparison::Greater, id.to_value()));
+                        let filter = Filter::And([filter].into_iter().chain(after).collect());
+                        let selection =
+                            Selection { filter, limit: Some(limit as u64), ..Selection::default() };
+                        let records = tx.select(schema, &selection).await?;
+                        records.iter().map(|record| schema.id_of(record)).collect::<Result<_, _>>()?
+                    }
+                };
+                Ok(tx.states(schema, &ids).await?.into_iter().flatten().collect())
+            })
+        })
+        .await
+    }
+
+    async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
+        caller.may_write()?;
+        let (models, now) = (self.models().clone(), self.now());
+        self.run(sized(Access::WRITE, writes.len()).durable(), move |tx| {
+            Box::pin(async move {
+                let mut states = Vec::with_capacity(writes.len());
+                for write in writes {
+                    let name = format!("{} {}", write.schema.name, write.id);
+                    let schema = write.schema;
+                    let model = models.get(schema.name)?;
+                    let mine = tx.read(schema, std::slice::from_ref(&write.id)).await?.pop().flatten();
+                    let record = write.record.map(|sent| {
+                        // What stays on the device of this store is not the caller's to change.
+                        let mut record = mine.unwrap_or_else(|| crate::Record::absent(schema));
+                        record.lay_over(&sent.without_local(schema));
+                        record.fill_missing(schema);
+                        record
+                    });
+                    if let Some(record) = &record {
+                        (model.check)(record).map_err(|error| error.context(format!("writing {name}")))?;
+                        if schema.id_of(record)? != write.id {
+                            let message = format!("the record of {name} has another id");
+                            return Err(Error::new(ErrorKind::InvalidValue, message));
+                        }
+                    }
+                    let expect = write.expect.map_or(Expect::Any, Expect::At);
+                    let ids = [write.id.clone()];
+                    let saved = tx.save(vec![Write { schema, id: write.id, record, expect }], now).await?;
+                    for saved in saved {
+                        crate::collection::saved(saved, schema, &ids[0])?;
+                    }
+                    states.extend(tx.states(schema, &ids).await?.into_iter().flatten());
+                }
+                Ok(states)
+            })
+        })
+        .await
+    }
+
+    async fn watch(&self, caller: &Caller) -> Result<u64> {
+        caller.may_read()?;
+        self.store().version().await
+    }
+
+    fn models(&self) -> Option<&Models> {
+        Some(Engine::models(self))
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        Some(self)
+    }
+}
+
+/// Takes a numbered page: once, however often it comes.
+async fn take_page(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    limits: &Limits,
+    from: ReplicaId,
+    push: PushPage,
+) -> Result<Pushed> {
+    if push.page.updates.len() > limits.page_records {
+        let message = format!(
+            "a page of {} records; at most {} are accepted",
+            push.page.updates.len(),
+            limits.page_records
+        );
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    let key = pusher_key(from);
+    let mut pusher: PusherState = notes::load(tx, Room::Peer, &key).await?.unwrap_or_default();
+    let repeated = push.number == pusher.number && push.digest == pusher.digest && push.number > 0;
+    if !repeated {
+        if push.number <= pusher.number {
+            return Ok(Pushed::TakeNewName);
+        }
+        if push.number > pusher.number + 1 {
+            return Ok(Pushed::Expected(pusher.number + 1));
+        }
+    }
+    if push.page.updates.iter().any(|update| is_ahead(update, from, arrival.now, limits.clock_skew)) {
+        return Ok(Pushed::ClockAhead);
+    }
+    let staged_key = format!("{PUSHED}{from}/");
+    if !repeated && !pusher.open {
+        // The parts of the last group are kept until a page after it comes, in case its answer was lost.
+        unstage(tx, &staged_key).await?;
+    }
+    pusher = PusherState { number: push.number, digest: push.digest, open: push.page.group_open };
+    notes::save(tx, Room::Peer, &key, &pusher).await?;
+    if push.page.group_open {
+        stage(tx, &staged_key, push.number, &adopt_all(&arrival.models, push.page.updates)).await?;
+        return Ok(Pushed::Staged);
+    }
+    let mut updates = staged(tx, arrival, &staged_key).await?;
+    updates.extend(push.page.updates);
+    Ok(Pushed::Applied(apply(tx, arrival, updates).await?.outcomes))
+}
+
+/// Whether the pusher's own stamp is further ahead than the limit. What others wrote it may have pulled; a stamp
+/// on top of that is ahead too, and no correction of a clock could help it.
+fn is_ahead(update: &Update, from: ReplicaId, now: Stamp, skew: i64) -> bool {
+    let ancestry = &update.state.change.ancestry;
+    let limit = now.saturating_add(skew);
+    ancestry.current.replica == from
+        && ancestry.current.stamp > limit
+        && ancestry.others().iter().all(|(_, stamp)| *stamp <= limit)
+}
+
+/// Keeps a part of a group until the group is whole.
+pub(crate) async fn stage(
+    tx: &mut dyn Transaction,
+    prefix: &str,
+    part: u64,
+    updates: &[Update],
+) -> Result<()> {
+    let bytes = codec::to_json(&updates.iter().map(codec::stored).collect::<Vec<_>>())?;
+    tx.note(Room::Staged, &format!("{prefix}{part:020}"), Some(bytes)).await
+}
+
+/// The parts of a group that were kept.
+pub(crate) async fn staged(tx: &mut dyn Transaction, arrival: &Arrival, prefix: &str) -> Result<Vec<Update>> {
+    let mut updates = Vec::new();
+    for (_, bytes) in tx.notes(Room::Staged, prefix).await? {
+        let reader = Reader::new(&arrival.models).stored();
+        let seed = reader.list::<Update>(usize::MAX, false);
+        updates.extend(reader.from_json(&bytes, seed, "reading the begin of a group")?);
+    }
+    Ok(updates)
+}
+
+/// Forgets the parts of a group.
+pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()> {
+    for (key, _) in tx.notes(Room::Staged, prefix).await? {
+        tx.note(Room::Staged, &key, None).await?;
+    }
+    Ok(())
+}
+
+/// A page of the feed for a peer; `true` with it if the peer saw more of this history than there is.
+async fn feed_page(
+    tx: &mut dyn Transaction,
+    me: ReplicaId,
+    limits: &Limits,
+    not_from: Option<ReplicaId>,
+    pull: &Pull,
+) -> Result<(Pulled, bool)> {
+    let after = match pull.since {
+        None => 0,
+        Some(since) if since.replica != me => return Ok((Pulled::UnknownCheckpoint, false)),
+        Some(since) if since.position > tx.newest().await? => return Ok((Pulled::UnknownCheckpoint, true)),
+        Some(since) => since.position,
+    };
+    let cut_at = Cut {
+        after,
+        not_from,
+        schema: pull.model,
+        records: pull.limit.clamp(1, limits.page_records),
+        bytes: limits.page_bytes,
+        data: pull.data,
+        within: None,
+    };
+    let part = cut(tx, &cut_at).await?;
+    let checkpoint = Checkpoint { replica: me, position: part.through };
+    let before = part.states.len();
+    let known = part.states.into_iter().filter(|state| pull.models.get(state.change.schema.name).is_ok());
+    let page = Page { updates: known.map(whole).collect(), group_open: part.group_open };
+    let skipped = (before - page.updates.len()) as u64;
+    let ahead = part.newest - part.through;
+    let feed = FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped };
+    Ok((Pulled::Page(feed), false))
+}
+
+/// What of these changes is lacking here, and what conflicts.
+pub(crate) async fn diff(tx: &mut dyn Transaction, models: &Models, changes: Vec<Change>) -> Result<Diff> {
+    let mut here: HashMap<(&'static str, Id), Change> = HashMap::new();
+    for run in changes.chunk_by(|a, b| a.schema.name == b.schema.name) {
+        let ids: Vec<Id> = run.iter().map(|change| change.id.clone()).collect();
+        let found = tx.changes(models.get(run[0].schema.name)?.schema, &ids).await?.into_iter().flatten();
+        here.extend(found.map(|change| ((change.schema.name, change.id.clone()), change)));
+    }
+    let mut diff = Diff::default();
+    for change in changes {
+        let Some(mine) = here.get(&(change.schema.name, change.id.clone())) else {
+            diff.deltas.push(change);
+            continue;
+        };
+        match compare(&change.ancestry, &mine.ancestry) {
+            Relation::Newer => diff.deltas.push(change),
+            Relation::Concurrent if change.is_delete() && mine.is_delete() => diff.deltas.push(change),
+            Relation::Concurrent => diff.conflicts.push((change, mine.clone())),
+            Relation::Same | Relation::Older if mine.ancestry.join(&change.ancestry) != mine.ancestry => {
+                diff.deltas.push(change);
+            }
+            Relation::Same | Relation::Older => {}
+        }
+    }
+    Ok(diff)
+}

@@ -1,0 +1,317 @@
+//! One sync with a peer: push, pull, until both are level or a bound is reached and said.
+
+mod lease;
+mod pull;
+mod push;
+
+use super::Engine;
+use super::inbox::Parked;
+use super::notes::{self, PeerState, peer_key};
+use super::outbox::Next;
+use crate::record::Id;
+use crate::replica::{Caller, Description, Exchange, Exchanged, Limits, Pull, Pulled, PushPage, Replica};
+use crate::store::{Access, Room};
+use crate::version::ReplicaId;
+use crate::{Error, ErrorKind, Result};
+use lease::{claim, lease, release};
+use push::Answered;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// How often push and pull are repeated while one brings work for the other.
+const ROUNDS: usize = 4;
+/// How often a new name, a lost history or a corrected clock may start a sync anew.
+const RESTARTS: usize = 6;
+/// How far a sync is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Records that the peer has answered.
+    pub pushed: usize,
+    /// About how many records are still to push.
+    pub to_push: usize,
+    /// Records that came.
+    pub pulled: usize,
+    /// About how many records are still to come.
+    pub to_pull: usize,
+}
+
+/// What a sync does.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) push: bool,
+    pub(crate) pull: bool,
+    /// Records in a page; the peer's limit holds as well.
+    pub(crate) page: usize,
+    pub(crate) progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("push", &self.push).field("pull", &self.pull).finish_non_exhaustive()
+    }
+}
+
+/// What came of a sync.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) peer: Option<ReplicaId>,
+    pub(crate) pushed: usize,
+    pub(crate) pulled: usize,
+    pub(crate) parked: Vec<Parked>,
+    pub(crate) requests: usize,
+    /// Whether both were level at the end.
+    pub(crate) level: bool,
+}
+
+impl Summary {
+    /// Adds entries; one of the same record is replaced.
+    pub(crate) fn file(&mut self, parked: Vec<Parked>) {
+        for entry in parked {
+            self.parked.retain(|other| (other.schema.name, &other.id) != (entry.schema.name, &entry.id));
+            self.parked.push(entry);
+        }
+    }
+}
+
+/// Why a round ended early.
+enum Turn {
+    /// Push and pull are done.
+    Done,
+    /// Who the peer is, or who this is, changed: begin anew.
+    Anew,
+}
+
+/// Syncs with a peer.
+pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Result<Summary> {
+    let caller = Caller::owner();
+    let mut summary = Summary::default();
+    for _ in 0..RESTARTS {
+        let description = peer.describe(&caller).await?;
+        let id = description.replica;
+        if id == engine.id().await? {
+            // A peer that described itself before may have taken a new name since.
+            if peer.checkpoint(&caller).await?.replica != id {
+                continue;
+            }
+            let message = "a replica cannot sync with itself; if one of the two is a copy of the other's file, \
+                           open the copy with a new name (`Workspace::restored`)";
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
+        summary.peer = Some(id);
+        let _claim = claim(engine, id).await?;
+        lease(engine, id).await?;
+        let limits = limits(&plan, &description);
+        let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
+        let session = Session { engine, peer, id, caller: &caller, plan: &plan, limits, held };
+        let turn = session.run(description.former, &mut summary).await;
+        let released = release(engine, id).await;
+        let turn = turn?;
+        released?;
+        match turn {
+            Turn::Done => return Ok(summary),
+            Turn::Anew => continue,
+        }
+    }
+    let message = format!("the sync with {} began anew {RESTARTS} times without an end", name(summary.peer));
+    Err(Error::new(ErrorKind::Busy, message))
+}
+
+fn name(peer: Option<ReplicaId>) -> String {
+    peer.map_or_else(|| "the peer".to_owned(), |peer| peer.to_string())
+}
+
+fn limits(plan: &Plan, description: &Description) -> Limits {
+    let announced = description.limits;
+    Limits { page_records: announced.page_records.min(plan.page).max(1), ..announced }
+}
+
+struct Session<'a> {
+    engine: &'a Engine,
+    peer: &'a dyn Replica,
+    id: ReplicaId,
+    caller: &'a Caller,
+    plan: &'a Plan,
+    limits: Limits,
+    /// The models that the peer holds.
+    held: Arc<HashSet<String>>,
+}
+
+impl Session<'_> {
+    async fn run(&self, former: Vec<ReplicaId>, summary: &mut Summary) -> Result<Turn> {
+        self.meet(former).await?;
+        for _ in 0..ROUNDS {
+            let news = match self.round(summary).await? {
+                Some(news) => news,
+                None => return Ok(Turn::Anew),
+            };
+            if !(news && self.plan.push) {
+                summary.level = true;
+                return Ok(Turn::Done);
+            }
+        }
+        Ok(Turn::Done)
+    }
+
+    /// First contact: with other peers known, this one may be one of them under a new name, so revisions are
+    /// compared before any record travels.
+    async fn meet(&self, former: Vec<ReplicaId>) -> Result<()> {
+        let id = self.id;
+        let known = self.engine.read(move |tx| {
+            Box::pin(
+                async move { Ok(notes::load::<PeerState>(tx, Room::Peer, &peer_key(id)).await?.is_some()) },
+            )
+        });
+        if known.await? {
+            return Ok(());
+        }
+        self.engine
+            .run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    let others = notes::peers(tx).await?;
+                    let mut state = PeerState::default();
+                    if !others.is_empty() {
+                        state.diff_through = tx.newest().await?;
+                        state.pull_by_diff = true;
+                    }
+                    // What is known of it under a former name is of no use any more, but that it held.
+                    for (name, before) in others.iter().filter(|(name, _)| former.contains(name)) {
+                        state.held = state.held.max(before.held).max(before.pushed);
+                        tx.note(Room::Peer, &peer_key(*name), None).await?;
+                    }
+                    notes::set_peer(tx, id, &state).await?;
+                    let horizon = super::apply::horizon(tx).await?;
+                    tx.keep_bases_through(horizon).await
+                })
+            })
+            .await
+    }
+
+    /// Pushes what there is, pulls what there is. Says whether the pull brought work for another push; `None` if
+    /// the sync must begin anew.
+    async fn round(&self, summary: &mut Summary) -> Result<Option<bool>> {
+        let mut news = false;
+        let mut pull = self.plan.pull;
+        let by_diff = pull && self.pulls_by_diff().await?;
+        let mut in_full = HashSet::new();
+        let goal = self.engine.read(|tx| tx.newest()).await?;
+        loop {
+            let next = if self.plan.push { self.outgoing().await? } else { Next::Nothing };
+            let outgoing = match next {
+                Next::Broken => {
+                    self.engine.take_new_name().await?;
+                    return Ok(None);
+                }
+                Next::Nothing => None,
+                Next::Page(outgoing) => Some(outgoing),
+            };
+            let last = outgoing
+                .as_ref()
+                .is_none_or(|outgoing| !outgoing.group_open && (!outgoing.more || outgoing.through >= goal));
+            let wish = if pull && last && !by_diff { Some(self.wish().await?) } else { None };
+            let wished = wish.is_some();
+            if outgoing.is_some() || wished {
+                let page = match &outgoing {
+                    Some(outgoing) => Some(self.page(outgoing, &in_full, summary).await?),
+                    None => None,
+                };
+                let sent = page.as_ref().map(sent_records).unwrap_or_default();
+                let answer = self.exchange(page, wish, summary).await?;
+                if answer.replica != self.id {
+                    return Ok(None);
+                }
+                if outgoing.is_none() && self.mends(answer.taken).await? {
+                    return Ok(None);
+                }
+                if let Some(outgoing) = &outgoing {
+                    match self
+                        .answered(outgoing, sent, answer.pushed, answer.now, &mut in_full, summary)
+                        .await?
+                    {
+                        Answered::Done(brought) => news |= brought,
+                        Answered::Again => continue,
+                        Answered::Anew => return Ok(None),
+                    }
+                    let left = if outgoing.more { goal - outgoing.through } else { 0 };
+                    self.progress(summary, usize::try_from(left).unwrap_or(0), 0);
+                }
+                match answer.pulled {
+                    Some(Pulled::Page(page)) => {
+                        news |= self.pull(page, answer.taken, summary).await?;
+                        pull = false;
+                    }
+                    Some(Pulled::UnknownCheckpoint) => {
+                        self.begin_pull_by_diff().await?;
+                        news |= self.pull_by_diff(summary).await?;
+                        pull = false;
+                    }
+                    None if wished => return Err(self.odd("it did not answer the wish for changes")),
+                    None => {}
+                }
+            }
+            if last && outgoing.is_some() {
+                news |= self.push_refused(summary).await?;
+            }
+            if last && pull && by_diff {
+                news |= self.pull_by_diff(summary).await?;
+            }
+            if last {
+                return Ok(Some(news));
+            }
+        }
+    }
+
+    /// rule: one replica id, one history. Sees by the last page that the peer took whether this store was copied or
+    /// restored, or the peer rolled back; says whether the sync must begin anew for it.
+    async fn mends(&self, taken: u64) -> Result<bool> {
+        let id = self.id;
+        let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        let answered = peer.numbered - u64::from(peer.in_flight.is_some()).min(peer.numbered);
+        if taken > peer.numbered {
+            self.engine.take_new_name().await?;
+        } else if taken < answered {
+            self.restart(taken + 1).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn odd(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Protocol, format!("syncing with {}: {what}", self.id))
+    }
+
+    fn progress(&self, summary: &Summary, to_push: usize, to_pull: usize) {
+        if let Some(progress) = &self.plan.progress {
+            progress(Progress { pushed: summary.pushed, to_push, pulled: summary.pulled, to_pull });
+        }
+    }
+
+    /// One round trip, with the lease renewed while it lasts.
+    async fn exchange(
+        &self,
+        push: Option<PushPage>,
+        pull: Option<Pull>,
+        summary: &mut Summary,
+    ) -> Result<Exchanged> {
+        summary.requests += 1;
+        let from = self.engine.id().await?;
+        let exchange = Exchange { from, to: self.id, push, pull };
+        let answer = self.holding_lease(self.peer.exchange(self.caller, exchange)).await?;
+        self.engine.trust_clock(answer.now).await?;
+        Ok(answer)
+    }
+}
+
+/// A record by model and id.
+type RecordName = (&'static str, Id);
+
+/// The records of a page, in order.
+fn sent_records(page: &PushPage) -> Vec<RecordName> {
+    page.page.updates.iter().map(|update| record_of(&update.state)).collect()
+}
+
+fn record_of(state: &crate::change::State) -> RecordName {
+    (state.change.schema.name, state.change.id.clone())
+}

@@ -1,0 +1,255 @@
+//! The pulling half of a sync: page after page, with the checkpoint that covers them.
+
+use super::{Session, Summary};
+use crate::Result;
+use crate::engine::adopt::adopt_all;
+use crate::engine::apply::Arrival;
+use crate::engine::inbox::{self, Home, take_home};
+use crate::engine::notes::{self, PeerState};
+use crate::engine::replicate::as_asked;
+use crate::engine::serve::{self, sized};
+use crate::planted::{self, Bug};
+use crate::replica::{Exchange, FeedPage, Pull, Pulled, Update};
+use crate::store::{Access, Transaction};
+use crate::version::{Checkpoint, Position, ReplicaId};
+
+/// Records of several pulled pages that are applied in one local transaction, while memory stays bounded.
+const APPLY_RECORDS: usize = 5_000;
+/// Bytes of the same.
+const APPLY_BYTES: usize = 6 << 20;
+
+impl Session<'_> {
+    /// The wish for what came since the last pull.
+    pub(super) async fn wish(&self) -> Result<Pull> {
+        let id = self.id;
+        let since = self.engine.read(move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                Ok(peer.pulled_staged.or(peer.pulled))
+            })
+        });
+        Ok(self.pull_since(since.await?))
+    }
+
+    /// Pulls page after page: the next one is fetched while those that came are applied.
+    ///
+    /// `taken` is the page of this replica that the peer took last: nobody else may push under its name meanwhile.
+    pub(super) async fn pull(&self, first: FeedPage, taken: u64, summary: &mut Summary) -> Result<bool> {
+        let mut news = false;
+        let mut page = first;
+        let mut waiting: Vec<Update> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let (checkpoint, more, ahead, open) =
+                (page.checkpoint, page.more, page.ahead, page.page.group_open);
+            let updates = page.page.updates;
+            summary.pulled += updates.len();
+            bytes += updates
+                .iter()
+                .map(|update| update.state.record.as_ref().map_or(32, crate::Record::size))
+                .sum::<usize>();
+            waiting.extend(updates);
+            self.progress(summary, 0, usize::try_from(ahead).unwrap_or(0));
+            let full = open || !more || waiting.len() >= APPLY_RECORDS || bytes >= APPLY_BYTES;
+            let apply = async {
+                if !full {
+                    return Ok(None);
+                }
+                bytes = 0;
+                self.take(std::mem::take(&mut waiting), checkpoint, open).await.map(Some)
+            };
+            let fetch = async {
+                if !more {
+                    return Ok(None);
+                }
+                let pull = self.pull_since(Some(checkpoint));
+                let from = self.engine.id().await?;
+                let exchange = Exchange { from, to: self.id, push: None, pull: Some(pull) };
+                self.holding_lease(self.peer.exchange(self.caller, exchange)).await.map(Some)
+            };
+            let (applied, fetched) = futures_util::future::join(apply, fetch).await;
+            if let Some(home) = applied? {
+                news |= home.news;
+                summary.file(home.parked);
+            }
+            let Some(answer) = fetched? else {
+                return Ok(news);
+            };
+            summary.requests += 1;
+            match answer.pulled {
+                Some(Pulled::Page(next)) if answer.replica == self.id && answer.taken == taken => page = next,
+                _ => {
+                    // The peer, or this replica, is not who it was; what came so far is good, and the next sync goes on from there.
+                    if !waiting.is_empty() {
+                        let home = self.take(waiting, checkpoint, false).await?;
+                        news |= home.news;
+                        summary.file(home.parked);
+                    }
+                    return Ok(news);
+                }
+            }
+        }
+    }
+
+    /// Applies pulled updates and moves the checkpoint that covers them, in one transaction.
+    async fn take(&self, updates: Vec<Update>, checkpoint: Checkpoint, open: bool) -> Result<Home> {
+        let id = self.id;
+        let arrival = self.engine.arrival(Some(id));
+        if updates.is_empty() {
+            let current =
+                self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+            if current.pulled == Some(checkpoint) && current.pulled_staged.is_none() {
+                return Ok(Home::default());
+            }
+        }
+        if planted::on(Bug::CheckpointFirst) {
+            let early = self.engine.run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    let peer = notes::peer(tx, id).await?;
+                    notes::set_peer(tx, id, &PeerState { pulled: Some(checkpoint), ..peer }).await
+                })
+            });
+            early.await?;
+        }
+        let access = sized(Access::WRITE, updates.len());
+        self.engine
+            .run(access, move |tx| {
+                Box::pin(async move { take_pulled(tx, &arrival, id, updates, checkpoint, open).await })
+            })
+            .await
+    }
+
+    /// Whether revisions are to be compared first.
+    pub(super) async fn pulls_by_diff(&self) -> Result<bool> {
+        let id = self.id;
+        let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await }));
+        Ok(peer.await?.pull_by_diff)
+    }
+
+    /// The checkpoint is not of the peer's history: starts from the beginning.
+    pub(super) async fn begin_pull_by_diff(&self) -> Result<()> {
+        let id = self.id;
+        self.engine
+            .run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    serve::unstage(tx, &staged_prefix(id)).await?;
+                    let peer = notes::peer(tx, id).await?;
+                    let anew = PeerState { pulled: None, pulled_staged: None, pull_by_diff: true, ..peer };
+                    notes::set_peer(tx, id, &anew).await
+                })
+            })
+            .await
+    }
+
+    /// Compares revisions first, and fetches only what is lacking here.
+    pub(super) async fn pull_by_diff(&self, summary: &mut Summary) -> Result<bool> {
+        let id = self.id;
+        let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await }));
+        let mut since = peer.await?.pulled;
+        let mut news = false;
+        let mut changes = Vec::new();
+        loop {
+            let pull = Pull { data: false, ..self.pull_since(since) };
+            summary.requests += 1;
+            let asked = self.holding_lease(self.peer.changes(self.caller, pull));
+            let Pulled::Page(page) = asked.await? else {
+                // Its history broke again; the next sync begins anew.
+                self.begin_pull_by_diff().await?;
+                return Ok(news);
+            };
+            since = Some(page.checkpoint);
+            changes.extend(page.page.updates.into_iter().map(|update| update.state.change));
+            if page.page.group_open {
+                continue;
+            }
+            let (here, models) = (std::mem::take(&mut changes), self.engine.models().clone());
+            let diff = self.engine.run(Access::READ.long(), move |tx| {
+                Box::pin(async move { serve::diff(tx, &models, here).await })
+            });
+            let diff = diff.await?;
+            let lacking: Vec<_> =
+                diff.deltas.into_iter().chain(diff.conflicts.into_iter().map(|(theirs, _)| theirs)).collect();
+            let mut updates = Vec::new();
+            if !lacking.is_empty() {
+                summary.requests += 1;
+                let asked = self.holding_lease(self.peer.create_updates(self.caller, lacking.clone()));
+                updates = as_asked(&lacking, asked.await?);
+            }
+            summary.pulled += updates.len();
+            let home = self.take(updates, page.checkpoint, false).await?;
+            news |= home.news;
+            summary.file(home.parked);
+            self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
+            if !page.more {
+                self.end_pull_by_diff().await?;
+                return Ok(news);
+            }
+        }
+    }
+
+    async fn end_pull_by_diff(&self) -> Result<()> {
+        let id = self.id;
+        self.engine
+            .run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    let peer = notes::peer(tx, id).await?;
+                    notes::set_peer(tx, id, &PeerState { pull_by_diff: false, ..peer }).await
+                })
+            })
+            .await
+    }
+
+    fn pull_since(&self, since: Option<Checkpoint>) -> Pull {
+        let models = self.engine.models().clone();
+        Pull { since, limit: self.limits.page_records, data: true, model: None, models }
+    }
+}
+
+async fn take_pulled(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    id: ReplicaId,
+    updates: Vec<Update>,
+    checkpoint: Checkpoint,
+    open: bool,
+) -> Result<Home> {
+    let mut peer = notes::peer(tx, id).await?;
+    let prefix = staged_prefix(id);
+    if open {
+        let updates = adopt_all(&arrival.models, updates);
+        serve::stage(tx, &prefix, checkpoint.position.unsigned_abs(), &updates).await?;
+        peer.pulled_staged = Some(checkpoint);
+        notes::set_peer(tx, id, &peer).await?;
+        return Ok(Home::default());
+    }
+    let updates = match peer.pulled_staged {
+        Some(_) => {
+            let mut staged = serve::staged(tx, arrival, &prefix).await?;
+            serve::unstage(tx, &prefix).await?;
+            staged.extend(updates);
+            staged
+        }
+        None => updates,
+    };
+    let level_before =
+        peer.in_flight.is_none() && peer.staged.is_empty() && tx.newest().await? <= peer.pushed;
+    let home = take_home(tx, arrival, updates).await?;
+    inbox::retry_refused(tx, arrival).await?;
+    let newest: Position = tx.newest().await?;
+    if level_before && !home.news {
+        // Nothing of this store is waiting for the peer, and what came is the peer's own: nothing to look through.
+        peer.pushed = newest;
+    }
+    let older = |seen: Checkpoint| seen.replica == checkpoint.replica && seen.position > checkpoint.position;
+    if !peer.pulled.is_some_and(older) {
+        peer.pulled = Some(checkpoint);
+    }
+    peer.pulled_staged = None;
+    notes::set_peer(tx, id, &peer).await?;
+    Ok(home)
+}
+
+/// Where the parts of a group are kept that is larger than a page of this peer.
+fn staged_prefix(peer: ReplicaId) -> String {
+    format!("pull/{peer}/")
+}

@@ -1,0 +1,382 @@
+//! What replication talks to, and the messages that travel.
+//!
+//! Everything that holds records is a [`Replica`]: a workspace over a store, or a remote server. Device to
+//! server, server to server, database to database are all the same calls.
+
+use crate::Result;
+use crate::change::{Change, State};
+use crate::env::{MaybeSend, MaybeSync};
+use crate::query::Filter;
+use crate::record::{Id, Record};
+use crate::schema::{ModelSchema, Models};
+use crate::version::{Checkpoint, Position, ReplicaId, Revision, Stamp};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Who makes a call, and what they may do. Travels with each call; the engine asks it inside the transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Caller {
+    /// A stable name for messages and logs; `None` is the owner of the store.
+    pub subject: Option<String>,
+    /// Whether records and changes may be read.
+    pub read: bool,
+    /// Whether records may be written.
+    pub write: bool,
+}
+
+impl Caller {
+    /// The owner of the store: a device's own app. May do everything.
+    pub fn owner() -> Self {
+        Caller { subject: None, read: true, write: true }
+    }
+
+    /// Somebody with a stable name, who may read and write.
+    pub fn named(subject: impl Into<String>) -> Self {
+        Caller { subject: Some(subject.into()), read: true, write: true }
+    }
+
+    /// The same caller, without the right to write.
+    pub fn read_only(self) -> Self {
+        Caller { write: false, ..self }
+    }
+}
+
+/// What a replica says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The replica id.
+    pub replica: ReplicaId,
+    /// The names that it had before; who knows it by one of them need not remember that any more.
+    #[serde(default)]
+    pub former: Vec<ReplicaId>,
+    /// Its clock.
+    pub now: Stamp,
+    /// What it accepts.
+    pub limits: Limits,
+    /// The models that it holds.
+    pub models: Vec<ModelDescription>,
+}
+
+/// A model as a peer sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelDescription {
+    /// The model's name.
+    pub name: String,
+    /// The fields that travel: name, type as text, whether it may be null or left out.
+    pub fields: Vec<(String, String, bool)>,
+}
+
+/// What a replica accepts, announced in its description and kept by its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Bytes of a request body as it travels.
+    pub body: usize,
+    /// Bytes of a request body when it is decompressed.
+    pub decompressed: usize,
+    /// Records in a page.
+    pub page_records: usize,
+    /// Bytes of the records in a page; a single record may exceed it.
+    pub page_bytes: usize,
+    /// Bytes of one record.
+    pub record_bytes: usize,
+    /// How far a pushed stamp may be ahead of this replica's clock, in microseconds.
+    pub clock_skew: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body: 8 << 20,
+            decompressed: 32 << 20,
+            page_records: 1_000,
+            page_bytes: 4 << 20,
+            record_bytes: 6 << 20,
+            clock_skew: 120_000_000,
+        }
+    }
+}
+
+/// A change with the data to apply it.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The change, and the record: whole, or with `based_on` only the fields that changed. No record for a delete.
+    pub state: State,
+    /// The one revision that the patch fits; `None` if the record is whole.
+    pub based_on: Option<Revision>,
+}
+
+/// Updates that travel together, in the order of their source's feed.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The updates.
+    pub updates: Vec<Update>,
+    /// Whether the group of the last update goes on in the next page.
+    pub group_open: bool,
+}
+
+/// A page that a replica pushes, numbered so that a repeated one is known and a copied device is noticed.
+#[derive(Debug, Clone)]
+pub struct PushPage {
+    /// 1 for the first page of this replica id to this peer, then one more each.
+    pub number: u64,
+    /// Says whether two pages of one number have the same content.
+    pub digest: u64,
+    /// The updates.
+    pub page: Page,
+}
+
+/// A wish for the changes of a replica.
+#[derive(Debug, Clone)]
+pub struct Pull {
+    /// Changes after this checkpoint; `None` for all.
+    pub since: Option<Checkpoint>,
+    /// At most this many records; the replica's own limit holds as well.
+    pub limit: usize,
+    /// Whether the records should come too.
+    pub data: bool,
+    /// Only this model.
+    pub model: Option<&'static ModelSchema>,
+    /// The models that the puller has registered. Changes of any other are left out, which is no error: an
+    /// older app pulls from a newer server.
+    pub models: Models,
+}
+
+/// One round trip of a sync: a page to push, a wish to pull, either or both.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// Who pushes and pulls; changes that it brought do not come back.
+    pub from: ReplicaId,
+    /// Who is meant. Another replica answers with its own id and does nothing.
+    pub to: ReplicaId,
+    /// The page to push.
+    pub push: Option<PushPage>,
+    /// What to pull, after the page was applied.
+    pub pull: Option<Pull>,
+}
+
+/// The answer to an [`Exchange`].
+#[derive(Debug, Clone)]
+pub struct Exchanged {
+    /// Who answers. If it is not who was meant, nothing was done.
+    pub replica: ReplicaId,
+    /// Its clock.
+    pub now: Stamp,
+    /// The number of the last page of the asker that was taken, that of this exchange included; 0 if none was.
+    ///
+    /// An asker that numbered fewer pages was copied or restored; one that had an answer to more knows that this
+    /// replica was rolled back. Both show here although nothing is pushed.
+    pub taken: u64,
+    /// What came of the page.
+    pub pushed: Option<Pushed>,
+    /// What was pulled.
+    pub pulled: Option<Pulled>,
+}
+
+/// What came of a pushed page.
+#[derive(Debug, Clone)]
+pub enum Pushed {
+    /// It was applied; one outcome for each update of the page, and before them those of the staged pages whose
+    /// group it completed.
+    Applied(Vec<Outcome>),
+    /// It is kept until the rest of its group has come.
+    Staged,
+    /// The number was used for another page, or is below the last: this history was broken, take a new name.
+    TakeNewName,
+    /// The number is above the next one: the target lost pages. Start again with this number, diff first.
+    Expected(u64),
+    /// A stamp is too far ahead of the target's clock, which is [`Exchanged::now`]. Nothing was applied.
+    ClockAhead,
+}
+
+/// What came of one update at the target.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It was applied.
+    Applied,
+    /// The target had it already, or something newer that descends from it.
+    Known,
+    /// It was applied, but the target stores this instead, a revision of its own that descends from the update's.
+    Amended(Box<State>),
+    /// The target's revision is not the one the patch is based on; the whole record is needed.
+    NeedWhole,
+    /// Neither descends from the other. This is what the target holds.
+    Conflict(Box<State>),
+    /// The target refuses the record, and says why.
+    Rejected(Rejection),
+}
+
+/// Why a record was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The code of an [`crate::ErrorKind`].
+    pub code: String,
+    /// A sentence for people.
+    pub reason: String,
+}
+
+/// What came of a [`Pull`].
+#[derive(Debug, Clone)]
+pub enum Pulled {
+    /// Changes in the order of the feed.
+    Page(FeedPage),
+    /// The checkpoint is not of this history: start from the beginning, diff first.
+    UnknownCheckpoint,
+}
+
+/// Changes of a replica, up to a checkpoint.
+#[derive(Debug, Clone)]
+pub struct FeedPage {
+    /// The updates; without records where none were asked for.
+    pub page: Page,
+    /// Covers the page and everything before it.
+    pub checkpoint: Checkpoint,
+    /// Whether there is more.
+    pub more: bool,
+    /// How many positions are still ahead, for progress.
+    pub ahead: Position,
+    /// How many changes of the page were left out because the puller does not know their model.
+    pub skipped: u64,
+}
+
+/// What a target lacks, and what it would not take.
+#[derive(Debug, Clone, Default)]
+pub struct Diff {
+    /// Changes that the target lacks.
+    pub deltas: Vec<Change>,
+    /// Changes that conflict with what the target holds, each with the target's change.
+    pub conflicts: Vec<(Change, Change)>,
+}
+
+/// A write to a replica on behalf of a caller.
+#[derive(Debug, Clone)]
+pub struct RemoteWrite {
+    /// The model.
+    pub schema: &'static ModelSchema,
+    /// The record's id.
+    pub id: Id,
+    /// The record, or `None` to delete it.
+    pub record: Option<Record>,
+    /// Refused as moved if the record is in another revision; `None` writes over anything.
+    pub expect: Option<Revision>,
+}
+
+/// Which records to read.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// These, tombstones included.
+    Ids(Vec<Id>),
+    /// Live ones that match, by id, after this id, at most so many.
+    Matching {
+        /// Which.
+        filter: Filter,
+        /// Only ids after this one.
+        after: Option<Id>,
+        /// At most this many.
+        limit: usize,
+    },
+}
+
+/// Anything that holds records and can replicate.
+///
+/// Every call names its [`Caller`]; permission is decided inside the transaction of the call, never in a layer.
+/// Every call may be cut and repeated at any point; repeating has the effect of doing it once.
+#[crate::async_trait]
+pub trait Replica: Debug + MaybeSend + MaybeSync + 'static {
+    /// Says who this is, what it accepts and which models it holds.
+    async fn describe(&self, caller: &Caller) -> Result<Description>;
+
+    /// One round trip of a sync: applies a pushed page, then reads the feed.
+    async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged>;
+
+    /// Changes since a checkpoint, with or without data. LoopBack's `changes`.
+    async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled>;
+
+    /// Compares changes of another replica with what this one holds. LoopBack's `diff`.
+    async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff>;
+
+    /// The updates for deltas, as they stand now. A record that is gone since comes as the delete that it is now;
+    /// one that was never here is left out. LoopBack's `createUpdates`.
+    async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>>;
+
+    /// Applies updates; each revision is compared again inside the transaction. One outcome for each.
+    /// LoopBack's `bulkUpdate`.
+    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>>;
+
+    /// The newest checkpoint: everything committed up to now.
+    async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint>;
+
+    /// Records with their changes.
+    async fn read(&self, caller: &Caller, schema: &'static ModelSchema, wanted: Wanted)
+    -> Result<Vec<State>>;
+
+    /// Writes on behalf of the caller, tracked here; gives the resulting states. All or nothing.
+    async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>>;
+
+    /// A number that differs whenever something may have been committed since the last call.
+    async fn watch(&self, caller: &Caller) -> Result<u64>;
+
+    /// The models that are registered here; `None` where the replica is not in this process.
+    fn models(&self) -> Option<&Models>;
+
+    /// The engine, where it is in this process.
+    fn engine(&self) -> Option<&crate::engine::Engine>;
+}
+
+#[crate::async_trait]
+impl<R: Replica + ?Sized> Replica for Arc<R> {
+    async fn describe(&self, caller: &Caller) -> Result<Description> {
+        (**self).describe(caller).await
+    }
+
+    async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+        (**self).exchange(caller, exchange).await
+    }
+
+    async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
+        (**self).changes(caller, pull).await
+    }
+
+    async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
+        (**self).diff(caller, changes).await
+    }
+
+    async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
+        (**self).create_updates(caller, deltas).await
+    }
+
+    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
+        (**self).bulk_update(caller, updates).await
+    }
+
+    async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
+        (**self).checkpoint(caller).await
+    }
+
+    async fn read(
+        &self,
+        caller: &Caller,
+        schema: &'static ModelSchema,
+        wanted: Wanted,
+    ) -> Result<Vec<State>> {
+        (**self).read(caller, schema, wanted).await
+    }
+
+    async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
+        (**self).write(caller, writes).await
+    }
+
+    async fn watch(&self, caller: &Caller) -> Result<u64> {
+        (**self).watch(caller).await
+    }
+
+    fn models(&self) -> Option<&Models> {
+        (**self).models()
+    }
+
+    fn engine(&self) -> Option<&crate::engine::Engine> {
+        (**self).engine()
+    }
+}

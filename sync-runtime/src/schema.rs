@@ -1,0 +1,173 @@
+//! What a model is to stores and peers: its name, its table, its fields.
+
+use crate::record::{Id, Record};
+use crate::value::{self, FieldType, Value, ValueError};
+use crate::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// One field of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldSchema {
+    /// The field's name on the wire, in queries and as column.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: FieldType,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// Whether it stays on this device.
+    pub local: bool,
+    /// The value for peers and rows that lack the field; `None` if such a record is refused.
+    pub default: Option<fn() -> Value>,
+}
+
+impl FieldSchema {
+    /// Whether the field travels.
+    pub fn replicated(&self) -> bool {
+        !self.local
+    }
+
+    /// The value of a record that came without this field: its default, else null where null is allowed.
+    ///
+    /// Returns `None` where the field is required and has no default.
+    pub fn missing(&self) -> Option<Value> {
+        match self.default {
+            Some(default) => Some(default()),
+            None if self.nullable => Some(Value::Null),
+            None => None,
+        }
+    }
+
+    /// Checks a value of this field: its type, its range, null only where allowed.
+    ///
+    /// # Errors
+    /// A [`ValueError`] that names the field.
+    pub fn check(&self, value: &Value) -> Result<(), ValueError> {
+        if value.is_null() && !self.nullable {
+            return Err(ValueError::new("null, but the field is not optional").in_field(self.name));
+        }
+        value::check(self.ty, value).map_err(|error| error.in_field(self.name))
+    }
+}
+
+/// A model as stores and peers see it. The derive makes one for each struct.
+#[derive(Debug)]
+pub struct ModelSchema {
+    /// The model's name on the wire and in reports.
+    pub name: &'static str,
+    /// The table that holds its records.
+    pub table: &'static str,
+    /// Its fields, in the order of the struct. A [`Record`] has its values in the same order.
+    pub fields: &'static [FieldSchema],
+    /// Which of the fields is the id.
+    pub id: usize,
+}
+
+impl ModelSchema {
+    /// The field that is the id.
+    pub fn id_field(&self) -> &'static FieldSchema {
+        &self.fields[self.id]
+    }
+
+    /// Where the field with this name stands, or `None` if there is none.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+
+    /// The fields that travel, with their places; the id is among them.
+    pub fn replicated(&self) -> impl Iterator<Item = (usize, &'static FieldSchema)> + use<> {
+        self.fields.iter().enumerate().filter(|(_, field)| field.replicated())
+    }
+
+    /// Whether records of this schema are records of the other: the same fields in the same places.
+    pub(crate) fn fits(&self, other: &ModelSchema) -> bool {
+        let same = |(a, b): (&FieldSchema, &FieldSchema)| {
+            (a.name, a.ty, a.nullable, a.local) == (b.name, b.ty, b.nullable, b.local)
+        };
+        std::ptr::eq(self, other)
+            || self.id == other.id
+                && self.fields.len() == other.fields.len()
+                && self.fields.iter().zip(other.fields).all(same)
+    }
+
+    /// The id of a record.
+    ///
+    /// # Errors
+    /// A [`ValueError`] if the record has no usable id.
+    pub fn id_of(&self, record: &Record) -> Result<Id, ValueError> {
+        let field = self.id_field();
+        match record.get(self.id) {
+            Some(value) => Id::from_value(value).map_err(|error| error.in_field(field.name)),
+            None => Err(ValueError::new("the id is missing").in_field(field.name)),
+        }
+    }
+
+    /// Checks every value of a whole record.
+    ///
+    /// # Errors
+    /// A [`ValueError`] that names the first field that is missing, or that no store could hold.
+    pub fn check(&self, record: &Record) -> Result<(), ValueError> {
+        for (index, field) in self.fields.iter().enumerate() {
+            match record.get(index) {
+                Some(value) => field.check(value)?,
+                None if field.local => {}
+                None => return Err(ValueError::new("missing, and it has no default").in_field(field.name)),
+            }
+        }
+        self.id_of(record).map(|_| ())
+    }
+}
+
+/// A registered model: its schema and the check that its struct brings.
+#[derive(Clone, Copy)]
+pub struct Model {
+    /// The schema.
+    pub schema: &'static ModelSchema,
+    /// Checks that a record reads as the struct and passes its `validate`.
+    pub check: fn(&Record) -> Result<()>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Model").field(&self.schema.name).finish()
+    }
+}
+
+/// The models of a workspace, by name.
+///
+/// ```
+/// # use sync_runtime::{Models, ModelSchema};
+/// let models = Models::default();
+/// assert_eq!(models.get("Todo").unwrap_err().to_string(), "the model `Todo` is not registered; no model is");
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Models(Arc<BTreeMap<&'static str, Model>>);
+
+impl Models {
+    /// Adds a model; one of the same name is replaced.
+    pub fn add(&mut self, model: Model) {
+        Arc::make_mut(&mut self.0).insert(model.schema.name, model);
+    }
+
+    /// The model with this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`], with the names that are registered.
+    pub fn get(&self, name: &str) -> Result<Model> {
+        self.0.get(name).copied().ok_or_else(|| {
+            let known: Vec<_> = self.0.keys().copied().collect();
+            let known = match known.is_empty() {
+                true => "no model is".to_owned(),
+                false => format!("registered are {}", known.join(", ")),
+            };
+            let message = format!("the model `{name}` is not registered; {known}");
+            Error::new(ErrorKind::UnknownModel, message)
+        })
+    }
+
+    /// All models, by name.
+    pub fn iter(&self) -> impl Iterator<Item = Model> + '_ {
+        self.0.values().copied()
+    }
+}

@@ -1,0 +1,354 @@
+//! What an adapter over storage promises: a few batch methods on a transaction.
+//!
+//! All decisions (who wins, what conflicts) are the engine's. A store keeps its word on atomicity, isolation,
+//! durability and order. `sync_testkit::store_conformance!` proves a new one.
+
+use crate::Result;
+use crate::change::{Change, State};
+use crate::env::{BoxFuture, MaybeSend, MaybeSync};
+use crate::query::{Filter, Selection};
+use crate::record::{Id, Record};
+use crate::schema::{ModelSchema, Models};
+use crate::version::{Position, ReplicaId, Revision, Stamp};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+/// What a transaction is going to do; the store picks connection and thread by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Access {
+    /// Whether it writes. A reading transaction sees one snapshot.
+    pub write: bool,
+    /// Whether it may last longer than a millisecond.
+    pub long: bool,
+    /// Whether everything committed so far, and this, must be on the disk when the transaction has ended.
+    ///
+    /// A reading transaction may ask for it too: what it read is then durable before anybody else sees it.
+    pub durable: bool,
+}
+
+impl Access {
+    /// A short read.
+    pub const READ: Access = Access { write: false, long: false, durable: false };
+    /// A short write.
+    pub const WRITE: Access = Access { write: true, long: false, durable: false };
+
+    /// It may last longer than a millisecond.
+    pub const fn long(self) -> Self {
+        Access { long: true, ..self }
+    }
+
+    /// What it wrote or read must be on the disk when it has ended.
+    pub const fn durable(self) -> Self {
+        Access { durable: true, ..self }
+    }
+}
+
+/// What runs inside a transaction. An error rolls everything back.
+#[cfg(not(target_arch = "wasm32"))]
+pub type Work = Box<dyn for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> + Send>;
+/// What runs inside a transaction. An error rolls everything back.
+#[cfg(target_arch = "wasm32")]
+pub type Work = Box<dyn for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>>>;
+
+/// An adapter over storage.
+#[crate::async_trait]
+pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
+    /// Makes or opens what the models need: tables, tracking, the store's own tables.
+    ///
+    /// # Behavior
+    /// - Runs again without harm; a field that was added to a model becomes a column with its default. Where there
+    ///   are records, a required field without a default is refused as [`crate::ErrorKind::Incompatible`], by name.
+    /// - An added field that travels takes what a peer had sent of it before, where the change holds a value of that
+    ///   name among its unknown fields and the field can hold it (see [`crate::codec::Reader::value`]); that name is
+    ///   unknown no more. No change is made for any of this.
+    /// - A store that has no replica id yet takes `fresh`; one whose file or process may have lost its history
+    ///   since (memory without a file) takes it too.
+    /// - A newer layout than this program knows is refused by name.
+    async fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()>;
+
+    /// Runs the work in one transaction: commits if it returns `Ok`, rolls back if not.
+    ///
+    /// # Behavior
+    /// - Once begun it runs to its end, whatever happens to the caller.
+    /// - Writers come one after another or not at all: a writing transaction sees everything committed before it
+    ///   began, and nothing else commits until it ends.
+    /// - A reading transaction sees one snapshot from its first read on.
+    /// - In a transaction begun for reading, the methods that write fail.
+    /// - A wait for a lock is bounded; at the bound the error is [`crate::ErrorKind::Busy`] and names the lock.
+    async fn run(&self, access: Access, work: Work) -> Result<()>;
+
+    /// A number that differs whenever anybody, this program or another, committed since the last call: a change, a
+    /// local field, a note, anything.
+    ///
+    /// Cheap: no scan, no lock.
+    async fn version(&self) -> Result<u64>;
+}
+
+/// One write to track: a save or delete by the library on behalf of the app.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// The model.
+    pub schema: &'static ModelSchema,
+    /// The record's id.
+    pub id: Id,
+    /// The whole record with its local fields, or `None` to delete it.
+    pub record: Option<Record>,
+    /// What must be so for the write to happen.
+    pub expect: Expect,
+}
+
+/// What must be so for a write to happen. A tombstone is no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Anything.
+    Any,
+    /// There is no record of this id.
+    Absent,
+    /// There is a record of this id.
+    Present,
+    /// The record is in this revision.
+    At(Revision),
+}
+
+/// What came of a [`Write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// The record is as asked, and a change was made for it.
+    Tracked,
+    /// The record is as asked; nothing that travels differed, so no change was made.
+    Unchanged,
+    /// [`Expect::Absent`], but a record of this id exists. Nothing was done.
+    Exists,
+    /// [`Expect::Present`] or [`Expect::At`], or a delete, but there is no such record, or only its tombstone.
+    /// Nothing was done.
+    Missing,
+    /// [`Expect::At`], but the record is in another revision. Nothing was done.
+    Moved,
+    /// A constraint refuses it; the reason names it. Nothing was done for this write.
+    Refused(String),
+}
+
+/// What came of one state that was put exactly as given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Put {
+    /// It stands as given.
+    Stored,
+    /// The database stored other values (a trigger, a generated column): these, without local fields.
+    Differs(Record),
+    /// A constraint refuses it; the reason names it. Nothing was done for this state.
+    Refused(String),
+}
+
+/// Which changes to read, in the order of their positions.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// Only changes after this position.
+    pub after: Position,
+    /// Only changes up to this position.
+    pub through: Position,
+    /// Leaves out changes that this peer brought.
+    pub not_from: Option<ReplicaId>,
+    /// Only this model.
+    pub schema: Option<&'static ModelSchema>,
+    /// At most this many.
+    pub limit: usize,
+    /// With `data`, stops before the records read exceed about this many bytes ([`Record::size`] without the local
+    /// fields), but gives at least one change.
+    pub bytes: usize,
+    /// Whether to read the records too; they come without local fields. If not, no state has its record.
+    pub data: bool,
+}
+
+impl Feed {
+    /// Everything after this position.
+    pub fn after(position: Position) -> Self {
+        Feed {
+            after: position,
+            through: Position::MAX,
+            not_from: None,
+            schema: None,
+            limit: usize::MAX,
+            bytes: usize::MAX,
+            data: false,
+        }
+    }
+}
+
+/// A state that was overwritten here, kept as base for merging with peers that still hold it.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The state as it stood, with the position it had then.
+    pub state: State,
+    /// The position of the change that overwrote it.
+    pub until: Position,
+}
+
+/// Rooms for the engine's own small rows, which a store keeps as opaque bytes by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Room {
+    /// What is remembered of peers.
+    Peer,
+    /// Conflicts and refused records.
+    Parked,
+    /// Parts of a group that is larger than a page, until it is whole.
+    Staged,
+    /// Who syncs a pair just now.
+    Lease,
+}
+
+impl Room {
+    /// All rooms.
+    pub const ALL: [Room; 4] = [Room::Peer, Room::Parked, Room::Staged, Room::Lease];
+
+    /// The room's name in storage.
+    pub fn name(self) -> &'static str {
+        match self {
+            Room::Peer => "peer",
+            Room::Parked => "parked",
+            Room::Staged => "staged",
+            Room::Lease => "lease",
+        }
+    }
+}
+
+/// A transaction on a store. Methods take batches; each is atomic with all others of the same transaction.
+///
+/// A model that was not given to [`Store::prepare`] is refused as [`crate::ErrorKind::UnknownModel`], by name.
+///
+/// Records that come from a store have a value for every field, except that those with `data` of a [`Feed`],
+/// of [`Transaction::states`] and of bases lack the local ones.
+#[crate::async_trait]
+pub trait Transaction: MaybeSend {
+    /// The store's replica id.
+    async fn replica(&mut self) -> Result<ReplicaId>;
+
+    /// Takes another replica id. Revisions written from now on carry it; no change is touched.
+    async fn rename(&mut self, fresh: ReplicaId) -> Result<()>;
+
+    /// The position of the newest change; 0 if there never was one. It never goes back.
+    async fn newest(&mut self) -> Result<Position>;
+
+    /// Records by id with their local fields, in the order of `ids`; `None` where there is none.
+    async fn read(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Record>>>;
+
+    /// Records that match, in order, with their local fields.
+    async fn select(&mut self, schema: &'static ModelSchema, selection: &Selection) -> Result<Vec<Record>>;
+
+    /// How many records match.
+    async fn count(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64>;
+
+    /// Changes by id, in the order of `ids`, tombstones included; `None` where nothing was ever tracked.
+    async fn changes(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Change>>>;
+
+    /// Changes by position, with their records if asked for.
+    ///
+    /// A record whose tracking is broken (a live change without a row) comes as a delete-less state without
+    /// record and is left to `rectify`. A tombstone never has a record.
+    async fn feed(&mut self, feed: &Feed) -> Result<Vec<State>>;
+
+    /// Saves and deletes on behalf of the app, tracked: the record and its change in one.
+    ///
+    /// # Behavior
+    /// - Writes happen in order; a later one sees the earlier ones. One outcome for each; one that was not done
+    ///   does not keep the others from being done.
+    /// - An absent local field stays as it was, any other absent field takes its default; where there is none the
+    ///   write is refused.
+    /// - A change is made only if a field that travels really differs, to the bit.
+    /// - The change: kind create if there was no live record, else update or delete; ancestry
+    ///   [`crate::Ancestry::after`] the one before, at `now`; previous revision that one, be it a
+    ///   tombstone's; the next position; the transaction's group, which is the position of its first tracked
+    ///   change; no origin; no merge. Unknown fields stay, except that a delete drops them.
+    /// - The state before is kept as base if [`Transaction::keep_bases_through`] asks for it.
+    async fn save(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>>;
+
+    /// Puts states exactly as given: the record's fields that travel (local ones stay, or take their defaults),
+    /// and the change, which gets the next position whatever `change.position` says. Nothing else is tracked for
+    /// these records; what the database's own triggers and cascades do to *other* records is.
+    ///
+    /// # Behavior
+    /// - In order, one outcome for each.
+    /// - A state without record removes the record and leaves the change as tombstone.
+    /// - `change.group` is replaced by the position of the first state stored of the run of equal groups in this
+    ///   call; `None` stays `None`.
+    /// - An absent field that travels takes its default; where there is none the state is refused.
+    /// - No base is kept; the engine does that.
+    async fn put(&mut self, states: Vec<State>, now: Stamp) -> Result<Vec<Put>>;
+
+    /// From now on, every state is kept as base when it is overwritten by a tracked write, if its position is at
+    /// or below this one or a peer brought it (the change has an origin). `None` keeps nothing, which is where a
+    /// store starts.
+    ///
+    /// # Behavior
+    /// - What was asked for last is part of the store: it rolls back with its transaction and outlives a restart.
+    /// - A tombstone is a state: a record that is made anew keeps it. A live change whose record is gone is none.
+    /// - One of the same record, revision and position is replaced. Of one revision there may be several: its ancestry
+    ///   grew in between, and a peer may have been sent the state as it was before.
+    async fn keep_bases_through(&mut self, position: Option<Position>) -> Result<()>;
+
+    /// The kept bases of these records, in the order of `ids`, each oldest first: by the position of the state,
+    /// then by `until`.
+    async fn bases(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Vec<Base>>>;
+
+    /// Kept bases of all models whose state stood in this range of positions (after the first, through the
+    /// second), by position.
+    async fn bases_between(&mut self, after: Position, through: Position) -> Result<Vec<Base>>;
+
+    /// Keeps these states as bases too, as they are given; one of the same record, revision and position is replaced.
+    /// Needs no [`Transaction::keep_bases_through`].
+    async fn add_bases(&mut self, bases: Vec<Base>) -> Result<()>;
+
+    /// Drops bases that were overwritten at or before this position.
+    async fn drop_bases(&mut self, until: Position) -> Result<()>;
+
+    /// Live records of this model whose change is missing or a tombstone, and live changes whose record is gone:
+    /// ids, by id, after this one, at most `limit`. Where only these ids are given, looks at them alone.
+    async fn untracked(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        after: Option<&Id>,
+        limit: usize,
+    ) -> Result<Vec<Id>>;
+
+    /// Makes the change that a tracked write of the record as it stands would have made: of kind create, on top of
+    /// the tombstone if there is one; a record that is gone gets a tombstone. Says for each id whether there was
+    /// anything to do; where [`Transaction::untracked`] would not list it there is not.
+    async fn retrack(&mut self, schema: &'static ModelSchema, ids: &[Id], now: Stamp) -> Result<Vec<bool>>;
+
+    /// The rows of a room whose keys start with this prefix, by the bytes of the key.
+    async fn notes(&mut self, room: Room, prefix: &str) -> Result<Vec<(String, Vec<u8>)>>;
+
+    /// Sets a row of a room, or removes it with `None`.
+    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()>;
+
+    /// Records with their changes by id, in the order of `ids`, without local fields; `None` where nothing was
+    /// ever tracked.
+    async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>>;
+}
+
+/// Runs the work in one transaction and gives what it returned.
+///
+/// # Errors
+/// What the work or the store failed with; nothing was written then.
+pub async fn transact<T, F>(store: &dyn Store, access: Access, work: F) -> Result<T>
+where
+    T: MaybeSend + 'static,
+    F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
+{
+    let slot = Arc::new(Mutex::new(None));
+    let filled = slot.clone();
+    let work: Work = Box::new(move |transaction| {
+        Box::pin(async move {
+            let value = work(transaction).await?;
+            if let Ok(mut slot) = filled.lock() {
+                *slot = Some(value);
+            }
+            Ok(())
+        })
+    });
+    store.run(access, work).await?;
+    let value = slot.lock().ok().and_then(|mut slot| slot.take());
+    value.ok_or_else(|| {
+        crate::Error::new(crate::ErrorKind::Storage, "the store committed without running the work")
+    })
+}

@@ -1,0 +1,767 @@
+//! The workspace: an app's models over a store, and all that can be done with them.
+
+use crate::change::{Change, Group, State};
+use crate::collection::{Collection, write_of, write_one};
+use crate::conflict::Conflict;
+use crate::engine::Engine;
+use crate::engine::apply::{horizon, kept_as_base};
+use crate::engine::inbox::{self, Matter, Parked};
+use crate::engine::notes;
+use crate::engine::replicate::{Replicated, Route, replicate};
+use crate::engine::session::{self, Plan, Progress, Summary};
+use crate::env::{BoxFuture, Env, MaybeSend, MaybeSync, fresh_uuid};
+use crate::live::KeepInSync;
+use crate::record::Id;
+use crate::replica::{Limits, Replica};
+use crate::report::{Rejected, ReplicationConflicts, ReplicationReport, SyncReport};
+use crate::schema::{ModelSchema, Models};
+use crate::store::{Access, Base, Expect, Feed, Put, Room, Store, Transaction, Write};
+use crate::syncable::{ModelId, Syncable, model_of};
+use crate::version::{Ancestry, Checkpoint, ReplicaId, Stamp};
+use crate::{Error, ErrorKind, Result};
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+/// How many records are looked at in one transaction when tracking is repaired.
+const RECTIFY_BATCH: usize = 500;
+
+/// An app's models over a store. Cheap to clone; clones are the same workspace.
+///
+/// ```
+/// use sync_runtime::{Result, Workspace, prelude::*, store::Store};
+///
+/// #[derive(Debug, Clone, PartialEq, Syncable)]
+/// struct Todo {
+///     #[sync(id)]
+///     id: String,
+///     title: String,
+/// }
+///
+/// async fn open(store: impl Store) -> Result<Workspace> {
+///     Workspace::builder(store).model::<Todo>().build().await
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    engine: Engine,
+}
+
+/// Builds a [`Workspace`].
+#[derive(Debug)]
+#[must_use = "a workspace is opened by `build`"]
+pub struct WorkspaceBuilder {
+    store: Arc<dyn Store>,
+    models: Models,
+    env: Option<Arc<dyn Env>>,
+    limits: Limits,
+}
+
+impl WorkspaceBuilder {
+    /// Registers a model.
+    pub fn model<T: Syncable>(mut self) -> Self {
+        self.models.add(model_of::<T>());
+        self
+    }
+
+    /// Takes time, randomness, sleeping and spawning from here instead of from the system.
+    pub fn env(mut self, env: impl Env) -> Self {
+        self.env = Some(Arc::new(env));
+        self
+    }
+
+    /// What this workspace accepts from its peers.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Opens the store for the models.
+    ///
+    /// # Errors
+    /// What the store fails with: a file that is no database, columns that do not fit, a newer layout.
+    pub async fn build(self) -> Result<Workspace> {
+        #[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
+        let env = self.env.unwrap_or_else(|| Arc::new(crate::SystemEnv));
+        #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+        let env = self
+            .env
+            .ok_or_else(|| Error::new(ErrorKind::Usage, "in a browser the workspace needs an `env`"))?;
+        let engine = Engine::open(self.store, self.models, env, self.limits).await;
+        Ok(Workspace { engine: engine.map_err(|error| error.context("opening the workspace"))? })
+    }
+}
+
+/// Where a record stands with the peers of its workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Every peer that this workspace pushes to holds the record as it is here.
+    Synced,
+    /// It is to be sent.
+    NeedsSync,
+    /// Neither side knew of the other's edit; see [`Workspace::conflicts`].
+    Conflicted,
+    /// A peer, or this store, refuses it, with this reason.
+    Rejected(String),
+}
+
+/// A record that is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingChange {
+    /// The model.
+    pub model: &'static str,
+    /// The record's id.
+    pub id: Id,
+    /// Whether the record was deleted.
+    pub deleted: bool,
+}
+
+impl Workspace {
+    /// Builds a workspace over this store.
+    pub fn builder(store: impl Store) -> WorkspaceBuilder {
+        WorkspaceBuilder {
+            store: Arc::new(store),
+            models: Models::default(),
+            env: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The replica that this workspace is.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// This store's replica id.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn id(&self) -> Result<ReplicaId> {
+        self.engine.id().await
+    }
+
+    /// The records of a model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`] if the model is not registered; [`ErrorKind::Closed`] after [`Workspace::close`].
+    pub fn collection<T: Syncable>(&self) -> Result<Collection<T>> {
+        self.registered::<T>()?;
+        if self.engine.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, "the workspace was closed"));
+        }
+        Ok(Collection::new(self.clone()))
+    }
+
+    fn registered<T: Syncable>(&self) -> Result<&'static ModelSchema> {
+        Ok(self.engine.models().get(T::SCHEMA.name)?.schema)
+    }
+
+    /// Ends the use of this workspace and all its clones: every later call fails with [`ErrorKind::Closed`].
+    pub fn close(&self) {
+        self.engine.close();
+    }
+
+    /// Runs reads and writes of any models in one transaction: all of it happens or nothing, and it arrives at
+    /// peers in one piece.
+    ///
+    /// ```
+    /// # use sync_runtime::{Result, Workspace, prelude::*};
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String }
+    /// # async fn example(workspace: &Workspace) -> Result<()> {
+    /// let title = workspace
+    ///     .transaction(|tx| {
+    ///         Box::pin(async move {
+    ///             tx.upsert(&Todo { id: "a".into(), title: "eat food".into() }).await?;
+    ///             let todo = tx.get::<Todo>(&"a".to_owned()).await?;
+    ///             Ok(todo.map(|todo| todo.title))
+    ///         })
+    ///     })
+    ///     .await?;
+    /// assert_eq!(title.as_deref(), Some("eat food"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the work or the store fails with; nothing was written then.
+    pub async fn transaction<R, F>(&self, work: F) -> Result<R>
+    where
+        R: MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut WorkspaceTransaction<'t>) -> BoxFuture<'t, Result<R>> + MaybeSend + 'static,
+    {
+        let engine = self.engine.clone();
+        self.engine
+            .run(Access::WRITE.long(), move |tx| {
+                Box::pin(async move {
+                    let now = engine.now();
+                    let mut transaction = WorkspaceTransaction { tx, engine, now };
+                    run_in(&mut transaction, work).await
+                })
+            })
+            .await
+    }
+
+    /// Brings this workspace and a peer level: push, settle, pull. Await it, or set options first.
+    ///
+    /// ```
+    /// # use sync_runtime::{AsReplica, Result, Workspace};
+    /// # async fn example(local: &Workspace, server: &impl AsReplica) -> Result<()> {
+    /// let report = local.sync(server).await?;
+    /// println!("{} sent, {} came", report.pushed, report.pulled);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sync<'a>(&'a self, peer: &'a dyn AsReplica) -> Sync<'a> {
+        let plan = Plan { push: true, pull: true, page: usize::MAX, progress: None };
+        Sync { workspace: self, peer, plan }
+    }
+
+    /// Syncs with a peer again and again, until the handle is dropped.
+    pub fn keep_in_sync(&self, peer: &dyn AsReplica) -> KeepInSync {
+        KeepInSync::new(self.clone(), peer.to_replica())
+    }
+
+    /// The conflicts of a model that wait for a decision, with this replica as source.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    pub async fn conflicts<T: Syncable>(&self) -> Result<Vec<Conflict<T>>> {
+        self.registered::<T>()?;
+        let open = self.open_entries(T::SCHEMA, None).await?;
+        let read = open.iter().map(|(parked, mine)| Conflict::read(&self.engine, parked, mine.clone()));
+        Ok(read.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Records of a model that a peer or this store refuses.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    pub async fn rejected<T: Syncable>(&self) -> Result<Vec<Rejected>> {
+        self.registered::<T>()?;
+        let open = self.open_entries(T::SCHEMA, None).await?;
+        Ok(open.iter().filter_map(|(parked, _)| Rejected::of(parked)).collect())
+    }
+
+    /// Where a record stands; `None` if there never was one of this id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    pub async fn status<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<Option<Status>> {
+        self.registered::<T>()?;
+        let id = id.into().to_id();
+        let open = self.open_entries(T::SCHEMA, Some(id.clone())).await?;
+        let mut status = None;
+        for (parked, _) in &open {
+            match &parked.matter {
+                Matter::Conflict { .. } => status = Some(Status::Conflicted),
+                Matter::Rejected { rejection, .. } | Matter::Refused { rejection, .. } => {
+                    status.get_or_insert(Status::Rejected(rejection.reason.clone()));
+                }
+            }
+        }
+        let sent = self.engine.read(move |tx| {
+            Box::pin(async move {
+                let Some(change) = tx.changes(T::SCHEMA, &[id]).await?.pop().flatten() else {
+                    return Ok(None);
+                };
+                let peers = notes::peers(tx).await?;
+                let holds = |(peer, state): &(ReplicaId, notes::PeerState)| {
+                    change.position <= state.pushed || change.origin == Some(*peer)
+                };
+                Ok(Some(!peers.is_empty() && peers.iter().all(holds)))
+            })
+        });
+        let sent = sent.await?;
+        Ok(status.or(sent.map(|sent| if sent { Status::Synced } else { Status::NeedsSync })))
+    }
+
+    /// The records that are still to be sent to some peer, at most `limit`, oldest change first. Before the first
+    /// sync that is everything. Reads only what is pending.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn pending(&self, limit: usize) -> Result<Vec<PendingChange>> {
+        let states = self.engine.run(Access::READ.long(), move |tx| {
+            Box::pin(async move {
+                let peers = notes::peers(tx).await?;
+                let after = peers.iter().map(|(_, peer)| peer.pushed).min().unwrap_or(0);
+                let not_from = match &peers[..] {
+                    [(only, _)] => Some(*only),
+                    _ => None,
+                };
+                tx.feed(&Feed { limit, not_from, ..Feed::after(after) }).await
+            })
+        });
+        let pending = states.await?.into_iter().map(|state| PendingChange {
+            model: state.change.schema.name,
+            deleted: state.change.is_delete(),
+            id: state.change.id,
+        });
+        Ok(pending.collect())
+    }
+
+    /// The peers that this workspace has synced with.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn peers(&self) -> Result<Vec<ReplicaId>> {
+        let peers = self.engine.read(|tx| Box::pin(async move { notes::peers(tx).await }));
+        Ok(peers.await?.into_iter().map(|(peer, _)| peer).collect())
+    }
+
+    /// Forgets a peer that will not come back, such as a server that was replaced: it does not count any more for
+    /// what is pending, and no bases are kept for it. What was parked with it stays. If it does come back, it is met
+    /// anew and nothing is lost. Says whether it was known.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn forget_peer(&self, peer: ReplicaId) -> Result<bool> {
+        self.engine
+            .run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    let peers = notes::peers(tx).await?;
+                    tx.note(Room::Peer, &notes::peer_key(peer), None).await?;
+                    let left = peers.iter().filter(|(other, _)| *other != peer);
+                    if let Some(everywhere) = left.map(|(_, state)| state.pushed).min() {
+                        tx.drop_bases(everywhere).await?;
+                    }
+                    Ok(peers.iter().any(|(other, _)| *other == peer))
+                })
+            })
+            .await
+    }
+
+    /// Goes on under a new replica id: call it after this store was restored from a backup or copied, where it
+    /// cannot notice by itself. Nothing is lost; peers are asked what they lack.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn restored(&self) -> Result<ReplicaId> {
+        self.engine.take_new_name().await
+    }
+
+    /// The newest checkpoint: everything committed here up to now, made durable first. LoopBack's `checkpoint`;
+    /// unlike there nothing is opened or closed by it.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        newest_checkpoint(self).await
+    }
+
+    /// The newest checkpoint, as it is read, durable or not. LoopBack's `currentCheckpoint`.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    #[doc(alias = "currentCheckpoint")]
+    pub async fn current_checkpoint(&self) -> Result<Checkpoint> {
+        self.engine
+            .read(|tx| {
+                Box::pin(async move {
+                    Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? })
+                })
+            })
+            .await
+    }
+
+    /// Says that a record was changed past the tracking, with triggers off: it gets a new revision with what it
+    /// holds now, or a tombstone if it is gone, and travels. Returns `false` if there is neither record nor change.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    #[doc(alias = "rectifyChange")]
+    pub async fn rectify_change<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<bool> {
+        let schema = self.registered::<T>()?;
+        let (id, now) = (id.into().to_id(), self.engine.now());
+        self.engine
+            .run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    let ids = [id];
+                    if tx.retrack(schema, &ids, now).await?.contains(&true) {
+                        return Ok(true);
+                    }
+                    match tx.states(schema, &ids).await?.pop().flatten() {
+                        // What was written past the tracking leaves no trace: the caller says that there was something.
+                        Some(state) if state.record.is_some() => {
+                            stamp_anew(tx, state, None, now).await?;
+                            Ok(true)
+                        }
+                        _ => Ok(false),
+                    }
+                })
+            })
+            .await
+    }
+
+    /// Repairs the tracking of every record of a model: where triggers were off, or a table was there before.
+    /// Gives how many were repaired. Works in batches, so it can be interrupted and run again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    #[doc(alias = "rectifyAllChanges")]
+    pub async fn rectify_all_changes<T: Syncable>(&self) -> Result<u64> {
+        let schema = self.registered::<T>()?;
+        let mut repaired = 0;
+        let mut after: Option<Id> = None;
+        loop {
+            let now = self.engine.now();
+            let batch = self.engine.run(Access::WRITE.long(), move |tx| {
+                Box::pin(async move {
+                    let ids = tx.untracked(schema, None, after.as_ref(), RECTIFY_BATCH).await?;
+                    let done = tx.retrack(schema, &ids, now).await?;
+                    Ok((ids.last().cloned(), done.into_iter().filter(|done| *done).count()))
+                })
+            });
+            let (last, done) = batch.await?;
+            repaired += done as u64;
+            if last.is_none() {
+                return Ok(repaired);
+            }
+            after = last;
+        }
+    }
+
+    /// Starts tracking a model for the rows that are there already. The same as [`Workspace::rectify_all_changes`];
+    /// new writes are tracked from the moment a workspace was opened with the model.
+    ///
+    /// # Errors
+    /// As [`Workspace::rectify_all_changes`].
+    #[doc(alias = "enableChangeTracking")]
+    pub async fn enable_change_tracking<T: Syncable>(&self) -> Result<u64> {
+        self.rectify_all_changes::<T>().await
+    }
+
+    /// Declares that the last change of a record knew of another replica's change, which then is not in conflict
+    /// with it. The core of resolving a conflict; LoopBack's `updateLastChange`. Says whether it changed anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the record was never tracked; what the store fails with.
+    #[doc(alias = "updateLastChange")]
+    pub async fn update_last_change<T: Syncable>(
+        &self,
+        id: impl Into<T::Id>,
+        knew: &Ancestry,
+    ) -> Result<bool> {
+        let schema = self.registered::<T>()?;
+        let (id, knew, now) = (id.into().to_id(), knew.clone(), self.engine.now());
+        self.engine
+            .run(Access::WRITE, move |tx| {
+                Box::pin(async move {
+                    let ids = [id];
+                    let Some(state) = tx.states(schema, &ids).await?.pop().flatten() else {
+                        let message = format!("there is no change of {} {}", schema.name, ids[0]);
+                        return Err(Error::new(ErrorKind::NotFound, message));
+                    };
+                    let change = state.change;
+                    if change.ancestry.holds(knew.current) {
+                        return Ok(false);
+                    }
+                    let state = State { change, record: state.record };
+                    stamp_anew(tx, state, Some(&knew), now).await?;
+                    Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// Parked entries that are still open, with this replica's state of each record.
+    async fn open_entries(
+        &self,
+        schema: &'static ModelSchema,
+        id: Option<Id>,
+    ) -> Result<Vec<(Parked, Option<State>)>> {
+        let models = self.engine.models().clone();
+        self.engine
+            .run(Access::READ.long(), move |tx| {
+                Box::pin(async move {
+                    let entries = inbox::list(tx, &models, schema, id.as_ref()).await?;
+                    with_states(tx, entries).await
+                })
+            })
+            .await
+    }
+
+    async fn report(&self, summary: Summary, swapped: bool) -> Result<SyncReport> {
+        let peer = summary.peer.ok_or_else(|| Error::new(ErrorKind::Protocol, "the peer has no name"))?;
+        let open = match summary.parked.is_empty() {
+            true => Vec::new(),
+            false => {
+                let parked = summary.parked;
+                let states =
+                    self.engine.run(Access::READ.long(), move |tx| Box::pin(with_states(tx, parked)));
+                states.await?
+            }
+        };
+        let rejected = open.iter().filter_map(|(parked, _)| Rejected::of(parked)).collect();
+        let conflicts =
+            open.into_iter().filter(|(parked, _)| matches!(parked.matter, Matter::Conflict { .. })).collect();
+        Ok(SyncReport {
+            peer,
+            pushed: summary.pushed,
+            pulled: summary.pulled,
+            requests: summary.requests,
+            level: summary.level,
+            rejected,
+            conflicts,
+            engine: self.engine.clone(),
+            swapped,
+        })
+    }
+}
+
+/// Gives a state, as it stands, a new revision of this replica that knew of `knew` too.
+async fn stamp_anew(
+    tx: &mut dyn Transaction,
+    state: State,
+    knew: Option<&Ancestry>,
+    now: Stamp,
+) -> Result<()> {
+    let me = tx.replica().await?;
+    let (horizon, until) = (horizon(tx).await?, tx.newest().await? + 1);
+    if kept_as_base(&state.change, horizon) {
+        tx.add_bases(vec![Base { state: state.clone(), until }]).await?;
+    }
+    let change = state.change;
+    let known = knew.map_or_else(|| change.ancestry.clone(), |knew| change.ancestry.join(knew));
+    let (ancestry, previous) = (known.next(now, me), Some(change.revision()));
+    let change = Change { ancestry, previous, merged: None, origin: None, group: Some(Group::MIN), ..change };
+    let name = change.name();
+    match tx.put(vec![State { change, record: state.record }], now).await?.pop() {
+        Some(Put::Refused(reason)) => {
+            Err(Error::new(ErrorKind::Constraint, format!("the database refuses {name}: {reason}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The entries that are still open, with the state of each record here.
+async fn with_states(tx: &mut dyn Transaction, entries: Vec<Parked>) -> Result<Vec<(Parked, Option<State>)>> {
+    let mut open = Vec::with_capacity(entries.len());
+    for parked in entries {
+        let mine = tx.states(parked.schema, std::slice::from_ref(&parked.id)).await?.pop().flatten();
+        if !inbox::is_settled(&parked.matter, mine.as_ref().map(|state| &state.change)) {
+            open.push((parked, mine));
+        }
+    }
+    Ok(open)
+}
+
+/// Ties the lifetimes of a transaction and its work together.
+async fn run_in<'t, R, F>(transaction: &'t mut WorkspaceTransaction<'t>, work: F) -> Result<R>
+where
+    F: FnOnce(&'t mut WorkspaceTransaction<'t>) -> BoxFuture<'t, Result<R>>,
+{
+    work(transaction).await
+}
+
+/// Reads and writes inside [`Workspace::transaction`].
+pub struct WorkspaceTransaction<'t> {
+    tx: &'t mut dyn Transaction,
+    engine: Engine,
+    now: Stamp,
+}
+
+impl fmt::Debug for WorkspaceTransaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkspaceTransaction").finish_non_exhaustive()
+    }
+}
+
+impl WorkspaceTransaction<'_> {
+    /// The record with this id, as this transaction sees it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    pub async fn get<T: Syncable>(&mut self, id: &T::Id) -> Result<Option<T>> {
+        let schema = self.engine.models().get(T::SCHEMA.name)?.schema;
+        let found = self.tx.read(schema, &[id.to_id()]).await?.pop().flatten();
+        Ok(found.map(T::from_record).transpose()?)
+    }
+
+    /// Makes a record and gives its id; see [`Collection::create`].
+    ///
+    /// # Errors
+    /// As [`Collection::create`].
+    pub async fn create<T: Syncable>(&mut self, mut value: T) -> Result<T::Id> {
+        let env = self.engine.env().clone();
+        if let Some(fresh) = value.id().filled(&|| fresh_uuid(&*env)) {
+            value.set_id(fresh);
+        }
+        self.write(write_of(&value, Expect::Absent)?).await?;
+        Ok(value.id())
+    }
+
+    /// Makes or replaces a record.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub async fn upsert<T: Syncable>(&mut self, value: &T) -> Result<()> {
+        self.write(write_of(value, Expect::Any)?).await
+    }
+
+    /// Replaces a record that is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if it is not; otherwise as [`Collection::upsert`].
+    pub async fn update<T: Syncable>(&mut self, value: &T) -> Result<()> {
+        self.write(write_of(value, Expect::Present)?).await
+    }
+
+    /// Deletes a record; says whether there was one.
+    ///
+    /// # Errors
+    /// As [`Collection::delete`].
+    pub async fn delete<T: Syncable>(&mut self, id: &T::Id) -> Result<bool> {
+        let write = Write { schema: T::SCHEMA, id: id.to_id(), record: None, expect: Expect::Any };
+        match self.write(write).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&mut self, write: Write) -> Result<()> {
+        self.engine.models().get(write.schema.name)?;
+        let name = format!("{} {}", write.schema.name, write.id);
+        let saved = write_one(&mut *self.tx, write, self.now).await;
+        saved.map(|_| ()).map_err(|error| error.context(format!("writing {name} in a transaction")))
+    }
+}
+
+/// What can be the source or target of a replication: a [`Workspace`] or any [`Replica`].
+pub trait AsReplica: MaybeSend + MaybeSync {
+    /// The replica.
+    fn as_replica(&self) -> &dyn Replica;
+
+    /// The replica, to keep.
+    fn to_replica(&self) -> Arc<dyn Replica>;
+}
+
+impl AsReplica for Workspace {
+    fn as_replica(&self) -> &dyn Replica {
+        &self.engine
+    }
+
+    fn to_replica(&self) -> Arc<dyn Replica> {
+        Arc::new(self.engine.clone())
+    }
+}
+
+impl<R: Replica + Clone> AsReplica for R {
+    fn as_replica(&self) -> &dyn Replica {
+        self
+    }
+
+    fn to_replica(&self) -> Arc<dyn Replica> {
+        Arc::new(self.clone())
+    }
+}
+
+/// A sync about to run; await it.
+#[derive(Debug)]
+#[must_use = "a sync runs when it is awaited"]
+pub struct Sync<'a> {
+    workspace: &'a Workspace,
+    peer: &'a dyn AsReplica,
+    plan: Plan,
+}
+
+impl fmt::Debug for dyn AsReplica + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_replica().fmt(f)
+    }
+}
+
+impl<'a> Sync<'a> {
+    /// Only sends; nothing is pulled.
+    pub fn push_only(mut self) -> Self {
+        self.plan = Plan { push: true, pull: false, ..self.plan };
+        self
+    }
+
+    /// Only pulls; nothing is sent.
+    pub fn pull_only(mut self) -> Self {
+        self.plan = Plan { push: false, pull: true, ..self.plan };
+        self
+    }
+
+    /// At most so many records travel at a time; the peer's own limit holds as well.
+    pub fn page_size(mut self, records: usize) -> Self {
+        self.plan.page = records;
+        self
+    }
+
+    /// Tells how far the sync is, after each page.
+    pub fn progress(mut self, tell: impl Fn(Progress) + Send + std::marker::Sync + 'static) -> Self {
+        self.plan.progress = Some(Arc::new(tell));
+        self
+    }
+
+    async fn run(self) -> Result<SyncReport> {
+        let peer = self.peer.as_replica();
+        let swapped = !self.plan.push;
+        let mut summary = session::sync(&self.workspace.engine, peer, self.plan).await?;
+        // A conflict that stood before is not met again: its record is neither sent nor does it come.
+        if let Some(peer) = summary.peer {
+            let engine = &self.workspace.engine;
+            let models = engine.models().clone();
+            let standing = engine.run(Access::READ.long(), move |tx| {
+                Box::pin(async move { inbox::conflicts_with(tx, &models, peer).await })
+            });
+            summary.file(standing.await?);
+        }
+        self.workspace.report(summary, swapped).await
+    }
+}
+
+impl<'a> IntoFuture for Sync<'a> {
+    type Output = Result<SyncReport>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// Replicates one way and reports.
+pub(crate) async fn run_replication(
+    source: &dyn AsReplica,
+    target: &dyn AsReplica,
+    route: Route,
+) -> Result<ReplicationReport> {
+    let (source, target) = (source.as_replica(), target.as_replica());
+    let done: Replicated = replicate(source, target, &route).await?;
+    let rejected = done.rejected.iter().map(|(state, rejection)| Rejected {
+        model: state.change.schema.name,
+        id: state.change.id.clone(),
+        by_us: false,
+        code: rejection.code.clone(),
+        reason: rejection.reason.clone(),
+    });
+    let mut rejected: Vec<Rejected> = rejected.collect();
+    // A pull is kept by its target, which sees the source as the peer.
+    let keeper = match (target.engine(), source.engine()) {
+        (Some(engine), _) => Some((engine, done.source, true)),
+        (None, Some(engine)) => Some((engine, done.target, false)),
+        (None, None) => None,
+    };
+    let conflicts = match keeper {
+        Some((engine, peer, swapped)) => {
+            let workspace = Workspace { engine: engine.clone() };
+            let summary =
+                Summary { peer: Some(peer), parked: done.parked, level: done.level, ..Summary::default() };
+            let report = workspace.report(summary, swapped).await?;
+            rejected.extend(report.rejected.iter().cloned());
+            ReplicationConflicts::Kept(report)
+        }
+        None => ReplicationConflicts::Loose(done.loose),
+    };
+    let level = done.level;
+    Ok(ReplicationReport { applied: done.applied, checkpoints: done.checkpoints, level, rejected, conflicts })
+}
+
+/// The newest checkpoint of a replica.
+pub(crate) async fn newest_checkpoint(replica: &dyn AsReplica) -> Result<Checkpoint> {
+    replica.as_replica().checkpoint(&crate::replica::Caller::owner()).await
+}

@@ -1,0 +1,11 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+#[derive(Syncable)]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    größe: i64,
+}
+
+fn main() {}

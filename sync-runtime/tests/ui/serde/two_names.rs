@@ -1,0 +1,13 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, Syncable)]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    #[serde(rename(serialize = "text", deserialize = "title"))]
+    title: String,
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, Syncable)]
+#[serde(rename_all(serialize = "camelCase"))]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    title: String,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use sync_runtime::prelude::*;
+
+#[derive(Syncable)]
+enum State {
+    Open,
+    Done,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use sync_runtime::prelude::*;
+
+#[derive(Syncable)]
+struct Todo;
+
+fn main() {}

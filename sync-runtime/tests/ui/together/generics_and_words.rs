@@ -1,0 +1,13 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+#[derive(Syncable)]
+#[sync(tabel = "todos")]
+struct Todo<T> {
+    #[sync(id)]
+    id: Uuid,
+    #[sync(lokal)]
+    value: T,
+}
+
+fn main() {}
