@@ -1,0 +1,95 @@
+//! What a peer had sent of a field before the model had it: kept among the unknown fields of the change, and taken
+//! from there into the new column.
+
+use super::tables::Table;
+use crate::names::{self, quoted};
+use rusqlite::{Connection, Row, params};
+use serde::de::DeserializeSeed;
+use sync_runtime::Value;
+use sync_runtime::codec::Reader;
+use sync_runtime::record::Unknown;
+use sync_runtime::schema::FieldSchema;
+
+/// Changes that are looked at together, so that memory does not grow with their number.
+const PAGE: usize = 1_000;
+
+/// Takes what is known of these fields, by their places, out of the changes and the bases of the table's records.
+pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlite::Result<()> {
+    let changes = Source {
+        select: format!(
+            "SELECT position, unknown, id FROM sync_change \
+             WHERE model = {} AND unknown IS NOT NULL AND position > ?1 ORDER BY position LIMIT ?2",
+            table.number
+        ),
+        take: "UPDATE sync_change SET unknown = ?2 WHERE position = ?1".to_owned(),
+        set: |column: &str| {
+            format!("UPDATE {} SET {column} = ?2 WHERE {} = ?1", table.name(), table.id_column().name)
+        },
+    };
+    changes.learn(sql, table, added)?;
+    let base = quoted(&names::base_table(table.schema));
+    let bases = Source {
+        select: format!(
+            "SELECT rowid, sync_unknown, rowid FROM {base} \
+             WHERE sync_unknown IS NOT NULL AND rowid > ?1 ORDER BY rowid LIMIT ?2"
+        ),
+        take: format!("UPDATE {base} SET sync_unknown = ?2 WHERE rowid = ?1"),
+        set: |column: &str| format!("UPDATE {base} SET {column} = ?2 WHERE rowid = ?1"),
+    };
+    bases.learn(sql, table, added)
+}
+
+/// Where unknown fields are kept.
+struct Source<S> {
+    /// Number, unknown fields and key of those after a number.
+    select: String,
+    /// Sets the unknown fields that are left, by number.
+    take: String,
+    /// The statement that sets a column of the record, by key.
+    set: S,
+}
+
+impl<S: Fn(&str) -> String> Source<S> {
+    fn learn(&self, sql: &Connection, table: &Table, added: &[usize]) -> rusqlite::Result<()> {
+        let mut after = i64::MIN;
+        loop {
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let rows = sql
+                .prepare_cached(&self.select)?
+                .query_map(params![after, PAGE as i64], read)?
+                .collect::<rusqlite::Result<Vec<(i64, Vec<u8>, rusqlite::types::Value)>>>()?;
+            for (number, unknown, key) in &rows {
+                after = *number;
+                // What cannot be read is reported where it is read as part of its change.
+                let Ok(mut unknown) = serde_json::from_slice::<Unknown>(unknown) else { continue };
+                let mut taken = false;
+                for &place in added {
+                    let field = &table.schema.fields[place];
+                    let Some(sent) = unknown.remove(field.name) else { continue };
+                    taken = true;
+                    if let Some(value) = fitting(field, sent) {
+                        let column = &table.columns[place];
+                        sql.prepare_cached(&(self.set)(&column.name))?
+                            .execute(params![key, column.encoding.encode(&value)])?;
+                    }
+                }
+                if taken {
+                    let left = match unknown.is_empty() {
+                        true => None,
+                        false => serde_json::to_vec(&unknown).ok(),
+                    };
+                    sql.prepare_cached(&self.take)?.execute(params![number, left])?;
+                }
+            }
+            if rows.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The value as the field holds it, or `None` if it cannot.
+fn fitting(field: &'static FieldSchema, sent: serde_json::Value) -> Option<Value> {
+    let value = Reader::of([]).value(field).deserialize(sent).ok()?;
+    field.check(&value).is_ok().then_some(value)
+}

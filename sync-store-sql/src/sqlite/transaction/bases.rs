@@ -1,0 +1,137 @@
+//! Bases: states that were overwritten here, each in a row of its model's base table.
+
+use super::super::connection::Replicas;
+use super::super::tables::Table;
+use super::super::triggers::{self, CHANGE};
+use super::SqliteTransaction;
+use super::rows::{self, Bad};
+use crate::names::{self, quoted};
+use rusqlite::{Connection, Row};
+use std::sync::Arc;
+use sync_runtime::Result;
+use sync_runtime::change::State;
+use sync_runtime::record::Id;
+use sync_runtime::store::Base;
+use sync_runtime::version::Position;
+
+/// Rows without `sync_until` are the triggers' notes.
+fn select(table: &Table, condition: &str) -> String {
+    format!(
+        "SELECT {}, {}, sync_until, {} FROM {} WHERE sync_until IS NOT NULL AND {condition} \
+         ORDER BY sync_position, sync_until",
+        table.travelling_columns().join(", "),
+        triggers::base_change_columns(),
+        table.id_column().name,
+        quoted(&names::base_table(table.schema)),
+    )
+}
+
+fn base(sql: &Connection, replicas: &mut Replicas, table: &Table, row: &Row<'_>) -> Result<Base, Bad> {
+    let width = table.travelling_columns().len();
+    let id = rows::id(table, row, width + CHANGE.len() + 1)?;
+    let change = rows::change(sql, replicas, table, id, row, width)?;
+    let record = match change.is_delete() {
+        true => None,
+        false => Some(rows::record(table, row, false)?),
+    };
+    Ok(Base { state: State { change, record }, until: row.get(width + CHANGE.len())? })
+}
+
+impl SqliteTransaction {
+    pub(super) fn bases_of(&mut self, table: &Table, id: &Id) -> Result<Vec<Base>> {
+        self.rows(|conn| {
+            let sql = select(table, &format!("{} = ?1", table.id_column().name));
+            let mut select = conn.sql.prepare_cached(&sql)?;
+            rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+            let mut found = select.raw_query();
+            let mut bases = Vec::new();
+            while let Some(row) = found.next()? {
+                bases.push(base(&conn.sql, &mut conn.replicas, table, row)?);
+            }
+            Ok(bases)
+        })
+    }
+
+    pub(super) fn bases_in(&mut self, after: Position, through: Position) -> Result<Vec<Base>> {
+        let tables: Vec<Arc<Table>> = self.tables.iter().cloned().collect();
+        let mut bases = Vec::new();
+        for table in tables {
+            self.rows(|conn| {
+                let sql = select(&table, "sync_position > ?1 AND sync_position <= ?2");
+                let mut select = conn.sql.prepare_cached(&sql)?;
+                let mut found = select.query([after, through])?;
+                while let Some(row) = found.next()? {
+                    bases.push(base(&conn.sql, &mut conn.replicas, &table, row)?);
+                }
+                Ok(())
+            })?;
+        }
+        bases.sort_by_key(|base| (base.state.change.position, base.until));
+        Ok(bases)
+    }
+
+    pub(super) fn bases_added(&mut self, bases: Vec<Base>) -> Result<()> {
+        self.writing()?;
+        for base in &bases {
+            self.tables.of(base.state.change.schema)?;
+        }
+        for base in bases {
+            let table = self.table(base.state.change.schema)?;
+            self.add_base(&table, &base)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_base(&mut self, table: &Table, base: &Base) -> Result<()> {
+        let State { change, record } = &base.state;
+        let key = &table.id_column().name;
+        let columns: Vec<_> = table
+            .travelling_columns()
+            .into_iter()
+            .map(str::to_owned)
+            .chain(CHANGE.map(|column| format!("sync_{column}")))
+            .chain(["sync_until".to_owned()])
+            .collect();
+        let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+        let set: Vec<_> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let sql = format!(
+            "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({key}, sync_stamp, sync_writer, sync_position) \
+             WHERE sync_until IS NOT NULL DO UPDATE SET {}",
+            quoted(&names::base_table(table.schema)),
+            columns.join(", "),
+            values.join(", "),
+            set.join(", ")
+        );
+        self.sql(|conn| {
+            let change_values = rows::change_values(conn, change)?;
+            let mut insert = conn.sql.prepare_cached(&sql)?;
+            let mut parameter = 0;
+            for (index, _) in table.schema.replicated() {
+                parameter += 1;
+                if index == table.schema.id {
+                    rows::bind_id(&mut insert, parameter, table.id_column().encoding, &change.id)?;
+                } else if let Some(value) = record.as_ref().and_then(|record| record.get(index)) {
+                    insert.raw_bind_parameter(parameter, table.columns[index].encoding.encode(value))?;
+                }
+            }
+            for value in change_values.iter() {
+                parameter += 1;
+                insert.raw_bind_parameter(parameter, value)?;
+            }
+            insert.raw_bind_parameter(parameter + 1, base.until)?;
+            insert.raw_execute()
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn bases_dropped(&mut self, until: Position) -> Result<()> {
+        self.writing()?;
+        let tables: Vec<Arc<Table>> = self.tables.iter().cloned().collect();
+        for table in tables {
+            let base = quoted(&names::base_table(table.schema));
+            let delete = format!("DELETE FROM {base} WHERE sync_until <= ?1");
+            self.sql(|conn| conn.sql.prepare_cached(&delete)?.execute([until]))?;
+        }
+        Ok(())
+    }
+}

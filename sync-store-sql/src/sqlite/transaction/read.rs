@@ -1,0 +1,289 @@
+//! Reading: records and changes by id, queries, the feed.
+
+use super::super::codec::{Affinity, Encoding};
+use super::super::tables::Table;
+use super::SqliteTransaction;
+use super::rows::{self, Bad};
+use crate::filter::{self, Terms};
+use rusqlite::types::{ToSqlOutput, Value as Owned};
+use sync_runtime::change::{Change, State};
+use sync_runtime::query::{Filter, Selection};
+use sync_runtime::record::{Id, Record};
+use sync_runtime::schema::ModelSchema;
+use sync_runtime::store::Feed;
+use sync_runtime::{Error, ErrorKind, Result, Value};
+
+impl SqliteTransaction {
+    /// Like `sql`, for reads that also look into the values.
+    pub(super) fn rows<T>(&mut self, read: impl FnOnce(&mut super::Conn) -> Result<T, Bad>) -> Result<T> {
+        match read(self.lease.conn()?) {
+            Ok(value) => Ok(value),
+            Err(Bad::Value(error)) => Err(error),
+            Err(Bad::Sql(error)) => self.sql(|_| Err(error)),
+        }
+    }
+
+    /// The record with this id, with its local fields.
+    pub(super) fn record(&mut self, table: &Table, id: &Id) -> Result<Option<Record>> {
+        self.rows(|conn| {
+            let mut select = conn.sql.prepare_cached(&table.sql.read)?;
+            rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+            let mut found = select.raw_query();
+            match found.next()? {
+                Some(row) => Ok(Some(rows::record(table, row, true)?)),
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// The record that a change stands for, without its local fields; `None` for a tombstone.
+    pub(super) fn travelling(&mut self, table: &Table, change: &Change) -> Result<Option<Record>> {
+        if change.is_delete() {
+            return Ok(None);
+        }
+        self.rows(|conn| {
+            let mut select = conn.sql.prepare_cached(&table.sql.travelling)?;
+            rows::bind_id(&mut select, 1, table.id_column().encoding, &change.id)?;
+            let mut found = select.raw_query();
+            match found.next()? {
+                Some(row) => Ok(Some(rows::record(table, row, false)?)),
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// The change of this id.
+    pub(super) fn change(&mut self, table: &Table, id: &Id) -> Result<Option<Change>> {
+        self.rows(|conn| {
+            let select =
+                format!("SELECT {} FROM sync_change WHERE model = ?1 AND id = ?2", rows::change_columns());
+            let mut select = conn.sql.prepare_cached(&select)?;
+            select.raw_bind_parameter(1, table.number)?;
+            rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
+            let mut found = select.raw_query();
+            match found.next()? {
+                Some(row) => {
+                    Ok(Some(rows::change(&conn.sql, &mut conn.replicas, table, id.clone(), row, 0)?))
+                }
+                None => Ok(None),
+            }
+        })
+    }
+
+    pub(super) fn exists(&mut self, table: &Table, id: &Id) -> Result<bool> {
+        self.sql(|conn| {
+            let mut select = conn.sql.prepare_cached(&table.sql.read)?;
+            rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+            let found = select.raw_query().next()?.is_some();
+            Ok(found)
+        })
+    }
+
+    pub(super) fn selected(
+        &mut self,
+        schema: &'static ModelSchema,
+        selection: &Selection,
+    ) -> Result<Vec<Record>> {
+        let table = self.table(schema)?;
+        let mut terms = Parameters::new(&table);
+        let condition = filter::condition(&selection.filter, &mut terms)?;
+        let mut order = Vec::with_capacity(selection.order.len() + 1);
+        for &(field, descending) in selection.order.iter().chain([&(schema.id, false)]) {
+            let direction = if descending { " DESC" } else { "" };
+            order.push(format!("{}{direction}", terms.column(field)?));
+        }
+        let limit = selection.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let skip = i64::try_from(selection.skip).unwrap_or(i64::MAX);
+        let sql = format!(
+            "{} WHERE {condition} ORDER BY {} LIMIT {limit} OFFSET {skip}",
+            table.sql.select,
+            order.join(", ")
+        );
+        let values = terms.values;
+        self.rows(|conn| {
+            let mut select = conn.sql.prepare_cached(&sql)?;
+            let mut found = select.query(rusqlite::params_from_iter(values))?;
+            let mut records = Vec::new();
+            while let Some(row) = found.next()? {
+                records.push(rows::record(&table, row, true)?);
+            }
+            Ok(records)
+        })
+    }
+
+    pub(super) fn counted(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64> {
+        let table = self.table(schema)?;
+        let mut terms = Parameters::new(&table);
+        let condition = filter::condition(filter, &mut terms)?;
+        let sql = format!("SELECT count(*) FROM {} WHERE {condition}", table.name());
+        let values = terms.values;
+        let count: i64 = self.sql(|conn| {
+            conn.sql.prepare_cached(&sql)?.query_row(rusqlite::params_from_iter(values), |row| row.get(0))
+        })?;
+        Ok(count.unsigned_abs())
+    }
+
+    pub(super) fn fed(&mut self, feed: &Feed) -> Result<Vec<State>> {
+        let only = match feed.schema {
+            Some(schema) => Some(self.table(schema)?.number),
+            None => None,
+        };
+        let tables = self.tables.clone();
+        self.rows(|conn| {
+            let not_from = match feed.not_from {
+                Some(peer) => conn.replicas.known(&conn.sql, peer)?,
+                None => None,
+            };
+            let sql = format!(
+                "SELECT {}, model, id FROM sync_change WHERE position > ?1 AND position <= ?2 \
+                 AND (?3 IS NULL OR origin IS NOT ?3) AND (?4 IS NULL OR model = ?4) ORDER BY position",
+                rows::change_columns()
+            );
+            let mut select = conn.sql.prepare_cached(&sql)?;
+            let mut found = select.query(rusqlite::params![feed.after, feed.through, not_from, only])?;
+            let mut states = Vec::new();
+            let mut bytes = 0_usize;
+            while states.len() < feed.limit {
+                let Some(row) = found.next()? else { break };
+                // A model that this program did not register is no business of its feed.
+                let Some(table) = tables.numbered(row.get(11)?) else { continue };
+                let id = rows::id(table, row, 12)?;
+                let change = rows::change(&conn.sql, &mut conn.replicas, table, id, row, 0)?;
+                let mut record = None;
+                if feed.data && !change.is_delete() {
+                    let mut read = conn.sql.prepare_cached(&table.sql.travelling)?;
+                    // As it stands in the row: another program may have written the id in another form.
+                    read.raw_bind_parameter(1, ToSqlOutput::Borrowed(row.get_ref(12)?))?;
+                    let mut found = read.raw_query();
+                    if let Some(row) = found.next()? {
+                        record = Some(rows::record(table, row, false)?);
+                    }
+                    bytes = bytes.saturating_add(record.as_ref().map_or(0, Record::size));
+                    if bytes > feed.bytes && !states.is_empty() {
+                        break;
+                    }
+                }
+                states.push(State { change, record });
+            }
+            Ok(states)
+        })
+    }
+
+    /// The position of a record's change, if it has one that is no tombstone.
+    pub(super) fn live_position(&mut self, table: &Table, id: &Id) -> Result<Option<i64>> {
+        self.sql(|conn| {
+            let select = "SELECT position FROM sync_change WHERE model = ?1 AND id = ?2 AND kind <> 2";
+            let mut select = conn.sql.prepare_cached(select)?;
+            select.raw_bind_parameter(1, table.number)?;
+            rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
+            let mut found = select.raw_query();
+            found.next()?.map(|row| row.get(0)).transpose()
+        })
+    }
+
+    /// Whether a record exists and whether it has a change that is no tombstone, if the two differ.
+    pub(super) fn is_broken(&mut self, table: &Table, id: &Id) -> Result<Option<bool>> {
+        let exists = self.exists(table, id)?;
+        let live = self.live_position(table, id)?.is_some();
+        Ok((exists != live).then_some(exists))
+    }
+
+    pub(super) fn untracked_ids(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        after: Option<&Id>,
+        limit: usize,
+    ) -> Result<Vec<Id>> {
+        let table = self.table(schema)?;
+        if let Some(only) = only {
+            let mut ids: Vec<&Id> = only.iter().filter(|id| after.is_none_or(|after| *id > after)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let mut found = Vec::new();
+            for id in ids {
+                if found.len() < limit && self.is_broken(&table, id)?.is_some() {
+                    found.push(id.clone());
+                }
+            }
+            return Ok(found);
+        }
+        let (name, key, model) = (table.name(), &table.id_column().name, table.number);
+        let beyond =
+            |column: &str| if after.is_some() { format!("AND {column} > ?2") } else { String::new() };
+        let sql = format!(
+            "SELECT id FROM (
+               SELECT t.{key} AS id FROM {name} t LEFT JOIN sync_change c ON c.model = {model} AND c.id = t.{key}
+               WHERE (c.position IS NULL OR c.kind = 2) AND t.{key} IS NOT NULL {}
+               UNION ALL
+               SELECT c.id FROM sync_change c WHERE c.model = {model} AND c.kind <> 2 {}
+                 AND NOT EXISTS (SELECT 1 FROM {name} t WHERE t.{key} = c.id))
+             ORDER BY id LIMIT ?1",
+            beyond(&format!("t.{key}")),
+            beyond("c.id"),
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.rows(|conn| {
+            let mut select = conn.sql.prepare_cached(&sql)?;
+            select.raw_bind_parameter(1, limit)?;
+            if let Some(after) = after {
+                rows::bind_id(&mut select, 2, table.id_column().encoding, after)?;
+            }
+            let mut found = select.raw_query();
+            let mut ids = Vec::new();
+            while let Some(row) = found.next()? {
+                ids.push(rows::id(&table, row, 0)?);
+            }
+            Ok(ids)
+        })
+    }
+}
+
+/// How many values one statement may have, which is what SQLite is built with.
+const MOST_VALUES: usize = 32_766;
+
+/// The values of a query, in the order of their placeholders.
+struct Parameters<'t> {
+    table: &'t Table,
+    values: Vec<Owned>,
+}
+
+impl<'t> Parameters<'t> {
+    fn new(table: &'t Table) -> Self {
+        Parameters { table, values: Vec::new() }
+    }
+
+    fn encoding(&self, field: usize) -> Result<Encoding> {
+        let column = self.table.columns.get(field).ok_or_else(|| {
+            let message =
+                format!("a query names field {field} of `{}`, which has none", self.table.schema.name);
+            Error::new(ErrorKind::Usage, message)
+        })?;
+        Ok(column.encoding)
+    }
+}
+
+impl Terms for Parameters<'_> {
+    fn column(&self, field: usize) -> Result<String> {
+        let collation = self.encoding(field)?.collation();
+        let name = &self.table.columns[field].name;
+        Ok(match collation {
+            "BINARY" if self.table.columns[field].encoding.affinity() != Affinity::Text => name.clone(),
+            _ => format!("{name} COLLATE {collation}"),
+        })
+    }
+
+    fn bind(&mut self, field: usize, value: &Value) -> Result<String> {
+        let encoding = self.encoding(field)?;
+        if self.values.len() >= MOST_VALUES {
+            let message = format!("a query compares with more than {MOST_VALUES} values; ask in parts");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        self.values.push(match encoding.encode(value) {
+            ToSqlOutput::Borrowed(value) => Owned::try_from(value).unwrap_or(Owned::Null),
+            ToSqlOutput::Owned(value) => value,
+            _ => Owned::Null,
+        });
+        Ok(format!("?{}", self.values.len()))
+    }
+}

@@ -1,0 +1,251 @@
+//! Rows as records and changes, and back.
+
+use super::super::codec::Encoding;
+use super::super::connection::{Conn, Replicas};
+use super::super::tables::Table;
+use super::super::triggers::CHANGE;
+use rusqlite::types::{Value as Owned, ValueRef};
+use rusqlite::{Connection, Row, Statement};
+use sync_runtime::change::{Change, ChangeKind};
+use sync_runtime::record::{Id, Record, Unknown};
+use sync_runtime::version::{Ancestry, ReplicaId, Revision, Stamp};
+use sync_runtime::{Error, ErrorKind, Result, Value};
+
+/// What can go wrong with a row: SQLite, or what stands in it.
+pub(super) enum Bad {
+    Sql(rusqlite::Error),
+    Value(Error),
+}
+
+impl From<rusqlite::Error> for Bad {
+    fn from(error: rusqlite::Error) -> Self {
+        Bad::Sql(error)
+    }
+}
+
+impl From<Error> for Bad {
+    fn from(error: Error) -> Self {
+        Bad::Value(error)
+    }
+}
+
+/// The columns of a change as [`change`] reads them, from `sync_change`.
+pub(super) fn change_columns() -> String {
+    CHANGE.join(", ")
+}
+
+/// The value of a field that stands in this column of a row.
+fn value(table: &Table, field: usize, found: ValueRef<'_>, of: &dyn std::fmt::Display) -> Result<Value> {
+    let column = &table.columns[field];
+    column.encoding.decode(found).map_err(|found| {
+        let schema = table.schema;
+        let message = format!(
+            "the field `{}` of {} {of} should hold a {}, but the table `{}` has {found}; correct it there",
+            schema.fields[field].name, schema.name, schema.fields[field].ty, schema.table
+        );
+        Error::new(ErrorKind::InvalidValue, message)
+    })
+}
+
+/// The id that stands in this column.
+pub(super) fn id(table: &Table, row: &Row<'_>, column: usize) -> Result<Id, Bad> {
+    let found = row.get_ref(column)?;
+    let value = value(table, table.schema.id, found, &"of unknown id")?;
+    Ok(Id::from_value(&value).map_err(|error| Error::from(error.in_field(table.schema.id_field().name)))?)
+}
+
+/// The record whose columns begin at the first one, all fields or only those that travel.
+pub(super) fn record(table: &Table, row: &Row<'_>, local: bool) -> Result<Record, Bad> {
+    let schema = table.schema;
+    let mut values = Vec::with_capacity(schema.fields.len());
+    let mut column = 0;
+    for (index, field) in schema.fields.iter().enumerate() {
+        if !local && field.local {
+            values.push(None);
+            continue;
+        }
+        let found = row.get_ref(column)?;
+        column += 1;
+        let decoded = match table.columns[index].encoding.decode(found) {
+            Ok(decoded) => decoded,
+            // Only now is the name of the record worth its price.
+            Err(_) => {
+                let name = match row.get_ref(schema.id).map(|id| table.id_column().encoding.decode(id)) {
+                    Ok(Ok(id)) if local => Id::from_value(&id).map(|id| id.to_string()).unwrap_or_default(),
+                    _ => String::new(),
+                };
+                value(table, index, found, &name)?
+            }
+        };
+        values.push(Some(decoded));
+    }
+    Ok(Record::new(values))
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::new(ErrorKind::Storage, format!("a tracking row is damaged: {what}; repair it with `rectify`"))
+}
+
+/// The change whose columns ([`CHANGE`]) begin at this one.
+pub(super) fn change(
+    sql: &Connection,
+    replicas: &mut Replicas,
+    table: &Table,
+    id: Id,
+    row: &Row<'_>,
+    from: usize,
+) -> Result<Change, Bad> {
+    let kind = match row.get::<_, i64>(from)? {
+        0 => ChangeKind::Create,
+        1 => ChangeKind::Update,
+        2 => ChangeKind::Delete,
+        _ => return Err(corrupt("its kind is unknown").into()),
+    };
+    let mut replica = |number: i64| replicas.id(sql, number);
+    let current = Revision { stamp: row.get(from + 2)?, replica: replica(row.get(from + 3)?)? };
+    let ancestry = match row.get_ref(from + 4)? {
+        ValueRef::Null => Ancestry::of(current),
+        others => {
+            let others: std::collections::BTreeMap<i64, Stamp> = others
+                .as_bytes()
+                .ok()
+                .and_then(|text| serde_json::from_slice(text).ok())
+                .ok_or_else(|| corrupt("its ancestry cannot be read"))?;
+            let mut entries = Vec::with_capacity(others.len());
+            for (number, stamp) in others {
+                entries.push((replica(number)?, stamp));
+            }
+            Ancestry::new(current, entries)
+        }
+    };
+    let previous = match (row.get::<_, Option<Stamp>>(from + 5)?, row.get::<_, Option<i64>>(from + 6)?) {
+        (Some(stamp), Some(number)) => Some(Revision { stamp, replica: replica(number)? }),
+        _ => None,
+    };
+    let origin = match row.get::<_, Option<i64>>(from + 8)? {
+        Some(number) => Some(replica(number)?),
+        None => None,
+    };
+    let merged = match row.get_ref(from + 9)? {
+        ValueRef::Null => None,
+        merged => {
+            let parts: Option<(Stamp, i64, Stamp, i64)> =
+                merged.as_bytes().ok().and_then(|text| serde_json::from_slice(text).ok());
+            let (a, a_writer, b, b_writer) = parts.ok_or_else(|| corrupt("its merge cannot be read"))?;
+            let a = Revision { stamp: a, replica: replica(a_writer)? };
+            Some((a, Revision { stamp: b, replica: replica(b_writer)? }))
+        }
+    };
+    let unknown = match row.get_ref(from + 10)? {
+        ValueRef::Null => None,
+        unknown => {
+            let fields: Option<Unknown> =
+                unknown.as_bytes().ok().and_then(|text| serde_json::from_slice(text).ok());
+            Some(Box::new(fields.ok_or_else(|| corrupt("its unknown fields cannot be read"))?))
+        }
+    };
+    Ok(Change {
+        schema: table.schema,
+        id,
+        kind,
+        ancestry,
+        merged,
+        previous,
+        position: row.get(from + 1)?,
+        group: row.get(from + 7)?,
+        origin,
+        unknown,
+    })
+}
+
+/// The columns of a change, in the order of [`CHANGE`].
+pub(super) fn change_values(conn: &mut Conn, change: &Change) -> rusqlite::Result<[Owned; 11]> {
+    let Conn { sql, replicas, .. } = conn;
+    let mut number = |replica: ReplicaId| replicas.number(sql, replica);
+    let integer = |value: Option<i64>| value.map_or(Owned::Null, Owned::Integer);
+    let current = change.revision();
+    let mut others = serde_json::Map::new();
+    for (replica, stamp) in change.ancestry.others() {
+        others.insert(number(*replica)?.to_string(), (*stamp).into());
+    }
+    let others = match others.is_empty() {
+        true => Owned::Null,
+        false => Owned::Text(serde_json::Value::Object(others).to_string()),
+    };
+    let previous = match change.previous {
+        Some(revision) => (Some(revision.stamp), Some(number(revision.replica)?)),
+        None => (None, None),
+    };
+    let merged = match change.merged {
+        Some((a, b)) => {
+            let (a_writer, b_writer) = (number(a.replica)?, number(b.replica)?);
+            Owned::Text(format!("[{},{a_writer},{},{b_writer}]", a.stamp, b.stamp))
+        }
+        None => Owned::Null,
+    };
+    let origin = match change.origin {
+        Some(replica) => Some(number(replica)?),
+        None => None,
+    };
+    let unknown = match change.unknown.as_deref() {
+        Some(fields) => match serde_json::to_vec(fields) {
+            Ok(bytes) => Owned::Blob(bytes),
+            Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
+        },
+        None => Owned::Null,
+    };
+    let kind = match change.kind {
+        ChangeKind::Create => 0,
+        ChangeKind::Update => 1,
+        ChangeKind::Delete => 2,
+    };
+    Ok([
+        Owned::Integer(kind),
+        Owned::Integer(change.position),
+        Owned::Integer(current.stamp),
+        Owned::Integer(number(current.replica)?),
+        others,
+        integer(previous.0),
+        integer(previous.1),
+        integer(change.group),
+        integer(origin),
+        merged,
+        unknown,
+    ])
+}
+
+/// Binds an id as its column holds it.
+pub(super) fn bind_id(
+    statement: &mut Statement<'_>,
+    parameter: usize,
+    encoding: Encoding,
+    id: &Id,
+) -> rusqlite::Result<()> {
+    use rusqlite::types::ToSqlOutput;
+    match id {
+        Id::Int(id) => statement.raw_bind_parameter(parameter, id),
+        Id::Text(id) => {
+            statement.raw_bind_parameter(parameter, ToSqlOutput::Borrowed(ValueRef::Text(id.as_bytes())))
+        }
+        Id::Uuid(id) => statement.raw_bind_parameter(parameter, encoding.encode(&Value::Uuid(*id))),
+    }
+}
+
+/// Binds the fields that a statement sets, each to the parameter of its place; absent ones are left as they are
+/// bound, which is null.
+pub(super) fn bind_record(
+    statement: &mut Statement<'_>,
+    table: &Table,
+    id: &Id,
+    record: &Record,
+) -> rusqlite::Result<()> {
+    let most = statement.parameter_count();
+    for (index, value) in record.values().iter().enumerate().take(most) {
+        if index != table.schema.id
+            && let Some(value) = value
+        {
+            statement.raw_bind_parameter(index + 1, table.columns[index].encoding.encode(value))?;
+        }
+    }
+    bind_id(statement, table.schema.id + 1, table.id_column().encoding, id)
+}

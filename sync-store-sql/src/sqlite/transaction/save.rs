@@ -1,0 +1,374 @@
+//! Saves and deletes on behalf of the app: the change is decided here, from what stands in the database, and written
+//! beside the record. The triggers leave the record alone meanwhile, or are off.
+
+use super::super::error::refusal;
+use super::super::tables::Table;
+use super::{SqliteTransaction, Told, rows};
+use sync_runtime::change::{Change, ChangeKind, State};
+use sync_runtime::record::{Id, Record};
+use sync_runtime::schema::ModelSchema;
+use sync_runtime::store::{Base, Expect, Saved, Write};
+use sync_runtime::version::{Ancestry, Position, Revision, Stamp};
+use sync_runtime::{FieldSchema, Result};
+
+/// What came of one statement on a record.
+pub(super) enum Written {
+    /// So many rows.
+    Rows(usize),
+    Refused(String),
+}
+
+impl SqliteTransaction {
+    pub(super) fn saved(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>> {
+        self.writing()?;
+        // Looked up first, so that a call fails before it has written anything.
+        for write in &writes {
+            self.tables.of(write.schema)?;
+        }
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for Write { schema, id, record, expect } in writes {
+            let table = self.table(schema)?;
+            outcomes.push(match record {
+                None => self.save_delete(&table, &id, expect, now)?,
+                Some(record) => match completed(schema, &id, record) {
+                    Err(reason) => Saved::Refused(reason),
+                    Ok(record) if expect == Expect::Absent => {
+                        self.save_new(&table, &id, &record, expect, now)?
+                    }
+                    Ok(record) => self.save_over(&table, &id, &record, expect, now)?,
+                },
+            });
+        }
+        Ok(outcomes)
+    }
+
+    fn save_delete(&mut self, table: &Table, id: &Id, expect: Expect, now: Stamp) -> Result<Saved> {
+        let change = self.change(table, id)?;
+        match expect {
+            Expect::At(revision) if change.as_ref().map(Change::revision) != Some(revision) => {
+                return Ok(if self.exists(table, id)? { Saved::Moved } else { Saved::Missing });
+            }
+            Expect::Absent if self.exists(table, id)? => return Ok(Saved::Exists),
+            _ => {}
+        }
+        let old = match &change {
+            Some(change) if !change.is_delete() && self.is_kept(change)? => {
+                Some(self.travelling(table, change)?)
+            }
+            _ => None,
+        };
+        self.tell_put(table, id, now)?;
+        match self.delete_row(table, id)? {
+            Written::Refused(reason) => Ok(Saved::Refused(reason)),
+            Written::Rows(0) => Ok(Saved::Missing),
+            Written::Rows(_) => self.tracked(table, id, change, old, ChangeKind::Delete, now),
+        }
+    }
+
+    fn save_new(
+        &mut self,
+        table: &Table,
+        id: &Id,
+        record: &Record,
+        expect: Expect,
+        now: Stamp,
+    ) -> Result<Saved> {
+        self.tell_put(table, id, now)?;
+        match self.insert(table, id, record)? {
+            Written::Refused(reason) => return Ok(Saved::Refused(reason)),
+            Written::Rows(0) => {
+                self.clear_notes(table)?;
+                return Ok(match expect == Expect::Absent && self.exists(table, id)? {
+                    true => Saved::Exists,
+                    false => Saved::Refused(ignored(table)),
+                });
+            }
+            Written::Rows(_) => {}
+        }
+        // Most new records were never heard of before, so that is tried before it is asked.
+        if self.track_first(table, id, now)? {
+            return Ok(Saved::Tracked);
+        }
+        let change = self.change(table, id)?;
+        // A live change whose record was gone stands for a state that nobody knows any more.
+        let old = change.as_ref().filter(|change| change.is_delete()).map(|_| None);
+        self.tracked(table, id, change, old, ChangeKind::Create, now)
+    }
+
+    fn save_over(
+        &mut self,
+        table: &Table,
+        id: &Id,
+        record: &Record,
+        expect: Expect,
+        now: Stamp,
+    ) -> Result<Saved> {
+        let Some(old) = self.record(table, id)? else {
+            return match expect {
+                Expect::Any => self.save_new(table, id, record, expect, now),
+                _ => Ok(Saved::Missing),
+            };
+        };
+        let change = self.change(table, id)?;
+        if let Expect::At(revision) = expect
+            && change.as_ref().map(Change::revision) != Some(revision)
+        {
+            return Ok(Saved::Moved);
+        }
+        let live = change.as_ref().is_some_and(|change| !change.is_delete());
+        let travels_same = table
+            .schema
+            .replicated()
+            .all(|(index, _)| index == table.schema.id || record.get(index) == old.get(index));
+        if live && travels_same {
+            return self.save_local(table, id, record, &old, now);
+        }
+        self.tell_put(table, id, now)?;
+        match self.update(table, id, record)? {
+            Written::Refused(reason) => Ok(Saved::Refused(reason)),
+            Written::Rows(0) => Ok(Saved::Refused(ignored(table))),
+            Written::Rows(_) => {
+                let kind = if live { ChangeKind::Update } else { ChangeKind::Create };
+                let old = live.then(|| Some(old.without_local(table.schema)));
+                self.tracked(table, id, change, old, kind, now)
+            }
+        }
+    }
+
+    /// Saves a record of which nothing that travels differs. A trigger of the app may still make it differ.
+    fn save_local(
+        &mut self,
+        table: &Table,
+        id: &Id,
+        record: &Record,
+        old: &Record,
+        now: Stamp,
+    ) -> Result<Saved> {
+        if record.values().iter().zip(old.values()).all(|(value, old)| value.is_none() || value == old) {
+            return Ok(Saved::Unchanged);
+        }
+        let before = self.newest_position()?;
+        let group = Some(self.group.unwrap_or(before + 1));
+        self.tell(Some(Told { stamp: now, group, put: None }))?;
+        if let Written::Refused(reason) = self.update(table, id, record)? {
+            return Ok(Saved::Refused(reason));
+        }
+        if self.bypass {
+            return Ok(Saved::Unchanged);
+        }
+        self.newest = None;
+        let tracked = self.change(table, id)?.is_some_and(|change| change.position > before);
+        if tracked {
+            self.group.get_or_insert(before + 1);
+        }
+        Ok(if tracked { Saved::Tracked } else { Saved::Unchanged })
+    }
+
+    /// Makes the first change of a record; false if it has one already.
+    fn track_first(&mut self, table: &Table, id: &Id, now: Stamp) -> Result<bool> {
+        let me = self.own()?.number;
+        let position = self.next_position()?;
+        let group = self.group.unwrap_or(self.first);
+        let rows = self.sql(|conn| {
+            let insert = "INSERT INTO sync_change(position, model, id, kind, stamp, writer, grp) \
+                          VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6) ON CONFLICT(model, id) DO NOTHING";
+            let mut insert = conn.sql.prepare_cached(insert)?;
+            insert.raw_bind_parameter(1, position)?;
+            insert.raw_bind_parameter(2, table.number)?;
+            rows::bind_id(&mut insert, 3, table.id_column().encoding, id)?;
+            insert.raw_bind_parameter(4, now)?;
+            insert.raw_bind_parameter(5, me)?;
+            insert.raw_bind_parameter(6, group)?;
+            insert.raw_execute()
+        })?;
+        if rows > 0 {
+            self.newest = Some(position);
+            self.group = Some(group);
+        }
+        Ok(rows > 0)
+    }
+
+    /// Makes a change on top of the one before, and keeps the state before as base if that is asked for. `old` is the
+    /// record of that state, which a tombstone has not; without it, nobody knows the state.
+    pub(super) fn tracked(
+        &mut self,
+        table: &Table,
+        id: &Id,
+        before: Option<Change>,
+        old: Option<Option<Record>>,
+        kind: ChangeKind,
+        now: Stamp,
+    ) -> Result<Saved> {
+        let position = self.next_position()?;
+        let group = self.group.unwrap_or(self.first);
+        let own = self.own()?;
+        let unknown = before.as_ref().and_then(|before| before.unknown.clone());
+        let change = Change {
+            schema: table.schema,
+            id: id.clone(),
+            kind,
+            ancestry: match &before {
+                Some(before) => before.ancestry.next(now, own.replica),
+                None => Ancestry::of(Revision { stamp: now, replica: own.replica }),
+            },
+            merged: None,
+            previous: before.as_ref().map(Change::revision),
+            position,
+            group: Some(group),
+            origin: None,
+            unknown: unknown.filter(|_| kind != ChangeKind::Delete),
+        };
+        match before {
+            Some(before) => {
+                self.move_change(before.position, &change)?;
+                if let Some(record) = old
+                    && self.is_kept(&before)?
+                {
+                    let state = State { change: before, record };
+                    self.add_base(table, &Base { state, until: position })?;
+                }
+            }
+            None => self.put_change(table, &change)?,
+        }
+        self.newest = Some(position);
+        self.group = Some(group);
+        Ok(Saved::Tracked)
+    }
+
+    /// Whether the state that this change stands for is to be kept when it is overwritten.
+    fn is_kept(&mut self, change: &Change) -> Result<bool> {
+        let through = self.own()?.keep_through;
+        Ok(through.is_some_and(|through| change.position <= through || change.origin.is_some()))
+    }
+
+    /// Tells the triggers to leave this record alone, and which stamp and group anything else gets.
+    pub(super) fn tell_put(&mut self, table: &Table, id: &Id, now: Stamp) -> Result<()> {
+        self.first = self.newest_position()? + 1;
+        if self.bypass {
+            return Ok(());
+        }
+        let group = Some(self.group.unwrap_or(self.first));
+        self.tell(Some(Told { stamp: now, group, put: Some((table.number, id.clone())) }))
+    }
+
+    /// The position of the change of a record that was just written. Other records that triggers and cascades wrote
+    /// meanwhile have theirs already.
+    pub(super) fn next_position(&mut self) -> Result<Position> {
+        if !self.bypass {
+            self.newest = None;
+        }
+        Ok(self.newest_position()? + 1)
+    }
+
+    /// Runs a statement that a constraint may refuse.
+    pub(super) fn attempt(
+        &mut self,
+        run: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<usize>,
+    ) -> Result<Written> {
+        match run(&self.lease.conn()?.sql) {
+            Ok(rows) => Ok(Written::Rows(rows)),
+            Err(error) => match refusal(&error) {
+                Some(reason) => Ok(Written::Refused(self.refused(reason)?)),
+                None => self.sql(|_| Err(error)),
+            },
+        }
+    }
+
+    /// Inserts a record unless there is one of this id; absent local fields take their defaults.
+    pub(super) fn insert(&mut self, table: &Table, id: &Id, record: &Record) -> Result<Written> {
+        let filled;
+        let record = if is_whole(table.schema, record) {
+            record
+        } else {
+            let mut whole = record.clone();
+            for (index, field) in table.schema.fields.iter().enumerate().filter(|(_, field)| field.local) {
+                if record.get(index).is_none()
+                    && let Some(value) = field.missing()
+                {
+                    whole.set(index, value);
+                }
+            }
+            filled = whole;
+            &filled
+        };
+        self.attempt(|sql| {
+            let mut insert = sql.prepare_cached(&table.sql.insert)?;
+            rows::bind_record(&mut insert, table, id, record)?;
+            insert.raw_execute()
+        })
+    }
+
+    /// Updates a record; absent fields stay as they are.
+    pub(super) fn update(&mut self, table: &Table, id: &Id, record: &Record) -> Result<Written> {
+        let dynamic;
+        let statement = if is_whole(table.schema, record) {
+            &table.sql.update
+        } else if has_just(record, table.schema, FieldSchema::replicated) {
+            &table.sql.update_travelling
+        } else {
+            dynamic = table.update_of(|index, _| record.get(index).is_some());
+            &dynamic
+        };
+        self.attempt(|sql| {
+            let mut update = sql.prepare_cached(statement)?;
+            rows::bind_record(&mut update, table, id, record)?;
+            update.raw_execute()
+        })
+    }
+
+    pub(super) fn delete_row(&mut self, table: &Table, id: &Id) -> Result<Written> {
+        self.attempt(|sql| {
+            let mut delete = sql.prepare_cached(&table.sql.delete)?;
+            rows::bind_id(&mut delete, 1, table.id_column().encoding, id)?;
+            delete.raw_execute()
+        })
+    }
+
+    /// Takes away what the trigger noted for an insert that did not happen.
+    pub(super) fn clear_notes(&mut self, table: &Table) -> Result<()> {
+        if self.bypass {
+            return Ok(());
+        }
+        self.sql(|conn| conn.sql.prepare_cached(&table.sql.clear_notes)?.execute([]))?;
+        Ok(())
+    }
+}
+
+/// The reason for a write that an app's trigger made come to nothing.
+pub(super) fn ignored(table: &Table) -> String {
+    format!("a trigger on `{}` ignored it", table.schema.table)
+}
+
+fn is_whole(schema: &ModelSchema, record: &Record) -> bool {
+    has_just(record, schema, |_| true)
+}
+
+/// Whether exactly these fields are present; the id need not be.
+fn has_just(record: &Record, schema: &ModelSchema, fields: impl Fn(&FieldSchema) -> bool) -> bool {
+    schema
+        .fields
+        .iter()
+        .enumerate()
+        .all(|(index, field)| index == schema.id || record.get(index).is_some() == fields(field))
+}
+
+/// The record with a default for each absent field that travels.
+///
+/// The error is the reason to refuse it: a required field without a default is absent.
+pub(super) fn completed(schema: &ModelSchema, id: &Id, mut record: Record) -> Result<Record, String> {
+    if is_whole(schema, &record) || has_just(&record, schema, FieldSchema::replicated) {
+        return Ok(record);
+    }
+    if record.values().len() != schema.fields.len() {
+        let mut whole = Record::absent(schema);
+        whole.lay_over(&record);
+        record = whole;
+    }
+    record.fill_missing(schema);
+    match schema.replicated().find(|(index, _)| *index != schema.id && record.get(*index).is_none()) {
+        Some((_, field)) => {
+            Err(format!("{} {id}: field `{}` is missing and has no default", schema.name, field.name))
+        }
+        None => Ok(record),
+    }
+}

@@ -1,0 +1,362 @@
+//! The triggers that track a table, whoever writes to it; see the rule *triggers that miss nothing*.
+//!
+//! They are written for the oldest program that may write, SQLite 3.40, and must work under every outer conflict
+//! policy, with `recursive_triggers` on and off:
+//!
+//! - They upsert with `ON CONFLICT`, because an outer `OR IGNORE` would override an inner `OR REPLACE`.
+//! - A row that `REPLACE` removes fires no delete trigger. So a BEFORE trigger notes the rows that collide with the
+//!   new one: a copy in the base table without `sync_until`. What an ignored insert noted stays behind, so a note is
+//!   only a hint: the AFTER triggers delete all notes, and a trigger on that looks at what became of each row.
+//! - `sync_state` holds what a writing library hands over: stamp, group, and the record that it tracks by itself. It
+//!   is set and cleared inside the transaction, so it cannot outlive it.
+//!
+//! They are for other programs, and for what cascades and an app's own triggers do to records beside the one that the
+//! library writes. Where there are neither, the library's connection has them off, which halves the price of a write.
+//!
+//! One difference is invisible to SQL: another program that writes the float `0.0` over `-0.0`. Writes by the
+//! library keep the two apart by their storage type. And a new unique key is known to them from the next write by the
+//! library on.
+
+use super::codec::Affinity;
+use super::tables::Table;
+use crate::names::{self, quoted};
+
+/// The columns of a change, as `sync_change` has them and, prefixed, each base table.
+pub(crate) const CHANGE: [&str; 11] = [
+    "kind",
+    "position",
+    "stamp",
+    "writer",
+    "others",
+    "prev_stamp",
+    "prev_writer",
+    "grp",
+    "origin",
+    "merged",
+    "unknown",
+];
+
+/// The change columns of a base table, in the order of [`CHANGE`].
+pub(crate) fn base_change_columns() -> String {
+    CHANGE.map(|column| format!("sync_{column}")).join(", ")
+}
+
+fn prefixed(prefix: &str) -> String {
+    CHANGE.map(|column| format!("{prefix}.{column}")).join(", ")
+}
+
+/// The database's clock in microseconds, for writers that hand over no stamp. `unixepoch('subsec')` is too new.
+const CLOCK: &str = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \
+                     + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000";
+
+/// `Ancestry::after` in SQL, for the change that is there already; `kind` is the new kind.
+pub(crate) fn on_top(kind: &str) -> String {
+    format!(
+        "ON CONFLICT (model, id) DO UPDATE SET
+    position = excluded.position,
+    kind = {kind},
+    stamp = max(excluded.stamp, 1 + CASE WHEN others IS NULL THEN stamp
+      ELSE (SELECT max(max(value), sync_change.stamp) FROM json_each(sync_change.others)) END),
+    writer = excluded.writer,
+    others = CASE WHEN writer = excluded.writer THEN others
+      ELSE json_remove(json_set(ifnull(others, '{{}}'), '$.\"' || writer || '\"', stamp),
+                       '$.\"' || excluded.writer || '\"') END,
+    prev_stamp = stamp, prev_writer = writer,
+    grp = excluded.grp, origin = NULL, merged = NULL,
+    unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE unknown END"
+    )
+}
+
+/// One trigger: its name and the whole statement that makes it.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    pub(crate) name: String,
+    pub(crate) sql: String,
+}
+
+/// All triggers of a table, those on its base table included.
+pub(crate) fn all(table: &Table) -> Vec<Trigger> {
+    let writer = Writer::new(table);
+    let mut triggers =
+        vec![writer.insert(), writer.update(), writer.rekey(), writer.delete(), writer.settle()];
+    triggers.push(writer.before_insert());
+    triggers.push(writer.before_update());
+    triggers
+}
+
+struct Writer<'t> {
+    table: &'t Table,
+    name: String,
+    base: String,
+    id: String,
+    model: i64,
+}
+
+impl<'t> Writer<'t> {
+    fn new(table: &'t Table) -> Self {
+        Writer {
+            name: quoted(table.schema.table),
+            base: quoted(&names::base_table(table.schema)),
+            id: quoted(table.schema.id_field().name),
+            model: table.number,
+            table,
+        }
+    }
+
+    fn trigger(&self, event: &str, head: &str, on: &str, when: &str, body: &[String]) -> Trigger {
+        let name = names::trigger(event, self.table.schema);
+        let when = if when.is_empty() { String::new() } else { format!("\nWHEN {when}") };
+        let body: String = body.iter().map(|statement| format!("  {statement};\n")).collect();
+        let sql = format!("CREATE TRIGGER {} {head} ON {on}{when}\nBEGIN\n{body}END", quoted(&name));
+        Trigger { name, sql }
+    }
+
+    /// Whether two rows differ in a field that travels, to the bit.
+    fn differ(&self, a: &str, b: &str) -> String {
+        let mut parts = Vec::new();
+        for (index, field) in self.table.schema.replicated() {
+            if index == self.table.schema.id {
+                continue;
+            }
+            let encoding = self.table.columns[index].encoding;
+            let column = quoted(field.name);
+            let (a, b) = (format!("{a}.{column}"), format!("{b}.{column}"));
+            parts.push(match encoding.affinity() {
+                Affinity::Integer => format!("{a} IS NOT {b}"),
+                Affinity::Text => format!("{a} IS NOT {b} COLLATE BINARY"),
+                Affinity::Real => format!("{a} IS NOT {b}"),
+                _ if encoding.is_float() => {
+                    format!("({a} IS NOT {b} OR ({a} = 0 AND typeof({a}) <> typeof({b})))")
+                }
+                _ => format!("({a} IS NOT {b} COLLATE BINARY OR typeof({a}) <> typeof({b}))"),
+            });
+        }
+        if parts.is_empty() { "0".to_owned() } else { parts.join("\n  OR ") }
+    }
+
+    fn ids_differ(&self) -> String {
+        let id = &self.id;
+        format!("(old.{id} IS NOT new.{id} COLLATE BINARY OR typeof(old.{id}) <> typeof(new.{id}))")
+    }
+
+    /// `s` is `sync_state`: this record is not the one that is being put.
+    fn not_put(&self, id: &str) -> String {
+        format!("(s.put_model IS NOT {} OR s.put_id IS NOT {id})", self.model)
+    }
+
+    /// Tracks the record of this id. `from` may join more to `sync_state s`.
+    fn track(&self, id: &str, kind: &str, from: &str, and: &str, on_conflict: &str) -> String {
+        format!(
+            "INSERT INTO sync_change(model, id, kind, stamp, writer, grp)
+  SELECT {}, {id}, {kind}, ifnull(s.stamp, {CLOCK}), s.me, s.grp
+  FROM sync_state s{from} WHERE s.one = 1 AND {} AND {id} IS NOT NULL{and}
+  {}",
+            self.model,
+            self.not_put(id),
+            on_top(on_conflict)
+        )
+    }
+
+    /// Keeps a state as base. `values` are the record's columns, `change` the change columns, `until` the position of
+    /// what overwrites it; `from` gives them, joined to `sync_state s`.
+    fn keep(&self, values: &str, change: &str, until: &str, from: &str, wanted: &str) -> String {
+        let columns = self.columns("");
+        let replaced: Vec<_> = self
+            .table
+            .schema
+            .replicated()
+            .map(|(_, field)| quoted(field.name))
+            .chain(CHANGE.map(|column| format!("sync_{column}")))
+            .chain(["sync_until".to_owned()])
+            .map(|column| format!("{column} = excluded.{column}"))
+            .collect();
+        format!(
+            "INSERT INTO {}({columns}, {}, sync_until)
+  SELECT {values}, {change}, {until}
+  FROM sync_state s CROSS JOIN {from} AND s.one = 1 AND s.keep_through IS NOT NULL AND {wanted}
+  ON CONFLICT ({}, sync_stamp, sync_writer, sync_position) WHERE sync_until IS NOT NULL DO UPDATE SET
+    {}",
+            self.base,
+            base_change_columns(),
+            self.id,
+            replaced.join(", ")
+        )
+    }
+
+    /// Keeps the state that the row `old` held and change `c` stood for.
+    fn keep_old(&self) -> String {
+        self.keep(
+            &self.columns("old."),
+            &prefixed("c"),
+            "(SELECT max(position) + 1 FROM sync_change)",
+            &format!(
+                "sync_change c WHERE c.model = {} AND c.id = old.{} AND c.kind <> 2",
+                self.model, self.id
+            ),
+            &format!(
+                "(c.position <= s.keep_through OR c.origin IS NOT NULL) AND {}",
+                self.not_put(&format!("old.{}", self.id))
+            ),
+        )
+    }
+
+    /// Keeps the tombstone that a record made anew stands on.
+    fn keep_tombstone(&self) -> String {
+        let id = format!("new.{}", self.id);
+        let nulls: Vec<_> = self
+            .table
+            .schema
+            .replicated()
+            .map(|(index, _)| if index == self.table.schema.id { id.clone() } else { "NULL".to_owned() })
+            .collect();
+        self.keep(
+            &nulls.join(", "),
+            &prefixed("c"),
+            "(SELECT max(position) + 1 FROM sync_change)",
+            &format!("sync_change c WHERE c.model = {} AND c.id = {id} AND c.kind = 2", self.model),
+            &format!("(c.position <= s.keep_through OR c.origin IS NOT NULL) AND {}", self.not_put(&id)),
+        )
+    }
+
+    /// The record's columns that travel.
+    fn columns(&self, prefix: &str) -> String {
+        let columns =
+            self.table.schema.replicated().map(|(_, field)| format!("{prefix}{}", quoted(field.name)));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Has what became of the noted rows looked at. Without notes it costs one look into an empty index.
+    fn settle_notes(&self) -> String {
+        format!("DELETE FROM {} WHERE sync_until IS NULL", self.base)
+    }
+
+    /// Tracks the row `new` as made: an update if it took the place of a noted row of the same id, and then only if
+    /// it differs from that.
+    fn track_new(&self) -> String {
+        let id = format!("new.{}", self.id);
+        let noted = format!(" LEFT JOIN {} n ON n.sync_until IS NULL AND n.{} = {id}", self.base, self.id);
+        let differs = format!("\n  AND (n.sync_kind IS NULL OR {})", self.differ("n", "new"));
+        self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, "excluded.kind")
+    }
+
+    fn insert(&self) -> Trigger {
+        let body = [self.keep_tombstone(), self.track_new(), self.settle_notes()];
+        self.trigger("insert", "AFTER INSERT", &self.name, "", &body)
+    }
+
+    fn update(&self) -> Trigger {
+        let id = format!("new.{}", self.id);
+        let on_conflict = "CASE sync_change.kind WHEN 2 THEN 0 ELSE 1 END";
+        let body = [self.keep_old(), self.track(&id, "0", "", "", on_conflict), self.settle_notes()];
+        let when = format!("NOT {}\n  AND ({})", self.ids_differ(), self.differ("old", "new"));
+        self.trigger("update", "AFTER UPDATE", &self.name, &when, &body)
+    }
+
+    fn rekey(&self) -> Trigger {
+        let old = format!("old.{}", self.id);
+        let gone = self.track(&old, "2", "", "", "2");
+        let body = [self.keep_old(), gone, self.keep_tombstone(), self.track_new(), self.settle_notes()];
+        self.trigger("rekey", "AFTER UPDATE", &self.name, &self.ids_differ(), &body)
+    }
+
+    fn delete(&self) -> Trigger {
+        let id = format!("old.{}", self.id);
+        let body = [self.keep_old(), self.track(&id, "2", "", "", "2"), self.settle_notes()];
+        self.trigger("delete", "AFTER DELETE", &self.name, "", &body)
+    }
+
+    /// For each note that is taken away: a row that is gone without a tombstone was replaced, and gets one; and what
+    /// was overwritten exactly once since is kept as base.
+    fn settle(&self) -> Trigger {
+        let id = format!("old.{}", self.id);
+        let gone = format!(
+            "\n  AND NOT EXISTS (SELECT 1 FROM {name} t WHERE t.{key} = {id})
+  AND NOT EXISTS (SELECT 1 FROM sync_change c WHERE c.model = {model} AND c.id = {id} AND c.kind = 2)",
+            name = self.name,
+            key = self.id,
+            model = self.model
+        );
+        let keep = self.keep(
+            &self.columns("old."),
+            &CHANGE.map(|column| format!("old.sync_{column}")).join(", "),
+            "c.position",
+            &format!("sync_change c WHERE c.model = {} AND c.id = {id}", self.model),
+            "c.prev_stamp = old.sync_stamp AND c.prev_writer = old.sync_writer \
+             AND (old.sync_position <= s.keep_through OR old.sync_origin IS NOT NULL)",
+        );
+        let body = [self.track(&id, "2", "", &gone, "2"), keep];
+        self.trigger("settle", "AFTER DELETE", &self.base, "old.sync_until IS NULL", &body)
+    }
+
+    /// Notes the tracked rows that match one of these conditions on `t`.
+    fn note(&self, collisions: &[String]) -> [String; 2] {
+        let columns = self.columns("");
+        let note = format!(
+            "INSERT INTO {}({columns}, {}, sync_until)
+  SELECT {}, {}, NULL FROM {} t JOIN sync_change c ON c.model = {} AND c.id = t.{} AND c.kind <> 2
+  WHERE {}",
+            self.base,
+            base_change_columns(),
+            self.columns("t."),
+            prefixed("c"),
+            self.name,
+            self.model,
+            self.id,
+            collisions.join(" OR ")
+        );
+        [self.settle_notes(), note]
+    }
+
+    fn before_insert(&self) -> Trigger {
+        let collisions = self.collisions();
+        let when = self.any(&collisions);
+        self.trigger("replace", "BEFORE INSERT", &self.name, &when, &self.note(&collisions))
+    }
+
+    fn before_update(&self) -> Trigger {
+        let id = &self.id;
+        let collisions: Vec<_> = self
+            .collisions()
+            .into_iter()
+            .map(|collision| format!("({collision} AND t.{id} IS NOT old.{id})"))
+            .collect();
+        // `OF` keeps other updates cheap. A row id can be changed under another name, so there it is no help.
+        let unique: Vec<_> =
+            self.table.unique.iter().flat_map(|key| &key.columns).map(|(column, _)| quoted(column)).collect();
+        let of: Vec<_> = unique.iter().chain([id]).cloned().collect();
+        let partial = self.table.unique.iter().any(|key| key.only.is_some());
+        let head = match self.table.id_is_rowid || partial {
+            true => "BEFORE UPDATE".to_owned(),
+            false => format!("BEFORE UPDATE OF {}", of.join(", ")),
+        };
+        let mut moved = vec![self.ids_differ()];
+        moved.extend(unique.iter().map(|column| format!("old.{column} IS NOT new.{column} COLLATE BINARY")));
+        // A row can come under a partial key by any column.
+        if partial {
+            moved = vec!["1".to_owned()];
+        }
+        let when = format!("({}) AND ({})", moved.join(" OR "), self.any(&collisions));
+        self.trigger("displace", &head, &self.name, &when, &self.note(&collisions))
+    }
+
+    /// For the id and each other unique key: that the row `t` has the value of the row `new`.
+    fn collisions(&self) -> Vec<String> {
+        let id = format!("t.{0} = new.{0}", self.id);
+        let others = self.table.unique.iter().map(|key| {
+            let parts = key.columns.iter().map(|(column, collation)| {
+                let column = quoted(column);
+                format!("t.{column} = new.{column} COLLATE {}", quoted(collation))
+            });
+            let parts: Vec<_> = parts.chain(key.only.iter().map(|only| format!("({only})"))).collect();
+            format!("({})", parts.join(" AND "))
+        });
+        std::iter::once(id).chain(others).collect()
+    }
+
+    fn any(&self, collisions: &[String]) -> String {
+        let exists = collisions
+            .iter()
+            .map(|collision| format!("EXISTS (SELECT 1 FROM {} t WHERE {collision})", self.name));
+        exists.collect::<Vec<_>>().join(" OR ")
+    }
+}

@@ -1,0 +1,176 @@
+//! The store as apps see it: opened by a URL, whatever database that names.
+
+use crate::sqlite::{AtOnce, Sqlite};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use sync_runtime::store::{Access, Store, Work};
+use sync_runtime::version::ReplicaId;
+use sync_runtime::{Error, ErrorKind, Models, Result};
+
+/// When a commit is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A commit survives the end of the process at once, and a power cut from the next durable transaction on, or
+    /// from the next checkpoint. For a device: what a peer has seen is durable, what nobody has seen may be lost.
+    #[default]
+    Device,
+    /// Every commit survives a power cut. For a server.
+    Full,
+}
+
+/// How to open a store.
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_store_sql::{Durability, SqlStore};
+///
+/// # fn main() -> sync_runtime::Result<()> {
+/// # pollster::block_on(async {
+/// let store = SqlStore::builder("sqlite::memory:")
+///     .durability(Durability::Full)
+///     .busy_timeout(Duration::from_secs(2))
+///     .open()
+///     .await?;
+/// # let _ = store;
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SqlStoreBuilder {
+    url: String,
+    pub(crate) durability: Durability,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) adopt: bool,
+}
+
+impl SqlStoreBuilder {
+    /// When a commit is on the disk; [`Durability::Device`] if not said.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How long to wait for a lock that another program or task holds, before the error is
+    /// [`ErrorKind::Busy`]; five seconds if not said.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// Whether a table that is there already, made by somebody else, may be used for a model; yes if not said.
+    ///
+    /// An adopted table stays as it is, with triggers added. Its rows are tracked from their next change on, or
+    /// all at once by `rectify_all_changes`.
+    pub fn adopt(mut self, yes: bool) -> Self {
+        self.adopt = yes;
+        self
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a URL that names no known database; [`ErrorKind::Storage`] if the file cannot be
+    /// opened or is no database; [`ErrorKind::Busy`] if another program holds it. Each names the file.
+    pub async fn open(self) -> Result<SqlStore> {
+        let Some(path) = self.url.strip_prefix("sqlite:") else {
+            let scheme = self.url.split(':').next().unwrap_or_default();
+            let message = format!(
+                "a store URL starts with `sqlite:`, as `sqlite:todo.db` or `sqlite::memory:`; found `{scheme}`"
+            );
+            return Err(Error::new(ErrorKind::Usage, message));
+        };
+        let path = path.strip_prefix("//").unwrap_or(path).to_owned();
+        if path.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "the URL `sqlite:` names no file; write `sqlite:todo.db`",
+            ));
+        }
+        let sqlite = blocking::unblock(move || Sqlite::open(&path, &self)).await?;
+        Ok(SqlStore { sqlite: Arc::new(sqlite) })
+    }
+}
+
+/// Records in a SQL database. Cheap to clone; clones are the same store.
+///
+/// Any number of threads, stores and processes may use one file at a time.
+#[derive(Clone)]
+pub struct SqlStore {
+    sqlite: Arc<Sqlite>,
+}
+
+impl SqlStore {
+    /// Opens a store with the usual settings: `sqlite:todo.db`, or `sqlite::memory:` for one that ends with the
+    /// process. The file is made if it is missing, its folder is not.
+    ///
+    /// # Errors
+    /// As [`SqlStoreBuilder::open`].
+    pub async fn open(url: &str) -> Result<Self> {
+        Self::builder(url).open().await
+    }
+
+    /// How to open a store with other settings.
+    pub fn builder(url: &str) -> SqlStoreBuilder {
+        SqlStoreBuilder {
+            url: url.to_owned(),
+            durability: Durability::default(),
+            busy_timeout: Duration::from_secs(5),
+            adopt: true,
+        }
+    }
+
+    /// The file, or `:memory:`.
+    pub fn location(&self) -> &str {
+        self.sqlite.location()
+    }
+}
+
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqlStore").field(&self.location()).finish()
+    }
+}
+
+#[sync_runtime::async_trait]
+impl Store for SqlStore {
+    async fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
+        let (sqlite, models) = (self.sqlite.clone(), models.clone());
+        blocking::unblock(move || sqlite.prepare(&models, fresh)).await
+    }
+
+    async fn run(&self, access: Access, work: Work) -> Result<()> {
+        let synced = match self.sqlite.run_at_once(access, work) {
+            AtOnce::Done(result) => result,
+            AtOnce::NotBegun(work) => {
+                let sqlite = self.sqlite.clone();
+                blocking::unblock(move || sqlite.run_waiting(access, work)).await
+            }
+            AtOnce::Begun(run) => {
+                // Not awaited itself: it has to go on if the caller is dropped.
+                let (ended, end) = futures_channel::oneshot::channel();
+                blocking::unblock(move || {
+                    // Nobody may be left to hear of it.
+                    let _ = ended.send(pollster::block_on(run));
+                })
+                .detach();
+                end.await.unwrap_or_else(|_| {
+                    let message =
+                        format!("a transaction on `{}` panicked and was rolled back", self.location());
+                    Err(Error::new(ErrorKind::Storage, message))
+                })
+            }
+        }?;
+        if access.durable && !synced && !self.sqlite.is_synced()? {
+            let sqlite = self.sqlite.clone();
+            blocking::unblock(move || sqlite.sync()).await?;
+        }
+        Ok(())
+    }
+
+    async fn version(&self) -> Result<u64> {
+        self.sqlite.version()
+    }
+}
