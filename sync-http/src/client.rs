@@ -1,0 +1,302 @@
+//! A remote server as a replica.
+//!
+//! Each call is one request. Nothing is retried here: what may be tried again says so, and when is decided by
+//! whoever syncs.
+
+mod builder;
+mod request;
+
+pub use builder::HttpReplicaBuilder;
+pub use request::Traffic;
+
+use crate::format::Format;
+use crate::message::Chosen;
+use crate::wire::{self, path};
+use request::{Connection, Method};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use sync_runtime::change::{Change, State};
+use sync_runtime::codec::{Plain, Reader};
+use sync_runtime::engine::Engine;
+use sync_runtime::replica::{
+    Caller, Description, Diff, Exchange, Exchanged, Limits, Outcome, Pull, Pulled, RemoteWrite, Replica,
+    Update, Wanted,
+};
+use sync_runtime::{Checkpoint, ErrorKind, ModelSchema, Models, Result};
+
+/// The most changes that an answer may list; how many bytes they have is limited apart.
+const MOST_ANSWERED: usize = 100_000;
+
+/// A remote server as a replica. Making one does no I/O, so an app starts in a tunnel; clones share their
+/// connections.
+///
+/// Works under any executor: where no tokio runtime is current, requests run on a background thread. Dropping a
+/// call cancels its request.
+///
+/// ```
+/// use sync_http::HttpReplica;
+///
+/// let server = HttpReplica::new("https://example.org/sync")?;
+/// assert_eq!(server.traffic().requests, 0);
+///
+/// let error = HttpReplica::new("example.org/sync").unwrap_err();
+/// assert!(error.to_string().contains("https://example.org/sync"), "{error}");
+/// # Ok::<(), sync_runtime::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct HttpReplica(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    format: Format,
+    /// What the server said of itself; dropped when another replica answers.
+    description: Mutex<Option<Description>>,
+}
+
+impl fmt::Debug for HttpReplica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpReplica").field(&self.url()).finish()
+    }
+}
+
+impl HttpReplica {
+    /// The replica at this URL, where the server's app nests its sync routes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if the URL is none, is not `http` or `https`, or has a query, a fragment or
+    /// credentials in it.
+    pub fn new(url: &str) -> Result<Self> {
+        Self::builder(url).build()
+    }
+
+    /// The same with a token, other headers, other times to wait.
+    pub fn builder(url: &str) -> HttpReplicaBuilder {
+        HttpReplicaBuilder::new(url)
+    }
+
+    /// The URL.
+    pub fn url(&self) -> &str {
+        self.0.connection.url()
+    }
+
+    /// What travelled so far, over this replica and its clones.
+    pub fn traffic(&self) -> Traffic {
+        self.0.connection.traffic()
+    }
+
+    fn made(connection: Connection, format: Format) -> Self {
+        HttpReplica(Arc::new(Inner { connection, format, description: Mutex::default() }))
+    }
+
+    /// What the server said of itself, where it was asked before.
+    fn described<T>(&self, use_it: impl FnOnce(&Description) -> T) -> Option<T> {
+        let description = self.0.description.lock().unwrap_or_else(PoisonError::into_inner);
+        description.as_ref().map(use_it)
+    }
+
+    fn limits(&self) -> Limits {
+        self.described(|description| description.limits).unwrap_or_default()
+    }
+
+    /// The names of the wanted models; `None` if they are all that the server is known to have.
+    fn wanted(&self, models: &Models) -> Option<Vec<&'static str>> {
+        let all = self.described(|server| server.models.iter().all(|model| models.get(&model.name).is_ok()));
+        match all {
+            Some(true) => None,
+            _ => Some(models.iter().map(|model| model.schema.name).collect()),
+        }
+    }
+
+    async fn get<T>(&self, path: &str, read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>) -> Result<T> {
+        let (format, body) =
+            self.0.connection.call(Method::Get, path, self.0.format, None, self.limits()).await?;
+        read(format, &body, &Reader::of([])).map_err(|error| self.0.connection.answered(path, error))
+    }
+
+    async fn post<T>(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+        reader: impl FnOnce() -> Reader,
+        read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>,
+    ) -> Result<T> {
+        let body = self.0.format.write(message)?;
+        let call = self.0.connection.call(Method::Post, path, self.0.format, Some(body), self.limits());
+        let (format, body) = call.await?;
+        // A record that does not fit its model stays for the one who takes it in to refuse.
+        let reader = reader().keeping_misfits();
+        read(format, &body, &reader).map_err(|error| self.0.connection.answered(path, error))
+    }
+
+    /// Sends items in as many requests as the server's limits make of them.
+    async fn in_parts<'a, T, M, R>(
+        &self,
+        path: &str,
+        items: &'a [T],
+        message: impl Fn(&'a [T]) -> M,
+        schemas: impl Fn(&T) -> &'static ModelSchema,
+        read: impl Fn(Format, &[u8], &Reader) -> Result<R>,
+    ) -> Result<Vec<R>>
+    where
+        M: Serialize,
+    {
+        let (mut at, mut size, mut parts) = (0, self.limits().page_records.max(1), Vec::new());
+        while at < items.len() {
+            let part = &items[at..items.len().min(at + size)];
+            let reader = || Reader::of(by_name(part.iter().map(&schemas)));
+            match self.post(path, &message(part), reader, &read).await {
+                Ok(answer) => {
+                    at += part.len();
+                    parts.push(answer);
+                }
+                Err(error) if error.kind() == ErrorKind::TooLarge && part.len() > 1 => size = part.len() / 2,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// The models among these, each once.
+fn by_name(schemas: impl Iterator<Item = &'static ModelSchema>) -> Vec<&'static ModelSchema> {
+    let schemas: BTreeMap<_, _> = schemas.map(|schema| (schema.name, schema)).collect();
+    schemas.into_values().collect()
+}
+
+#[sync_runtime::async_trait]
+impl Replica for HttpReplica {
+    async fn describe(&self, _caller: &Caller) -> Result<Description> {
+        if let Some(description) = self.described(Clone::clone) {
+            return Ok(description);
+        }
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            format.read(body, reader, Plain::<Description>::seed(), "reading a description")
+        };
+        let description = self.get("", read).await?;
+        *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = Some(description.clone());
+        Ok(description)
+    }
+
+    async fn exchange(&self, _caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+        let wanted = exchange.pull.as_ref().and_then(|pull| self.wanted(&pull.models));
+        let text = wire::ExchangeText::of(&exchange, wanted.as_deref());
+        let reader = || match (&exchange.pull, &exchange.push) {
+            (Some(pull), _) => Reader::new(&pull.models),
+            (None, Some(push)) => {
+                Reader::of(by_name(push.page.updates.iter().map(|update| update.state.change.schema)))
+            }
+            (None, None) => Reader::of([]),
+        };
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            let seed = wire::ReadExchanged::seed(reader, MOST_ANSWERED);
+            format.read(body, reader, seed, "reading the answer to an exchange")
+        };
+        let exchanged = self.post(path::EXCHANGE, &text, reader, read).await?;
+        if exchanged.replica != exchange.to {
+            *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(exchanged)
+    }
+
+    async fn changes(&self, _caller: &Caller, pull: Pull) -> Result<Pulled> {
+        let wanted = self.wanted(&pull.models);
+        let text = wire::PullText::of(&pull, wanted.as_deref());
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            let seed = Chosen(wire::ReadPulled(reader, MOST_ANSWERED));
+            format.read(body, reader, seed, "reading changes")
+        };
+        self.post(path::CHANGES, &text, || Reader::new(&pull.models), read).await
+    }
+
+    async fn diff(&self, _caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            format.read(body, reader, wire::ReadDiff::seed(reader, MOST_ANSWERED), "reading a diff")
+        };
+        let text = |part| wire::ChangesText::from(part);
+        let parts = self.in_parts(path::DIFF, &changes, text, |change| change.schema, read).await?;
+        Ok(parts.into_iter().fold(Diff::default(), |mut diff, part| {
+            diff.deltas.extend(part.deltas);
+            diff.conflicts.extend(part.conflicts);
+            diff
+        }))
+    }
+
+    async fn create_updates(&self, _caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            format.read(body, reader, wire::ReadUpdates::seed(reader, MOST_ANSWERED), "reading updates")
+        };
+        let text = |part| wire::DeltasText::from(part);
+        let parts = self.in_parts(path::CREATE_UPDATES, &deltas, text, |change| change.schema, read).await?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    async fn bulk_update(&self, _caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            format.read(body, reader, wire::ReadOutcomes::seed(reader, MOST_ANSWERED), "reading outcomes")
+        };
+        let text = |part| wire::UpdatesText::from(part);
+        let schema = |update: &Update| update.state.change.schema;
+        let parts = self.in_parts(path::BULK_UPDATE, &updates, text, schema, read).await?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    async fn checkpoint(&self, _caller: &Caller) -> Result<Checkpoint> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            let seed = Plain::<wire::CheckpointText>::seed();
+            format.read(body, reader, seed, "reading a checkpoint").map(|text| text.checkpoint)
+        };
+        let checkpoint = self.get(path::CHECKPOINT, read).await?;
+        if self.described(|description| description.replica != checkpoint.replica) == Some(true) {
+            *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(checkpoint)
+    }
+
+    async fn read(
+        &self,
+        _caller: &Caller,
+        schema: &'static ModelSchema,
+        wanted: Wanted,
+    ) -> Result<Vec<State>> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            format.read(body, reader, wire::ReadStates::seed(reader, MOST_ANSWERED), "reading records")
+        };
+        match &wanted {
+            Wanted::Ids(ids) => {
+                let text = |part| wire::WantedText::ids(schema, part);
+                let parts = self.in_parts(path::READ, ids, text, |_| schema, read).await?;
+                Ok(parts.into_iter().flatten().collect())
+            }
+            Wanted::Matching { filter, after, limit } => {
+                let text = wire::WantedText::matching(schema, filter, after.as_ref(), *limit);
+                self.post(path::READ, &text, || Reader::of([schema]), read).await
+            }
+        }
+    }
+
+    async fn write(&self, _caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            format.read(body, reader, wire::ReadStates::seed(reader, MOST_ANSWERED), "reading records")
+        };
+        let reader = || Reader::of(by_name(writes.iter().map(|write| write.schema)));
+        self.post(path::WRITE, &wire::WritesText::from(writes.as_slice()), reader, read).await
+    }
+
+    async fn watch(&self, _caller: &Caller) -> Result<u64> {
+        let read = |format: Format, body: &[u8], reader: &Reader| {
+            let seed = Plain::<wire::VersionText>::seed();
+            format.read(body, reader, seed, "reading a version").map(|text| text.version.0)
+        };
+        self.get(path::WATCH, read).await
+    }
+
+    fn models(&self) -> Option<&Models> {
+        None
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        None
+    }
+}

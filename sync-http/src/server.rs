@@ -1,0 +1,509 @@
+//! A replica as routes of an axum server.
+//!
+//! The routes only translate: they read a request, ask the policy who calls, call the replica, and write what
+//! it gave. Every call runs in a task of its own, so a client that hangs up leaves nothing half done.
+
+mod body;
+mod policy;
+
+pub use policy::{AllowAll, Policy, Refusal};
+
+use crate::encoding::{Encoding, WORTH_COMPRESSING};
+use crate::format::Format;
+use crate::problem::{MEDIA_TYPE, Problem};
+use crate::wire::{self, VERSION, path};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use axum::routing::{get, post};
+use futures_util::FutureExt;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use sync_runtime::codec::{Reader, Whole};
+use sync_runtime::replica::{Caller, Exchange, Limits, Pulled, Replica};
+use sync_runtime::{AsReplica, Error, ErrorKind, Models, Result};
+use tokio::sync::OnceCell;
+
+/// Messages above this many bytes are read and written on a thread that may block.
+const HEAVY: usize = 64 << 10;
+
+/// The routes of a replica, to nest in an app's own server. There is no default policy; to let everybody do
+/// everything, write [`AllowAll`].
+///
+/// ```no_run
+/// # async fn example(workspace: sync_runtime::Workspace) -> std::io::Result<()> {
+/// use sync_http::{AllowAll, serve, sync_router};
+///
+/// let app = axum::Router::new().nest("/sync", sync_router(workspace, AllowAll));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// serve(listener, app).await
+/// # }
+/// ```
+pub fn sync_router(replica: impl AsReplica, policy: impl Policy) -> Router {
+    SyncRoutes::new(replica, policy).router()
+}
+
+/// Serves an app, with `TCP_NODELAY` on every connection: without it a small answer waits some 40 ms for the
+/// client's delayed acknowledgement.
+///
+/// # Errors
+/// What the listener fails with.
+pub async fn serve(listener: tokio::net::TcpListener, app: Router) -> std::io::Result<()> {
+    use axum::serve::ListenerExt;
+    let listener = listener.tap_io(|connection| {
+        // A connection without it still works.
+        let _ = connection.set_nodelay(true);
+    });
+    axum::serve(listener, app).await
+}
+
+/// The routes of a replica, with settings; [`sync_router`] takes the defaults.
+#[must_use = "the routes serve nobody until they are in a router"]
+pub struct SyncRoutes {
+    replica: Arc<dyn Replica>,
+    policy: Arc<dyn Policy>,
+    timeout: Option<Duration>,
+}
+
+impl fmt::Debug for SyncRoutes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncRoutes").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl SyncRoutes {
+    /// The routes of this replica.
+    pub fn new(replica: impl AsReplica, policy: impl Policy) -> Self {
+        let timeout = Some(Duration::from_secs(30));
+        SyncRoutes { replica: replica.to_replica(), policy: Arc::new(policy), timeout }
+    }
+
+    /// How long the body of a request may take to come, and the replica to answer; `None` waits for ever.
+    /// The default is 30 seconds. A call that is cut off here goes on to its end.
+    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        SyncRoutes { timeout: timeout.into(), ..self }
+    }
+
+    /// The routes, to nest or merge.
+    pub fn router(self) -> Router {
+        let at = |path: &str| format!("/{VERSION}/{path}");
+        let call = |call: Call| {
+            move |State(server): State<Arc<Server>>, request: Request| server.handle(call, request)
+        };
+        let server = Server {
+            replica: self.replica,
+            policy: self.policy,
+            timeout: self.timeout,
+            limits: OnceCell::new(),
+        };
+        Router::new()
+            .route(&format!("/{VERSION}"), get(call(Call::Describe)))
+            .route(&at(path::EXCHANGE), post(call(Call::Exchange)))
+            .route(&at(path::CHANGES), get(call(Call::ChangesByQuery)).post(call(Call::Changes)))
+            .route(&at(path::DIFF), post(call(Call::Diff)))
+            .route(&at(path::CREATE_UPDATES), post(call(Call::CreateUpdates)))
+            .route(&at(path::BULK_UPDATE), post(call(Call::BulkUpdate)))
+            .route(&at(path::CHECKPOINT), get(call(Call::Checkpoint)))
+            .route(&at(path::READ), post(call(Call::Read)))
+            .route(&at(path::WRITE), post(call(Call::Write)))
+            .route(&at(path::WATCH), get(call(Call::Watch)))
+            .fallback(no_such_path)
+            .method_not_allowed_fallback(no_such_method)
+            .with_state(Arc::new(server))
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Describe,
+    Exchange,
+    Changes,
+    ChangesByQuery,
+    Diff,
+    CreateUpdates,
+    BulkUpdate,
+    Checkpoint,
+    Read,
+    Write,
+    Watch,
+}
+
+impl Call {
+    /// Whether the request says what it wants in its body.
+    fn has_body(self) -> bool {
+        !matches!(self, Call::Describe | Call::ChangesByQuery | Call::Checkpoint | Call::Watch)
+    }
+}
+
+struct Server {
+    replica: Arc<dyn Replica>,
+    policy: Arc<dyn Policy>,
+    timeout: Option<Duration>,
+    limits: OnceCell<Limits>,
+}
+
+/// A request that the policy let in.
+struct Asked {
+    caller: Caller,
+    uri: Uri,
+    /// The format of the body.
+    format: Format,
+    encoding: Encoding,
+    body: Vec<u8>,
+    answer: Answering,
+    limits: Limits,
+}
+
+/// How the caller wants to be answered.
+#[derive(Clone, Copy)]
+struct Answering {
+    format: Format,
+    encoding: Encoding,
+}
+
+/// An answer as it travels.
+struct Answer {
+    format: Format,
+    encoding: Encoding,
+    body: Vec<u8>,
+}
+
+impl Server {
+    async fn handle(self: Arc<Self>, call: Call, request: Request) -> Response<Body> {
+        // The policy and the replica are other people's code, and a panic of theirs is one failed request.
+        let admitted = AssertUnwindSafe(self.admit(call, request)).catch_unwind().await;
+        let answered = match admitted.unwrap_or_else(|_| Err(broken())) {
+            Ok(asked) => {
+                let server = self.clone();
+                // A task of its own: the client may hang up at any time, and what was begun has to end.
+                let task = tokio::spawn(async move { server.run(call, asked).await });
+                match within(self.timeout, task).await {
+                    Some(Ok(answered)) => answered.map_err(|error| Problem::of(&error)),
+                    Some(Err(_)) => Err(broken()),
+                    None => Err(Problem::new(
+                        ErrorKind::Busy,
+                        "the server is still at work on this request; send it again later",
+                    )),
+                }
+            }
+            Err(problem) => Err(problem),
+        };
+        let response = answered.and_then(respond);
+        response.unwrap_or_else(|problem| problem_response(&problem))
+    }
+
+    /// Lets a request in: the policy first, then the headers, then the body.
+    async fn admit(&self, call: Call, request: Request) -> Result<Asked, Problem> {
+        let (parts, body) = request.into_parts();
+        let caller = self.policy.caller(&parts).await.map_err(Refusal::into_problem)?;
+        let limits =
+            *self.limits.get_or_try_init(|| self.limits()).await.map_err(|error| Problem::of(&error))?;
+        let (format, encoding) = match call.has_body() {
+            true => body::described(&parts.headers)?,
+            false => (Format::Json, Encoding::Identity),
+        };
+        let answer = answering(&parts, format)?;
+        let body = match call.has_body() {
+            true => {
+                let body = within(self.timeout, body::read(&parts.headers, body, limits.body)).await;
+                body.ok_or_else(|| body::too_slow(self.timeout))??
+            }
+            false => Vec::new(),
+        };
+        Ok(Asked { caller, uri: parts.uri, format, encoding, body, answer, limits })
+    }
+
+    async fn limits(&self) -> Result<Limits> {
+        Ok(self.replica.describe(&Caller::owner()).await?.limits)
+    }
+
+    async fn run(&self, call: Call, mut asked: Asked) -> Result<Answer> {
+        let models = self.models()?;
+        let limits = asked.limits;
+        let most = limits.page_records;
+        let answer = asked.answer;
+        let caller = std::mem::replace(&mut asked.caller, Caller::owner());
+        let (replica, caller) = (&self.replica, &caller);
+        match call {
+            Call::Describe => {
+                let description = replica.describe(caller).await?;
+                answer.write(0, limits, description, |format, it| format.write(it)).await
+            }
+            Call::Exchange => {
+                let doing = "reading an exchange";
+                let read = asked.read(models.clone(), move |format, body, reader| {
+                    format.read(body, reader, wire::ReadExchange::seed(reader, most), doing)
+                });
+                let wire::ExchangeAsked { from, to, push, pull } = read.await?;
+                let pull = pull.map(|pull| pull.fit(&models, &limits)).transpose()?;
+                let wanted = pull.as_ref().map(|pull| pull.models.clone());
+                let mut exchanged = replica.exchange(caller, Exchange { from, to, push, pull }).await?;
+                if let (Some(pulled), Some(wanted)) = (&mut exchanged.pulled, wanted) {
+                    leave_out_unwanted(pulled, &wanted);
+                }
+                let size = exchanged.pulled.as_ref().map_or(0, size_of);
+                let write = |format: Format, it: &_| format.write(&wire::ExchangedText::from(it));
+                answer.write(size, limits, exchanged, write).await
+            }
+            Call::Changes | Call::ChangesByQuery => {
+                let pull = match call {
+                    Call::ChangesByQuery => body::pull_by_query(asked.uri.query())?,
+                    _ => {
+                        let doing = "reading a wish for changes";
+                        let read = asked.read(models.clone(), move |format, body, reader| {
+                            format.read(body, reader, wire::ReadPull::seed(reader, most), doing)
+                        });
+                        read.await?
+                    }
+                };
+                let pull = pull.fit(&models, &limits)?;
+                let wanted = pull.models.clone();
+                let mut pulled = replica.changes(caller, pull).await?;
+                leave_out_unwanted(&mut pulled, &wanted);
+                let write = |format: Format, it: &_| format.write(&wire::PulledText::from(it));
+                answer.write(size_of(&pulled), limits, pulled, write).await
+            }
+            Call::Diff => {
+                let read = asked.read(models, move |format, body, reader| {
+                    format.read(body, reader, wire::ReadChanges::seed(reader, most), "reading changes")
+                });
+                let diff = replica.diff(caller, read.await?).await?;
+                answer.write(0, limits, diff, |format, it| format.write(&wire::DiffText::from(it))).await
+            }
+            Call::CreateUpdates => {
+                let read = asked.read(models, move |format, body, reader| {
+                    format.read(body, reader, wire::ReadDeltas::seed(reader, most), "reading deltas")
+                });
+                let updates = replica.create_updates(caller, read.await?).await?;
+                let write =
+                    |format: Format, it: &Vec<_>| format.write(&wire::UpdatesText::from(it.as_slice()));
+                answer.write(HEAVY, limits, updates, write).await
+            }
+            Call::BulkUpdate => {
+                let read = asked.read(models, move |format, body, reader| {
+                    format.read(body, reader, wire::ReadUpdates::seed(reader, most), "reading updates")
+                });
+                let outcomes = replica.bulk_update(caller, read.await?).await?;
+                let write =
+                    |format: Format, it: &Vec<_>| format.write(&wire::OutcomesMessage::from(it.as_slice()));
+                answer.write(0, limits, outcomes, write).await
+            }
+            Call::Checkpoint => {
+                let checkpoint = replica.checkpoint(caller).await?;
+                let text = wire::CheckpointText { checkpoint };
+                answer.write(0, limits, text, |format, it| format.write(it)).await
+            }
+            Call::Read => {
+                let doing = "reading what to read";
+                let read = asked.read(models, move |format, body, reader| {
+                    format.read(body, reader, wire::ReadWanted::seed(reader, most), doing)
+                });
+                let (schema, wanted) = read.await?;
+                let states = replica.read(caller, schema, wanted).await?;
+                let write =
+                    |format: Format, it: &Vec<_>| format.write(&wire::StatesText::from(it.as_slice()));
+                answer.write(HEAVY, limits, states, write).await
+            }
+            Call::Write => {
+                // Unlike a page, all of it is refused or none.
+                let read = asked.read_strictly(models, move |format, body, reader| {
+                    format.read(body, reader, wire::ReadWrites::seed(reader, most), "reading writes")
+                });
+                let states = replica.write(caller, read.await?).await?;
+                let write =
+                    |format: Format, it: &Vec<_>| format.write(&wire::StatesText::from(it.as_slice()));
+                answer.write(0, limits, states, write).await
+            }
+            Call::Watch => {
+                let version = Whole(replica.watch(caller).await?);
+                answer.write(0, limits, wire::VersionText { version }, |format, it| format.write(it)).await
+            }
+        }
+    }
+
+    fn models(&self) -> Result<Models> {
+        self.replica.models().cloned().ok_or_else(|| {
+            let message = "this server has no models of its own: serve a workspace, not a remote replica";
+            Error::new(ErrorKind::Usage, message)
+        })
+    }
+}
+
+impl Asked {
+    /// Reads the body. A record that does not fit its model stays for the replica to refuse alone.
+    async fn read<T: Send + 'static>(
+        self,
+        models: Models,
+        read: impl FnOnce(Format, &[u8], &Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_with(move || Reader::new(&models).keeping_misfits(), read).await
+    }
+
+    /// Reads the body, or none of it.
+    async fn read_strictly<T: Send + 'static>(
+        self,
+        models: Models,
+        read: impl FnOnce(Format, &[u8], &Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.read_with(move || Reader::new(&models), read).await
+    }
+
+    async fn read_with<T: Send + 'static>(
+        self,
+        reader: impl FnOnce() -> Reader + Send + 'static,
+        read: impl FnOnce(Format, &[u8], &Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let heavy =
+            self.body.len() > HEAVY || (self.encoding != Encoding::Identity && self.body.len() > HEAVY / 8);
+        apart(heavy, move || {
+            let body = self.encoding.decompress(self.body, self.limits.decompressed)?;
+            read(self.format, &body, &reader())
+        })
+        .await
+    }
+}
+
+impl Answering {
+    /// Writes an answer of about this size.
+    async fn write<T: Send + 'static>(
+        self,
+        size: usize,
+        limits: Limits,
+        message: T,
+        write: impl FnOnce(Format, &T) -> Result<Vec<u8>> + Send + 'static,
+    ) -> Result<Answer> {
+        apart(size >= HEAVY, move || {
+            let body = write(self.format, &message)?;
+            if body.len() > limits.decompressed {
+                let message =
+                    format!("the answer has more than {} bytes; ask for fewer records", limits.decompressed);
+                return Err(Error::new(ErrorKind::TooLarge, message));
+            }
+            let encoding = if body.len() >= WORTH_COMPRESSING { self.encoding } else { Encoding::Identity };
+            Ok(Answer { format: self.format, encoding, body: encoding.compress(body)? })
+        })
+        .await
+    }
+}
+
+/// Runs work inline, or on a thread that may block if it is heavy.
+async fn apart<T: Send + 'static>(
+    heavy: bool,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if !heavy {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => {
+            Err(Error::new(ErrorKind::Storage, "a task of the server was stopped").with_source(error))
+        }
+    }
+}
+
+/// About how many bytes of records were pulled.
+fn size_of(pulled: &Pulled) -> usize {
+    match pulled {
+        Pulled::UnknownCheckpoint => 0,
+        Pulled::Page(page) => {
+            let records = page.page.updates.iter().filter_map(|update| update.state.record.as_ref());
+            records.map(sync_runtime::Record::size).sum()
+        }
+    }
+}
+
+/// Takes changes of models that the puller does not know out of a page.
+fn leave_out_unwanted(pulled: &mut Pulled, wanted: &Models) {
+    if let Pulled::Page(page) = pulled {
+        let before = page.page.updates.len();
+        page.page.updates.retain(|update| wanted.get(update.state.change.schema.name).is_ok());
+        page.skipped += (before - page.page.updates.len()) as u64;
+    }
+}
+
+async fn within<F: Future>(timeout: Option<Duration>, future: F) -> Option<F::Output> {
+    match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// How to answer: what `Accept` names, else as the request came.
+fn answering(parts: &Parts, asked: Format) -> Result<Answering, Problem> {
+    let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let encoding = text(header::ACCEPT_ENCODING).map_or(Encoding::Identity, Encoding::accepted);
+    let Some(accept) = text(header::ACCEPT) else {
+        return Ok(Answering { format: asked, encoding });
+    };
+    let named = accept.split(',').find_map(Format::of_media_type);
+    let any = accept
+        .split(',')
+        .any(|part| matches!(part.split(';').next(), Some(name) if name.trim().ends_with("/*")));
+    match named.or(any.then_some(asked)) {
+        Some(format) => Ok(Answering { format, encoding }),
+        None => {
+            let detail = format!(
+                "this server answers in application/msgpack or application/json, not in {accept:.100}"
+            );
+            Err(Problem::new(ErrorKind::Protocol, detail).with_status(406))
+        }
+    }
+}
+
+fn respond(answer: Answer) -> Result<Response<Body>, Problem> {
+    let mut response = Response::new(Body::from(answer.body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
+    if answer.encoding != Encoding::Identity {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(answer.encoding.name()));
+    }
+    Ok(response)
+}
+
+/// What a peer learns of a panic.
+fn broken() -> Problem {
+    Problem::new(ErrorKind::Storage, "the server failed at this request; its own log says why")
+}
+
+fn problem_response(problem: &Problem) -> Response<Body> {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if problem.status == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+async fn no_such_path(uri: Uri) -> Response<Body> {
+    let first = uri.path().trim_start_matches('/').split('/').next().unwrap_or_default();
+    let version = first.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
+    let problem = if version && first != VERSION {
+        let detail = format!("this server speaks {VERSION} of the protocol, not {first:.20}");
+        Problem::new(ErrorKind::Incompatible, detail)
+    } else {
+        Problem::new(
+            ErrorKind::Protocol,
+            "there is nothing at this path; the protocol's paths start with /v1",
+        )
+    };
+    problem_response(&problem.with_status(404))
+}
+
+async fn no_such_method() -> Response<Body> {
+    let detail = "this path is not called by this method; see the protocol";
+    problem_response(&Problem::new(ErrorKind::Protocol, detail).with_status(405))
+}
