@@ -1,0 +1,212 @@
+//! The models that the suite runs on, written out by hand, so that the suite needs no derive.
+
+use serde_json::json;
+use sync_runtime::record::{Id, Record};
+use sync_runtime::schema::{FieldSchema, Model, ModelSchema, Models};
+use sync_runtime::value::{FieldType, Value};
+use uuid::Uuid;
+
+const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
+    FieldSchema { name, ty, nullable: false, local: false, default: None }
+}
+
+const fn optional(name: &'static str, ty: FieldType) -> FieldSchema {
+    FieldSchema { nullable: true, ..field(name, ty) }
+}
+
+const fn local(name: &'static str, ty: FieldType, default: fn() -> Value) -> FieldSchema {
+    FieldSchema { local: true, default: Some(default), ..field(name, ty) }
+}
+
+const fn with_default(name: &'static str, ty: FieldType, default: fn() -> Value) -> FieldSchema {
+    FieldSchema { default: Some(default), ..field(name, ty) }
+}
+
+/// What most cases use: an id of text, fields that travel, one with a default, two that stay.
+pub(crate) static TASK: ModelSchema = ModelSchema {
+    name: "Task",
+    table: "task",
+    fields: &[
+        field("id", FieldType::Text),
+        field("title", FieldType::Text),
+        with_default("done", FieldType::Bool, || Value::Bool(false)),
+        // A word of SQL, which every store has to quote.
+        optional("order", FieldType::I64),
+        local("draft", FieldType::Text, || Value::Text("no draft".into())),
+        FieldSchema { local: true, ..optional("seen", FieldType::I64) },
+    ],
+    id: 0,
+};
+
+/// Where the fields of [`TASK`] stand.
+pub(crate) mod task {
+    pub(crate) const TITLE: usize = 1;
+    pub(crate) const DONE: usize = 2;
+    pub(crate) const ORDER: usize = 3;
+    pub(crate) const DRAFT: usize = 4;
+    pub(crate) const SEEN: usize = 5;
+}
+
+/// [`TASK`] after an update of the app: fields with defaults of every origin were added.
+pub(crate) static TASK_GROWN: ModelSchema = ModelSchema {
+    name: "Task",
+    table: "task",
+    fields: &[
+        field("id", FieldType::Text),
+        field("title", FieldType::Text),
+        with_default("priority", FieldType::Int { min: 0, max: 9 }, || Value::Int(5)),
+        with_default("done", FieldType::Bool, || Value::Bool(false)),
+        optional("order", FieldType::I64),
+        local("draft", FieldType::Text, || Value::Text("no draft".into())),
+        FieldSchema { local: true, ..optional("seen", FieldType::I64) },
+        optional("due", FieldType::Timestamp),
+        with_default("labels", FieldType::Json, || Value::Json(json!(["it's", {"new": 1.5}]))),
+        local("zoom", FieldType::Float, || Value::Float(-0.25)),
+    ],
+    id: 0,
+};
+
+/// [`TASK`] with a field that records from before cannot have.
+pub(crate) static TASK_BROKEN: ModelSchema = ModelSchema {
+    name: "Task",
+    table: "task",
+    fields: &[
+        field("id", FieldType::Text),
+        field("title", FieldType::Text),
+        with_default("done", FieldType::Bool, || Value::Bool(false)),
+        optional("order", FieldType::I64),
+        local("draft", FieldType::Text, || Value::Text("no draft".into())),
+        FieldSchema { local: true, ..optional("seen", FieldType::I64) },
+        field("owner", FieldType::Text),
+    ],
+    id: 0,
+};
+
+/// A second model, with whole numbers as ids.
+pub(crate) static COUNTER: ModelSchema = ModelSchema {
+    name: "Counter",
+    table: "counter",
+    fields: &[field("id", FieldType::I64), field("count", FieldType::I64)],
+    id: 0,
+};
+
+/// Every type of field, required and optional; its id, a UUID, is not the first field.
+pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
+    name: "Everything",
+    table: "everything",
+    fields: &[
+        field("flag", FieldType::Bool),
+        field("key", FieldType::Uuid),
+        field("small", FieldType::Int { min: -128, max: 127 }),
+        field("large", FieldType::I64),
+        field("float", FieldType::Float),
+        field("float32", FieldType::Float32),
+        field("text", FieldType::Text),
+        field("bytes", FieldType::Bytes),
+        field("uuid", FieldType::Uuid),
+        field("timestamp", FieldType::Timestamp),
+        field("date", FieldType::Date),
+        field("decimal", FieldType::Decimal),
+        field("json", FieldType::Json),
+        optional("maybe_flag", FieldType::Bool),
+        optional("maybe_small", FieldType::Int { min: -128, max: 127 }),
+        optional("maybe_large", FieldType::I64),
+        optional("maybe_float", FieldType::Float),
+        optional("maybe_float32", FieldType::Float32),
+        optional("maybe_text", FieldType::Text),
+        optional("maybe_bytes", FieldType::Bytes),
+        optional("maybe_uuid", FieldType::Uuid),
+        optional("maybe_timestamp", FieldType::Timestamp),
+        optional("maybe_date", FieldType::Date),
+        optional("maybe_decimal", FieldType::Decimal),
+        optional("maybe_json", FieldType::Json),
+    ],
+    id: 1,
+};
+
+/// A model that is never registered.
+pub(crate) static STRANGER: ModelSchema = ModelSchema {
+    name: "Stranger",
+    table: "stranger",
+    fields: &[field("id", FieldType::Text), field("title", FieldType::Text)],
+    id: 0,
+};
+
+fn models_of(schemas: &[&'static ModelSchema]) -> Models {
+    let mut models = Models::default();
+    for &schema in schemas {
+        models.add(Model { schema, check: |_| Ok(()) });
+    }
+    models
+}
+
+/// The models that a case starts with.
+pub(crate) fn models() -> Models {
+    models_of(&[&TASK, &COUNTER, &EVERYTHING])
+}
+
+/// The same, with another [`TASK`].
+pub(crate) fn models_with(task: &'static ModelSchema) -> Models {
+    models_of(&[task, &COUNTER, &EVERYTHING])
+}
+
+/// The id of a [`TASK`].
+pub(crate) fn text_id(id: &str) -> Id {
+    Id::Text(id.to_owned())
+}
+
+/// A [`TASK`] with this id and title; its other fields are false, null, empty and null.
+pub(crate) fn task(id: &str, title: &str) -> Record {
+    Record::new(vec![
+        Some(Value::Text(id.to_owned())),
+        Some(Value::Text(title.to_owned())),
+        Some(Value::Bool(false)),
+        Some(Value::Null),
+        Some(Value::Text(String::new())),
+        Some(Value::Null),
+    ])
+}
+
+/// The same record with another value at this place.
+pub(crate) fn with(mut record: Record, field: usize, value: Value) -> Record {
+    record.set(field, value);
+    record
+}
+
+/// The same record without the value at this place.
+pub(crate) fn without(mut record: Record, field: usize) -> Record {
+    record.take(field);
+    record
+}
+
+/// A [`COUNTER`].
+pub(crate) fn counter(id: i64, count: i64) -> Record {
+    Record::new(vec![Some(Value::Int(id)), Some(Value::Int(count))])
+}
+
+/// An [`EVERYTHING`] with plain values, and null in every optional field.
+pub(crate) fn everything(id: u128) -> Record {
+    let required = [
+        Value::Bool(true),
+        Value::Uuid(Uuid::from_u128(id)),
+        Value::Int(1),
+        Value::Int(2),
+        Value::Float(2.5),
+        Value::Float(0.5),
+        Value::Text("text".into()),
+        Value::Bytes(vec![1, 2, 3]),
+        Value::Uuid(Uuid::from_u128(7)),
+        Value::Timestamp(1_700_000_000_123_456),
+        Value::Date(19_000),
+        Value::Decimal("12.50".into()),
+        Value::Json(json!({"a": [1, null, "b"]})),
+    ];
+    let nulls = std::iter::repeat_n(Value::Null, EVERYTHING.fields.len() - required.len());
+    Record::new(required.into_iter().chain(nulls).map(Some).collect())
+}
+
+/// Where the required field of [`EVERYTHING`] with this name stands, and the optional one of the same type.
+pub(crate) fn places(name: &str) -> [usize; 2] {
+    let place = |name: &str| EVERYTHING.position(name).expect("a field of Everything");
+    [place(name), place(&format!("maybe_{name}"))]
+}

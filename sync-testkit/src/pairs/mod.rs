@@ -1,0 +1,454 @@
+//! The replica-pair suite: what two replicas, or three, must do together, whatever they are and however they
+//! reach each other.
+//!
+//! [`replica_pairs!`](crate::replica_pairs) makes one test of each case, for a [`ReplicaPair`]: two kinds of
+//! [`Party`], of which a case opens as many as it needs. [`sql_replica_pairs!`](crate::sql_replica_pairs) adds
+//! the cases that need plain SQL at the second kind: constraints, triggers, other programs.
+//!
+//! Names that begin with `rule_` prove a rule of the design. The cases after the ones of LoopBack 3 name those
+//! in their comments (`LoopBack: …`).
+//!
+//! ```
+//! use std::sync::Arc;
+//! use sync_runtime::{AsReplica, Workspace, WorkspaceBuilder, replica::Replica};
+//! use sync_store_memory::MemoryStore;
+//! use sync_testkit::pairs::{Party, ReplicaPair};
+//!
+//! #[derive(Debug)]
+//! struct InMemory(MemoryStore);
+//!
+//! #[sync_runtime::async_trait]
+//! impl Party for InMemory {
+//!     async fn builder(&self) -> WorkspaceBuilder {
+//!         Workspace::builder(self.0.clone())
+//!     }
+//!     async fn reach(&self, workspace: &Workspace) -> Arc<dyn Replica> {
+//!         workspace.to_replica()
+//!     }
+//!     async fn copy(&self) -> Box<dyn Party> {
+//!         Box::new(InMemory(self.0.copy().await.expect("no transaction is open")))
+//!     }
+//! }
+//!
+//! #[derive(Debug)]
+//! struct MemoryAndMemory;
+//!
+//! #[sync_runtime::async_trait]
+//! impl ReplicaPair for MemoryAndMemory {
+//!     async fn a(&self) -> Box<dyn Party> {
+//!         Box::new(InMemory(MemoryStore::new()))
+//!     }
+//!     async fn b(&self) -> Box<dyn Party> {
+//!         Box::new(InMemory(MemoryStore::new()))
+//!     }
+//! }
+//!
+//! sync_testkit::replica_pairs!(MemoryAndMemory);
+//! ```
+//!
+//! A case is a private function of this module; one that the list does not name is dead code, which does not
+//! compile.
+
+#![deny(dead_code)]
+
+mod env;
+mod models;
+mod world;
+
+mod calls;
+mod clocks;
+mod conflicts;
+mod detect;
+mod drift;
+mod groups;
+mod history;
+mod live;
+mod pages;
+mod poison;
+mod relay;
+mod replicate;
+mod settling;
+mod sql;
+mod topology;
+
+pub use env::BentEnv;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use sync_runtime::replica::Replica;
+use sync_runtime::{Env, SystemEnv, Workspace, WorkspaceBuilder};
+
+/// A case about to run. It stays on one thread.
+pub type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Two kinds of replicas, to be proven with each other.
+///
+/// Methods panic where they fail: nothing can be proven then.
+#[sync_runtime::async_trait]
+pub trait ReplicaPair: Debug + Send + Sync {
+    /// A party of the first kind, the devices of the cases, with a fresh and empty store.
+    async fn a(&self) -> Box<dyn Party>;
+
+    /// A party of the second kind, the servers of the cases, with a fresh and empty store.
+    async fn b(&self) -> Box<dyn Party>;
+
+    /// Time, randomness, sleeping and spawning of both; cases bend the clock of it.
+    fn env(&self) -> Arc<dyn Env> {
+        Arc::new(SystemEnv)
+    }
+
+    /// Runs a case to its end, in the executor that the replicas need.
+    fn run(&self, case: Case<'_>) {
+        pollster::block_on(case);
+    }
+}
+
+/// One replica of a case: a store that outlives its workspace.
+#[sync_runtime::async_trait]
+pub trait Party: Debug + Send + Sync {
+    /// A builder of a workspace over this party's store. Asked for again, it is over the same store: a restart.
+    async fn builder(&self) -> WorkspaceBuilder;
+
+    /// The workspace as others reach it: itself, or a client of a server of it.
+    async fn reach(&self, workspace: &Workspace) -> Arc<dyn Replica>;
+
+    /// Another party with a copy of the store as it stands, replica id and all: a copied file, a backup.
+    async fn copy(&self) -> Box<dyn Party>;
+
+    /// Runs SQL on the store past the library, as another program would, also before the first workspace was
+    /// built. Only [`sql_replica_pairs!`](crate::sql_replica_pairs) asks for it.
+    ///
+    /// # Panics
+    /// Where the store has no SQL, or refuses it.
+    async fn sql(&self, script: &str) {
+        panic!("{self:?} has no SQL to run {script:?}");
+    }
+}
+
+/// Makes one `#[test]` of each case of the [suite](crate::pairs), for a [`ReplicaPair`](crate::pairs::ReplicaPair).
+///
+/// Cases of one topic stand in a module of its name. See [`crate::pairs`] for an example.
+#[macro_export]
+macro_rules! replica_pairs {
+    ($pair:expr) => {
+        $crate::__pair_cases! { [$crate::__pair_tests] [cases $pair] }
+    };
+}
+
+/// Makes one `#[test]` of each case that needs SQL at the second party; see [`crate::pairs::Party::sql`].
+#[macro_export]
+macro_rules! sql_replica_pairs {
+    ($pair:expr) => {
+        $crate::__sql_pair_cases! { [$crate::__pair_tests] [sql_cases $pair] }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __pair_tests {
+    ([$cases:ident $pair:expr] $($topic:ident { $($case:ident)* })*) => {
+        $(mod $topic {
+            #[allow(unused_imports, reason = "the pair may be named by a path of its own")]
+            use super::*;
+
+            $(#[test]
+            fn $case() {
+                $crate::pairs::$cases::$topic::$case(&$pair);
+            })*
+        })*
+    };
+}
+
+macro_rules! define_cases {
+    ([$cases:ident $names:ident] $($topic:ident { $($case:ident)* })*) => {
+        /// What the tests call.
+        #[doc(hidden)]
+        pub mod $cases {
+            $(pub mod $topic {
+                $(pub fn $case(pair: &dyn $crate::pairs::ReplicaPair) {
+                    pair.run(Box::pin($crate::pairs::$topic::$case(pair)));
+                })*
+            })*
+        }
+
+        /// The names of the cases, as `topic::case`.
+        pub const $names: &[&str] = &[$($(concat!(stringify!($topic), "::", stringify!($case)),)*)*];
+    };
+}
+
+/// The list of all cases: it defines what the tests call, and it expands to the tests.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __pair_cases {
+    ([$($with:tt)*] [$($argument:tt)*]) => {
+        $($with)*! {
+            [$($argument)*]
+            replicate {
+                replicates_data_using_the_target_model
+                replicates_from_a_peer_into_a_workspace
+                applies_since_filter_on_source_changes
+                a_since_of_another_history_compares_everything
+                uses_different_since_values_for_source_and_target
+                picks_up_changes_made_during_replication
+                returns_new_current_checkpoints
+                leaves_nothing_to_send_back
+                detects_update_made_during_update
+                detects_create_made_during_create
+                detects_update_made_during_delete
+                handles_delete_made_during_delete
+                gets_changes_since_the_given_checkpoint
+                excludes_changes_from_older_checkpoints
+                changes_come_in_pages_that_cover_everything_once
+                replicates_with_a_filter
+                a_filter_that_does_not_fit_is_refused
+                replicates_in_pages
+                replicates_without_checkpoint_filter
+                replicates_multiple_updates_within_the_same_checkpoint
+                replicating_again_applies_nothing
+                replicates_one_model_or_all
+                replicating_to_itself_is_refused
+                between_two_remote_replicas_conflicts_are_reported_loose
+                a_lost_message_is_made_good_by_the_next_run
+                replicating_both_ways_comes_to_rest
+            }
+            detect {
+                detects_create_update_upsert_and_delete
+                detects_writes_of_many_records
+                what_does_not_differ_is_no_change
+                a_pull_leaves_local_fields
+                find_last_change_tells_kind_and_revisions
+                a_change_names_its_writer_wherever_it_goes
+                rectify_change_makes_a_record_travel
+                rectify_all_changes_leaves_what_is_tracked
+                update_last_change_takes_away_the_conflict
+                detects_changes_of_every_model
+            }
+            conflicts {
+                both_updated
+                source_deleted
+                target_deleted
+                both_deleted_is_no_conflict
+                both_created
+                the_same_content_is_no_conflict
+                made_anew_against_updated
+                swap_parties_turns_source_and_target_round
+                a_pull_by_replicate_files_the_conflict_at_the_target
+                update_against_update_resolved_every_way
+                delete_against_update_resolved_every_way
+                update_against_delete_resolved_every_way
+                a_value_that_does_not_fit_resolves_nothing
+                a_resolution_goes_by_replicate_too
+                fields_in_dispute_are_named
+                conflicts_hold_nothing_else_up
+                a_conflict_that_stands_is_reported_by_every_sync
+                bulk_update_tells_conflicts
+                diff_names_deltas_and_conflicts
+                a_change_after_the_diff_is_not_overwritten
+            }
+            relay {
+                replicates_new_models
+                propagates_updates_with_no_false_conflicts
+                propagates_deletes_with_no_false_conflicts
+                replicates_checkpoint_after_checkpoint
+                bidirectional_sync_propagates_create
+                bidirectional_sync_propagates_create_and_update
+                bidirectional_sync_propagates_delete
+                does_not_report_false_conflicts
+                work_goes_to_and_fro_without_conflict
+                the_server_edits_too
+                update_conflict_resolved_using_ours
+                update_conflict_resolved_using_theirs
+                update_conflict_resolved_manually
+                delete_conflict_resolved_using_ours
+                delete_conflict_resolved_using_theirs
+                delete_conflict_resolved_as_manual_delete
+                delete_conflict_resolved_manually
+            }
+            calls {
+                rule_permission_in_the_transaction_a_reader_writes_nothing
+                rule_permission_in_the_transaction_a_stranger_learns_nothing
+                read_gives_records_with_their_changes
+                write_is_tracked_at_the_target
+                write_refuses_another_id
+                watch_differs_after_every_commit
+                describe_names_replica_limits_and_models
+                create_updates_gives_what_is_there_now
+                an_unknown_model_is_named
+                a_closed_workspace_says_so
+                a_sync_with_itself_is_refused
+                an_unreachable_peer_is_said
+                push_only_and_pull_only
+            }
+            clocks {
+                a_fast_clock_is_corrected
+                the_correction_outlives_a_restart
+                a_clock_that_jumps_ahead
+                edits_after_the_correction_are_newer
+                a_little_ahead_is_accepted
+                a_slow_clock_edits_on_top
+                a_clock_that_stands_still
+                equal_stamps
+                a_slow_server_locks_nobody_out
+                a_pulled_stamp_from_the_future_goes_on
+            }
+            drift {
+                an_old_app_keeps_the_fields_of_a_new_server
+                fields_ride_along_through_an_old_server
+                a_new_required_field_has_its_default
+                a_new_app_pulls_from_an_old_server
+                a_required_field_without_default_is_refused_by_name
+                an_updated_app_finds_the_fields_that_rode_along
+                a_model_that_is_added_later_gets_its_records
+                a_conflict_across_versions_is_resolved_without_erasing
+                a_field_added_to_a_store_with_records
+            }
+            groups {
+                three_models_are_pushed_together
+                three_models_are_pulled_together
+                a_group_of_many_pages_is_pushed_together
+                a_group_of_many_pages_is_pulled_together
+                a_group_stays_whole_on_its_way_on
+                a_group_is_pushed_together_over_restarts
+                a_group_is_pulled_together_over_restarts
+                a_page_ends_where_a_group_ends
+                an_edit_before_the_push_leaves_the_group
+                an_edit_between_the_parts_of_a_push
+                an_edit_between_the_parts_of_a_pull
+                a_group_whose_rest_is_overtaken_is_not_stuck
+                a_conflict_in_a_group_holds_up_its_record_only
+                a_transaction_is_all_or_nothing
+                a_transaction_sees_its_own_writes
+                replicate_keeps_groups_whole
+            }
+            history {
+                rule_one_replica_id_one_history_a_copy_takes_a_new_name
+                rule_one_replica_id_one_history_a_copy_in_conflict
+                rule_one_replica_id_one_history_a_copy_that_only_reads
+                rule_one_replica_id_one_history_a_restored_device_gets_back_what_it_sent
+                rule_one_replica_id_one_history_a_restored_device_overwrites_nothing
+                rule_one_replica_id_one_history_restored_by_hand
+                rule_one_replica_id_one_history_unsent_deletes_are_kept
+                rule_one_replica_id_one_history_a_rolled_back_server_gets_back_what_it_lost
+                rule_one_replica_id_one_history_a_rolled_back_server_that_wrote_on
+                rule_one_replica_id_one_history_a_wiped_server_gets_everything
+                rule_one_replica_id_one_history_a_wiped_device_gets_everything
+                rule_one_replica_id_one_history_with_two_servers
+            }
+            live {
+                keep_in_sync_starts_at_once
+                keep_in_sync_syncs_after_a_local_write
+                keep_in_sync_pulls_from_time_to_time
+                keep_in_sync_rests_where_there_is_nothing_to_do
+                keep_in_sync_backs_off_after_failures
+                keep_in_sync_can_be_hurried_after_a_failure
+                keep_in_sync_one_way_only_sends
+                keep_in_sync_ends_when_dropped
+                keep_in_sync_tells_what_came_of_each_sync
+                one_sync_of_a_pair_at_a_time
+                keep_in_sync_goes_on_over_conflicts
+                watch_tells_local_writes_in_order
+                watch_tells_what_a_sync_brought
+                watch_is_woken
+                watch_tells_many_in_batches
+                watch_ends_when_the_workspace_is_closed
+            }
+            pages {
+                rule_frozen_page_is_sent_again_unchanged
+                rule_frozen_page_the_sent_state_is_the_base
+                rule_frozen_page_gives_a_conflict_its_base
+                rule_frozen_page_outlives_a_restart
+                rule_frozen_page_outlives_a_pull_over_it
+                rule_frozen_page_outlives_a_resolution
+                rule_frozen_page_over_a_line_that_fails_everywhere
+                rule_frozen_page_that_comes_late_has_no_effect
+                rule_exact_patch_only_what_changed_travels
+                rule_exact_patch_on_what_the_peer_brought
+                rule_exact_patch_needs_whole_where_the_target_moved
+                rule_exact_patch_is_refused_on_an_ancestor
+                rule_no_echo_no_starvation_nothing_goes_back
+                rule_no_echo_no_starvation_what_changed_goes_back
+                rule_no_echo_no_starvation_a_join_goes_back
+                rule_no_echo_no_starvation_behind_many_of_ones_own
+                pages_keep_the_limits_of_the_peer
+                pages_are_bounded_in_bytes
+                a_page_above_the_limit_is_refused
+                rule_one_replica_id_one_history_page_numbers
+                an_exchange_for_another_does_nothing
+                rule_durable_before_seen_a_page_is_frozen_first
+            }
+            poison {
+                a_refused_record_is_parked_and_the_others_flow
+                a_refused_record_is_not_sent_again_by_itself
+                an_edit_clears_the_entry
+                a_fine_record_made_poison_is_cured_again
+                deleting_the_refused_record_clears_the_entry
+                a_retry_clears_the_entry_once_the_target_is_lenient
+                a_refusal_whose_answer_was_lost_is_told_again
+                a_record_refused_on_pull_is_parked
+                an_edit_over_a_state_refused_here_overwrites_nothing
+                a_local_write_is_refused_at_once
+                a_record_above_the_limit_is_parked
+                a_model_that_the_target_lacks_holds_nothing_else_up
+                the_four_statuses
+                pending_names_what_is_to_be_sent
+            }
+            settling {
+                resolving_what_moved_here_is_refused
+                resolving_what_moved_there_is_refused
+                resolving_twice_is_refused
+                a_resolution_overwrites_no_later_edit
+                a_conflict_resolved_elsewhere_disappears
+                one_conflict_on_two_devices_is_resolved_once
+                a_record_in_conflict_stays_usable
+                conflicts_survive_reopening
+                an_idle_sync_leaves_the_conflict
+                both_sides_becoming_equal_settles_it
+                both_sides_deleting_settles_it
+                the_base_is_kept_while_the_conflict_waits
+                rule_exact_base_through_a_third_replica
+                rule_exact_base_there_is_none_after_two_merges
+                rule_exact_base_after_a_resolution
+            }
+            topology {
+                every_kind_of_change_reaches_everyone
+                work_that_goes_round_is_no_conflict
+                rule_no_echo_no_starvation_in_a_ring
+                a_conflict_resolved_once_is_gone_everywhere
+                three_edits_at_once_are_settled
+                equal_edits_at_three_places_join
+                a_transaction_goes_round_as_a_whole
+                random_work_ends_level
+            }
+        }
+    };
+}
+
+/// The list of the cases that need SQL.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __sql_pair_cases {
+    ([$($with:tt)*] [$($argument:tt)*]) => {
+        $($with)*! {
+            [$($argument)*]
+            sql {
+                rule_parents_first_in_a_page
+                rule_parents_first_deletes_go_children_first
+                rule_parents_first_over_pages_of_a_pull
+                rule_parents_first_a_pulled_orphan_waits
+                rule_parents_first_over_pages_of_a_push
+                rule_parents_first_a_pushed_orphan_is_parked
+                rule_frozen_page_outlives_a_refused_pull
+                a_local_write_that_a_constraint_refuses
+                rule_parents_first_a_parents_tombstone_waits
+                rule_one_revision_one_content_a_trigger_amends_a_push
+                rule_one_revision_one_content_after_a_lost_answer
+                rule_one_revision_one_content_a_trigger_amends_a_pull
+                writes_of_other_programs_travel
+            }
+        }
+    };
+}
+
+__pair_cases! { [define_cases] [cases CASES] }
+__sql_pair_cases! { [define_cases] [sql_cases SQL_CASES] }

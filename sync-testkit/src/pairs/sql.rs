@@ -1,0 +1,255 @@
+//! What only a database brings: constraints, triggers, other programs. The second party has SQL.
+
+use super::ReplicaPair;
+use super::models::{Entry, Item, List};
+use super::world::{Device, all_models, assert_level};
+use crate::flaky::{LineFault, Request};
+use sync_runtime::{ErrorKind, Query, Status, WorkspaceBuilder};
+
+/// Tables with a foreign key, as an app has them that was there before.
+const FAMILY: &str = "CREATE TABLE pair_list(id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL);
+    CREATE TABLE pair_entry(id TEXT PRIMARY KEY NOT NULL, list TEXT NOT NULL REFERENCES pair_list(id),
+    text TEXT NOT NULL)";
+
+/// A database that stores titles in capitals, whoever writes them.
+const CAPITALS: &str =
+    "CREATE TRIGGER capital_insert AFTER INSERT ON pair_item WHEN new.title <> upper(new.title)
+    BEGIN UPDATE pair_item SET title = upper(title) WHERE id = new.id; END;
+    CREATE TRIGGER capital_update AFTER UPDATE ON pair_item WHEN new.title <> upper(new.title)
+    BEGIN UPDATE pair_item SET title = upper(title) WHERE id = new.id; END";
+
+fn family(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    builder.model::<List>().model::<Entry>()
+}
+
+/// A device without constraints and a database with a foreign key.
+async fn with_family(pair: &dyn ReplicaPair) -> (Device, Device) {
+    let a = Device::open(pair, pair.a().await, family).await;
+    let party = pair.b().await;
+    party.sql(FAMILY).await;
+    (a, Device::open(pair, party, family).await)
+}
+
+/// A device and a database that stores titles in capitals.
+async fn with_capitals(pair: &dyn ReplicaPair) -> (Device, Device) {
+    let a = Device::open(pair, pair.a().await, all_models).await;
+    let b = Device::open(pair, pair.b().await, all_models).await;
+    b.workspace.close();
+    b.party.sql(CAPITALS).await;
+    (a, b.restart().await)
+}
+
+async fn make_entry(device: &Device, id: &str, list: &str) {
+    let entries = device.workspace.collection::<Entry>().expect("the model is registered");
+    entries.create(Entry::new(id, list)).await.expect("an entry is made");
+}
+
+async fn make_list(device: &Device, id: &str) {
+    let lists = device.workspace.collection::<List>().expect("the model is registered");
+    lists.create(List::new(id, "foo")).await.expect("a list is made");
+}
+
+async fn entries(device: &Device) -> u64 {
+    let entries = device.workspace.collection::<Entry>().expect("the model is registered");
+    entries.count(Query::all()).await.expect("entries are counted")
+}
+
+/// In a page, children that stand before their parents arrive with them.
+pub(super) async fn rule_parents_first_in_a_page(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_entry(&a, "1", "l").await;
+    make_entry(&a, "2", "l").await;
+    make_list(&a, "l").await;
+    a.sync_clean(&b).await;
+    assert_eq!(entries(&b).await, 2);
+    assert_level(&[&a, &b]).await;
+}
+
+/// Parents that were deleted before their children go with them.
+pub(super) async fn rule_parents_first_deletes_go_children_first(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_list(&a, "l").await;
+    make_entry(&a, "1", "l").await;
+    a.sync_clean(&b).await;
+    let lists = a.workspace.collection::<List>().expect("the model is registered");
+    lists.delete("l").await.expect("a list is deleted");
+    a.workspace
+        .collection::<Entry>()
+        .expect("the model is registered")
+        .delete("1")
+        .await
+        .expect("it is deleted");
+    a.sync_clean(&b).await;
+    assert_eq!(entries(&b).await, 0);
+    assert_level(&[&a, &b]).await;
+}
+
+/// A pulled child whose parent comes in a later page is tried again then.
+pub(super) async fn rule_parents_first_over_pages_of_a_pull(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_entry(&a, "1", "l").await;
+    make_entry(&a, "2", "l").await;
+    make_list(&a, "l").await;
+    let first = b.workspace.sync(&a.line()).page_size(1).await.expect("it syncs");
+    assert_eq!(first.rejected, vec![], "the parent came before the end of the pull");
+    assert_eq!(entries(&b).await, 2);
+    assert_level(&[&a, &b]).await;
+}
+
+/// A pulled child whose parent does not come at all is parked with the reason, and comes when the parent does.
+pub(super) async fn rule_parents_first_a_pulled_orphan_waits(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_entry(&a, "1", "l").await;
+    let report = b.sync(&a).await;
+    assert_eq!(report.rejected.len(), 1, "{report:?}");
+    assert_eq!(report.rejected[0].code, "constraint");
+    assert!(report.rejected[0].by_us);
+    let b = b.restart().await;
+    make_list(&a, "l").await;
+    b.sync(&a).await;
+    assert_eq!(entries(&b).await, 1);
+    let rejected = b.workspace.rejected::<Entry>().await.expect("what was refused");
+    assert_eq!(rejected, vec![]);
+    assert_level(&[&a, &b]).await;
+}
+
+/// A pushed child whose parent comes in a later page is tried again then.
+pub(super) async fn rule_parents_first_over_pages_of_a_push(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_entry(&a, "1", "l").await;
+    make_entry(&a, "2", "l").await;
+    make_list(&a, "l").await;
+    a.workspace.sync(&b.replica).page_size(1).await.expect("it syncs");
+    let report = a.sync(&b).await;
+    assert_eq!(report.rejected, vec![]);
+    assert_eq!(entries(&b).await, 2, "the children are not left behind");
+    assert_eq!(a.workspace.rejected::<Entry>().await.expect("what was refused"), vec![]);
+    assert_level(&[&a, &b]).await;
+}
+
+/// A pushed child whose parent never comes is parked with the reason; all others flow.
+pub(super) async fn rule_parents_first_a_pushed_orphan_is_parked(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_list(&a, "l").await;
+    make_entry(&a, "1", "nobody").await;
+    make_entry(&a, "2", "l").await;
+    let report = a.sync(&b).await;
+    assert_eq!(report.rejected.len(), 1, "{report:?}");
+    assert_eq!((report.rejected[0].code.as_str(), report.rejected[0].by_us), ("constraint", false));
+    assert_eq!(entries(&b).await, 1);
+    let status = a.workspace.status::<Entry>("1").await.expect("a status");
+    assert!(matches!(status, Some(Status::Rejected(_))), "{status:?}");
+}
+
+/// A pull that a constraint refuses overwrites nothing, so it thaws no page in flight.
+pub(super) async fn rule_frozen_page_outlives_a_refused_pull(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_list(&b, "l").await;
+    make_entry(&b, "1", "l").await;
+    let line = a.line();
+    line.next(Request::Exchange, LineFault::LoseAnswer);
+    b.workspace.sync(&line).await.expect_err("the answer is lost");
+    let there = a.workspace.collection::<Entry>().expect("the model is registered");
+    there.update("1", |entry| entry.list = "nobody".into()).await.expect("an entry is saved");
+    let pulled = b.workspace.sync(&line).pull_only().await.expect("it pulls");
+    assert_eq!(pulled.rejected.len(), 1, "{pulled:?}");
+    b.workspace.sync(&line).await.expect("it syncs");
+    let pages = line.pages();
+    assert_eq!((pages[0].number, pages[0].digest), (pages[1].number, pages[1].digest));
+    assert_eq!(pages.len(), 2);
+}
+
+/// The database's own write is refused by its constraint, by name.
+pub(super) async fn a_local_write_that_a_constraint_refuses(pair: &dyn ReplicaPair) {
+    let (_, b) = with_family(pair).await;
+    let entries = b.workspace.collection::<Entry>().expect("the model is registered");
+    let error = entries.create(Entry::new("1", "nobody")).await.expect_err("there is no such list");
+    assert_eq!(error.kind(), ErrorKind::Constraint, "{error}");
+    assert!(error.to_string().contains("Entry 1"), "{error}");
+}
+
+/// A parent that was deleted while the database has a live child of it: nothing is torn, and it is told.
+pub(super) async fn rule_parents_first_a_parents_tombstone_waits(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_list(&a, "l").await;
+    a.sync_clean(&b).await;
+    make_entry(&b, "1", "l").await;
+    a.workspace
+        .collection::<List>()
+        .expect("the model is registered")
+        .delete("l")
+        .await
+        .expect("it is deleted");
+    let report = a.sync(&b).await;
+    assert_eq!(report.rejected.len() + report.conflict_count(), 1, "{report:?}");
+    let lists = b.workspace.collection::<List>().expect("the model is registered");
+    assert!(lists.get("l").await.expect("a list is read").is_some(), "the child is not an orphan");
+    assert_eq!(entries(&b).await, 1);
+}
+
+/// A trigger changes what was pushed: that is a revision of its own on top of the sent one, and comes back.
+pub(super) async fn rule_one_revision_one_content_a_trigger_amends_a_push(pair: &dyn ReplicaPair) {
+    let (a, b) = with_capitals(pair).await;
+    a.put("1", "foo").await;
+    a.put("2", "GOOD ALREADY").await;
+    let sent = (a.change("1").await.revision(), a.change("2").await.revision());
+    a.sync_clean(&b).await;
+    assert_eq!(b.title("1").await.as_deref(), Some("FOO"));
+    let amended = b.change("1").await;
+    assert_eq!(amended.revision().replica, b.workspace.id().await.expect("an id"));
+    assert!(amended.ancestry.holds(sent.0));
+    assert_eq!(b.change("2").await.revision(), sent.1);
+    assert_eq!(a.title("1").await.as_deref(), Some("FOO"), "it comes back");
+    assert_level(&[&a, &b]).await;
+    a.put("1", "bar").await;
+    a.sync_clean(&b).await;
+    assert_eq!(a.title("1").await.as_deref(), Some("BAR"));
+    assert_level(&[&a, &b]).await;
+}
+
+/// The answer to an amended record was lost: the retry ends the same, and nothing is amended twice.
+pub(super) async fn rule_one_revision_one_content_after_a_lost_answer(pair: &dyn ReplicaPair) {
+    let (a, b) = with_capitals(pair).await;
+    a.put("1", "foo").await;
+    let line = b.line();
+    line.next(Request::Exchange, LineFault::LoseAnswer);
+    a.workspace.sync(&line).await.expect_err("the answer is lost");
+    let amended = b.change("1").await.revision();
+    a.workspace.sync(&line).await.expect("the line is good again");
+    assert_eq!(b.change("1").await.revision(), amended);
+    assert_eq!(a.title("1").await.as_deref(), Some("FOO"));
+    a.count("1", 1).await;
+    a.sync_clean(&b).await;
+    assert_level(&[&a, &b]).await;
+}
+
+/// A trigger changes what was pulled: the peer gets to know of it.
+pub(super) async fn rule_one_revision_one_content_a_trigger_amends_a_pull(pair: &dyn ReplicaPair) {
+    let (a, b) = with_capitals(pair).await;
+    a.put("1", "foo").await;
+    b.sync_clean(&a).await;
+    assert_eq!(b.title("1").await.as_deref(), Some("FOO"));
+    assert_eq!(a.title("1").await.as_deref(), Some("FOO"), "the same sync brings it there");
+    assert_level(&[&a, &b]).await;
+}
+
+/// What another program writes with plain SQL travels like any write, and is merged like any.
+pub(super) async fn writes_of_other_programs_travel(pair: &dyn ReplicaPair) {
+    let a = Device::open(pair, pair.a().await, all_models).await;
+    let b = Device::open(pair, pair.b().await, all_models).await;
+    a.put("1", "foo").await;
+    a.put("2", "foo").await;
+    a.sync_clean(&b).await;
+    b.party.sql("UPDATE pair_item SET title = 'by another program' WHERE id = '1'").await;
+    b.party.sql("DELETE FROM pair_item WHERE id = '2'").await;
+    b.party.sql("INSERT INTO pair_item(id, title, \"count\", done) VALUES ('3', 'new', 1, 0)").await;
+    a.sync_clean(&b).await;
+    assert_eq!(a.ids().await, ["1", "3"]);
+    assert_eq!(a.title("1").await.as_deref(), Some("by another program"));
+    assert_level(&[&a, &b]).await;
+    a.put("1", "of a").await;
+    b.party.sql("UPDATE pair_item SET title = 'again' WHERE id = '1'").await;
+    let conflicts = a.sync(&b).await.conflicts::<Item>();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0].base().map(|item| item.title.as_str()), Some("by another program"));
+}

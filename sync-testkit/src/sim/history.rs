@@ -1,0 +1,285 @@
+//! What happened to one record, everywhere: a graph of its states, kept apart from the engine's vectors.
+//!
+//! The engine's ancestry serves as the name of a state, and is never asked who descends from whom: that is known
+//! from having seen every write, every resolution and every state that travelled.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use sync_runtime::{Ancestry, Record, Revision};
+
+/// A set of small numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Bits(Vec<u64>);
+
+impl Bits {
+    pub(crate) fn has(&self, bit: usize) -> bool {
+        self.0.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    pub(crate) fn add(&mut self, bit: usize) {
+        if self.0.len() <= bit / 64 {
+            self.0.resize(bit / 64 + 1, 0);
+        }
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn add_all(&mut self, other: &Bits) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine |= theirs);
+    }
+
+    fn has_all(&self, other: &Bits) -> bool {
+        let none = std::iter::repeat(&0);
+        other.0.iter().zip(self.0.iter().chain(none)).all(|(theirs, mine)| theirs & !mine == 0)
+    }
+
+    fn meets(&self, other: &Bits) -> bool {
+        self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
+    }
+}
+
+/// How a state came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// A tracked write.
+    Written,
+    /// A conflict was resolved.
+    Resolved,
+    /// Ancestries were joined; the content is that of one of the sides.
+    Joined,
+    /// The store took a new name.
+    Restamped,
+}
+
+/// One state of the record.
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) ancestry: Ancestry,
+    /// Without local fields; `None` for a tombstone.
+    pub(crate) content: Option<Record>,
+    pub(crate) made: Made,
+    /// This state and all that it comes from, apart from what was only joined.
+    covers: Bits,
+    /// The same without what a new name dropped from the ancestry.
+    kept: Bits,
+    /// This state and those of the same content that it was joined from.
+    alike: Bits,
+    /// The transaction that wrote it.
+    pub(crate) group: Option<usize>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?} with {:?}", self.made, self.ancestry, self.content)
+    }
+}
+
+impl Node {
+    fn revision(&self) -> Revision {
+        self.ancestry.current
+    }
+}
+
+/// All states of one record.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    nodes: Vec<Node>,
+    by_revision: BTreeMap<Revision, Vec<usize>>,
+    /// By replica: the states that ever came to it.
+    delivered: Vec<Bits>,
+}
+
+impl History {
+    pub(crate) fn node(&self, node: usize) -> &Node {
+        &self.nodes[node]
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate()
+    }
+
+    /// The state of this name.
+    pub(crate) fn find(&self, ancestry: &Ancestry) -> Option<usize> {
+        let of_revision = self.by_revision.get(&ancestry.current)?;
+        of_revision.iter().copied().find(|node| self.nodes[*node].ancestry == *ancestry)
+    }
+
+    /// The first state of this revision.
+    pub(crate) fn of_revision(&self, revision: Revision) -> Option<usize> {
+        self.by_revision.get(&revision)?.first().copied()
+    }
+
+    /// Whether one state is another, or comes from it.
+    pub(crate) fn covers(&self, node: usize, other: usize) -> bool {
+        self.nodes[node].covers.has_all(&self.nodes[other].covers)
+    }
+
+    /// The same, as far as the engine can know it: a new name drops what nobody was to have seen.
+    pub(crate) fn keeps(&self, node: usize, other: usize) -> bool {
+        self.nodes[node].kept.has_all(&self.nodes[other].kept)
+    }
+
+    /// Whether something was written on top of this state, or joined with it.
+    pub(crate) fn is_overwritten(&self, node: usize) -> bool {
+        self.nodes().any(|(later, state)| later != node && state.covers.has(node))
+    }
+
+    /// Whether something was written beside this state, so that the two are in conflict wherever they meet.
+    pub(crate) fn is_contested(&self, node: usize) -> bool {
+        self.nodes().any(|(other, _)| !self.keeps(node, other) && !self.keeps(other, node))
+    }
+
+    pub(crate) fn deliver(&mut self, replica: usize, node: usize) {
+        if self.delivered.len() <= replica {
+            self.delivered.resize(replica + 1, Bits::default());
+        }
+        self.delivered[replica].add(node);
+    }
+
+    /// A write on top of what was there.
+    pub(crate) fn write(
+        &mut self,
+        before: Option<usize>,
+        ancestry: Ancestry,
+        content: Option<Record>,
+        group: usize,
+    ) -> Result<usize, String> {
+        if self.find(&ancestry).is_some() || self.by_revision.contains_key(&ancestry.current) {
+            return Err(format!("one revision for two writes: {}", ancestry.current));
+        }
+        let parents: Vec<usize> = before.into_iter().collect();
+        self.check_claims(&ancestry, &parents)?;
+        Ok(self.add(ancestry, content, Made::Written, &parents, Some(group)))
+    }
+
+    /// A conflict was resolved between what is here and the other side's revision.
+    pub(crate) fn resolve(
+        &mut self,
+        replica: usize,
+        before: usize,
+        theirs: Revision,
+        ancestry: Ancestry,
+        content: Option<Record>,
+    ) -> Result<usize, String> {
+        let mut parents = self.within(replica, &ancestry);
+        if !parents.iter().any(|node| self.nodes[*node].revision() == theirs) {
+            return Err(format!("a conflict was resolved with {theirs}, which never came here"));
+        }
+        parents.push(before);
+        self.check_claims(&ancestry, &parents)?;
+        Ok(self.add(ancestry, content, Made::Resolved, &parents, None))
+    }
+
+    /// A state under a name that nobody wrote: what was here was joined with something that came.
+    pub(crate) fn join(
+        &mut self,
+        replica: usize,
+        before: Option<usize>,
+        ancestry: Ancestry,
+        content: Option<Record>,
+    ) -> Result<usize, String> {
+        let mut parents = self.within(replica, &ancestry);
+        parents.extend(before);
+        self.check_claims(&ancestry, &parents)?;
+        // Every side either has the content that stands, or something that has it comes from that side.
+        let standing: Vec<&Node> =
+            parents.iter().map(|node| &self.nodes[*node]).filter(|node| node.content == content).collect();
+        let below = |node: &usize, other: &usize| {
+            self.covers(*other, *node) && (!self.covers(*node, *other) || other > node)
+        };
+        let is_side = |node: &usize| !parents.iter().any(|other| other != node && below(node, other));
+        let lost = parents.iter().filter(|node| is_side(node)).map(|node| &self.nodes[*node]);
+        let mut lost = lost.filter(|side| !standing.iter().any(|node| node.covers.meets(&side.alike)));
+        if let Some(lost) = lost.next() {
+            let sides: Vec<_> = parents.iter().map(|node| &self.nodes[*node]).collect();
+            return Err(format!(
+                "P2: a join lost a side: {ancestry:?} with {content:?} lost {lost:?}; it comes from {sides:#?}"
+            ));
+        }
+        Ok(self.add(ancestry, content, Made::Joined, &parents, None))
+    }
+
+    /// What is here under a new name.
+    pub(crate) fn restamp(
+        &mut self,
+        before: usize,
+        ancestry: Ancestry,
+        content: Option<Record>,
+    ) -> Result<usize, String> {
+        if self.nodes[before].content != content {
+            return Err(format!("P2: a new name changed the content: {content:?}"));
+        }
+        let group = self.nodes[before].group;
+        let held: Vec<usize> = (0..self.nodes.len())
+            .filter(|node| self.covers(before, *node) && ancestry.holds(self.nodes[*node].revision()))
+            .collect();
+        let node = self.add(ancestry, content, Made::Restamped, &[before], group);
+        let mut kept = Bits::default();
+        kept.add(node);
+        for held in held.into_iter().filter(|held| self.nodes[*held].made != Made::Joined) {
+            kept.add(held);
+        }
+        self.nodes[node].kept = kept;
+        Ok(node)
+    }
+
+    /// The states that came to this replica and are within this ancestry.
+    fn within(&self, replica: usize, ancestry: &Ancestry) -> Vec<usize> {
+        let Some(delivered) = self.delivered.get(replica) else {
+            return Vec::new();
+        };
+        let inside = |node: &usize| {
+            delivered.has(*node) && self.nodes[*node].ancestry.entries().all(|entry| ancestry.holds(entry))
+        };
+        (0..self.nodes.len()).filter(inside).collect()
+    }
+
+    /// An ancestry says exactly what those say from which it comes.
+    fn check_claims(&self, ancestry: &Ancestry, parents: &[usize]) -> Result<(), String> {
+        for entry in ancestry.entries() {
+            let known = entry == ancestry.current
+                || parents.iter().any(|parent| self.nodes[*parent].ancestry.holds(entry));
+            if !known {
+                return Err(format!("P2: {ancestry:?} claims to have seen {entry}, which it never saw"));
+            }
+        }
+        for parent in parents {
+            for entry in self.nodes[*parent].ancestry.entries() {
+                if !ancestry.holds(entry) {
+                    return Err(format!("P2: {ancestry:?} forgot {entry}, which it comes from"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        ancestry: Ancestry,
+        content: Option<Record>,
+        made: Made,
+        parents: &[usize],
+        group: Option<usize>,
+    ) -> usize {
+        let node = self.nodes.len();
+        let (mut covers, mut kept, mut alike) = (Bits::default(), Bits::default(), Bits::default());
+        alike.add(node);
+        if made != Made::Joined {
+            covers.add(node);
+            kept.add(node);
+        }
+        for parent in parents {
+            let parent = &self.nodes[*parent];
+            covers.add_all(&parent.covers);
+            kept.add_all(&parent.kept);
+            if made == Made::Joined && parent.content == content {
+                alike.add_all(&parent.alike);
+            }
+        }
+        self.by_revision.entry(ancestry.current).or_default().push(node);
+        self.nodes.push(Node { ancestry, content, made, covers, kept, alike, group });
+        node
+    }
+}
