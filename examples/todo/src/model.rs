@@ -1,0 +1,28 @@
+//! The model: what a user of the library writes.
+
+use crate::todotxt;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+/// One line of a todo.txt file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, Syncable)]
+#[sync(validate = todotxt::check)]
+pub struct Todo {
+    /// Made by the library where it is left empty.
+    #[sync(id)]
+    pub id: Uuid,
+    /// What is to be done, with its `+projects`, `@contexts` and `key:value` tags, as it was written.
+    pub text: String,
+    /// Whether it is done.
+    pub done: bool,
+    /// `A` to `Z`, `A` being the most urgent; absent where nobody said.
+    pub priority: Option<String>,
+    /// The day it was done.
+    pub completed: Option<Date>,
+    /// The day it was written down.
+    pub created: Option<Date>,
+    /// Where it stands in the list; an exported file keeps the order of the imported one.
+    pub place: i64,
+}

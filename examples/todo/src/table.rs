@@ -1,0 +1,97 @@
+//! Tables that fit the terminal.
+
+use crate::model::{Todo, TodoField};
+use crate::todotxt::{self, Line};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use console::Term;
+use jiff::civil::Date;
+use std::collections::HashMap;
+use sync_runtime::{Conflict, ConflictKind, Field};
+use uuid::Uuid;
+
+/// The width where there is no terminal to ask.
+const WIDTH: u16 = 100;
+/// Nothing but a line under the header.
+const PLAIN: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+/// How much of an id is shown. The end, as v7 ids of one moment begin alike.
+const SHORT: usize = 6;
+
+/// The end of an id, by which the commands find it again.
+pub(crate) fn short(id: &Uuid) -> String {
+    let id = id.simple().to_string();
+    id[id.len() - SHORT..].to_owned()
+}
+
+/// How many columns a line may have.
+pub(crate) fn width() -> u16 {
+    match Term::stdout().size_checked() {
+        Some((_, columns)) if columns >= 40 => columns.min(160),
+        _ => WIDTH,
+    }
+}
+
+fn table(header: impl IntoIterator<Item = impl Into<String>>) -> Table {
+    let mut table = Table::new();
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
+    table.set_header(header.into_iter().map(Into::into).collect::<Vec<String>>());
+    table
+}
+
+/// A table of words and numbers.
+pub(crate) fn plain(header: impl IntoIterator<Item = impl Into<String>>) -> Table {
+    let mut table = table(header);
+    table.load_style(PLAIN);
+    table
+}
+
+/// The list, with a note on todos that are not as the server has them.
+pub(crate) fn todos(todos: &[Todo], notes: &HashMap<Uuid, &'static str>) -> Table {
+    let mut table = plain(["ID", "", "Pri", "Todo", "Due", "Sync"]);
+    for todo in todos {
+        let done = if todo.done { "✓" } else { "" };
+        let due = todotxt::tag(&todo.text, "due").unwrap_or_default();
+        let text: Vec<&str> = todo.text.split(' ').filter(|word| !word.starts_with("due:")).collect();
+        let note = notes.get(&todo.id).copied().unwrap_or_default();
+        let priority = todo.priority.as_deref().unwrap_or_default();
+        table.add_row([&*short(&todo.id), done, priority, &*text.join(" "), due, note]);
+    }
+    table
+}
+
+/// Both versions of a record beside the one they come from, `indent` columns from the left. The text is always shown,
+/// so that one knows what it is about; what differs is marked.
+pub(crate) fn conflict(conflict: &Conflict<Todo>, mine: &str, theirs: &str, indent: u16) -> Table {
+    let mut table = table(["", "before", mine, theirs]);
+    table.load_style(UTF8_FULL_CONDENSED).set_width(width() - indent);
+    let differing = conflict.fields();
+    let versions = [conflict.base(), conflict.source(), conflict.target()];
+    if conflict.kind() == ConflictKind::Delete {
+        let line = |todo: Option<&Todo>| todo.map_or("deleted".to_owned(), |todo| Line(todo).to_string());
+        table.add_row(["≠ line".to_owned()].into_iter().chain(versions.map(line)));
+        return table;
+    }
+    if !differing.contains(&TodoField::Text) {
+        let text = |todo: Option<&Todo>| todo.map_or("not known".to_owned(), |todo| todo.text.clone());
+        table.add_row(["  text".to_owned()].into_iter().chain(versions.map(text)));
+    }
+    for field in differing {
+        let cell = |todo: Option<&Todo>| todo.map_or("not known".to_owned(), |todo| value(todo, field));
+        table.add_row([format!("≠ {}", field.name())].into_iter().chain(versions.map(cell)));
+    }
+    table
+}
+
+/// A field of a todo, for people.
+fn value(todo: &Todo, field: TodoField) -> String {
+    let day = |date: &Option<Date>| date.map_or("–".to_owned(), |date| date.to_string());
+    match field {
+        TodoField::Id => todo.id.to_string(),
+        TodoField::Text => todo.text.clone(),
+        TodoField::Done => if todo.done { "yes" } else { "no" }.to_owned(),
+        TodoField::Priority => todo.priority.clone().unwrap_or_else(|| "–".to_owned()),
+        TodoField::Completed => day(&todo.completed),
+        TodoField::Created => day(&todo.created),
+        TodoField::Place => todo.place.to_string(),
+    }
+}

@@ -1,0 +1,8 @@
+//! The program from the outside: every command with `--json`, in a folder of its own.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod commands;
+mod demo;
+mod program;
+mod sync;
