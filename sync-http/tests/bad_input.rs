@@ -164,8 +164,8 @@ async fn malformed_bodies_are_named() {
         (
             "write",
             &write(r#","record":{"id":"00000000-0000-0000-0000-000000000009"}"#),
-            400,
-            "protocol",
+            422,
+            "invalid_value",
             "another id",
         ),
         ("write", &write(r#","record":{"title":5}"#), 422, "invalid_value", "field `title`: expected text"),
