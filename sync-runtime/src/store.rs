@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 pub struct Access {
     /// Whether it writes. A reading transaction sees one snapshot.
     pub write: bool,
-    /// Whether it may last longer than a millisecond.
+    /// Whether it may last longer than a millisecond, or waits for anything but the transaction's own methods.
     pub long: bool,
     /// Whether everything committed so far, and this, must be on the disk when the transaction has ended.
     ///
@@ -32,7 +32,7 @@ impl Access {
     /// A short write.
     pub const WRITE: Access = Access { write: true, long: false, durable: false };
 
-    /// It may last longer than a millisecond.
+    /// It may last longer than a millisecond, or waits for anything but the transaction's own methods.
     pub const fn long(self) -> Self {
         Access { long: true, ..self }
     }

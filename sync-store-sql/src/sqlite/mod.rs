@@ -135,7 +135,10 @@ impl Sqlite {
         if access.long || syncs {
             return AtOnce::NotBegun(work);
         }
-        let Some(mut lease) = self.pool(access).try_take() else { return AtOnce::NotBegun(work) };
+        // A short read goes to the writer's connection if that is free: it has what was written last in its cache.
+        let lease = self.writer.try_take();
+        let lease = if access.write { lease } else { lease.or_else(|| self.readers.try_take()) };
+        let Some(mut lease) = lease else { return AtOnce::NotBegun(work) };
         let begun = match access.write {
             true => self.try_begin(&mut lease),
             false => self.begin(&mut lease, "BEGIN").map(|()| true),

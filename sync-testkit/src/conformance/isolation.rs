@@ -106,7 +106,7 @@ pub(super) async fn a_reader_keeps_its_snapshot_while_a_writer_commits(suite: &m
     }
     let (looked, has_looked) = oneshot::channel();
     let (committed, has_committed) = oneshot::channel::<()>();
-    let reader = suite.look(move |t| {
+    let reader = suite.run(Access::READ.long(), move |t| {
         Box::pin(async move {
             let before = t.newest().await?;
             looked.send(()).expect("the writer waits");
@@ -121,7 +121,8 @@ pub(super) async fn a_reader_keeps_its_snapshot_while_a_writer_commits(suite: &m
         suite.save(1, vec![write(&TASK, task("a", "second")), write(&TASK, task("b", "new"))]).await;
         committed.send(()).expect("the reader waits");
     };
-    let ((before, after, fed, titles, count), ()) = join(reader, writer).await;
+    let (read, ()) = join(reader, writer).await;
+    let (before, after, fed, titles, count) = read.expect("the transaction reads");
     assert_eq!((before, after, fed, count), (1, 1, 1, 1));
     assert_eq!(titles, [Some(task("a", "first")), None]);
     assert_eq!(suite.newest().await, 3);
