@@ -72,7 +72,15 @@ impl Change {
     pub fn name(&self) -> String {
         format!("{} {}", self.schema.name, self.id)
     }
+
+    /// Which record it is of.
+    pub(crate) fn record_name(&self) -> RecordName {
+        (self.schema.name, self.id.clone())
+    }
 }
+
+/// A record by model and id.
+pub(crate) type RecordName = (&'static str, Id);
 
 /// A record as a store holds it: its change and, unless it was deleted, its values.
 #[derive(Debug, Clone)]

@@ -124,6 +124,13 @@ impl Record {
         self
     }
 
+    /// Whether every field that travels is present, and no local one. The id may be absent.
+    pub fn is_all_that_travels(&self, schema: &ModelSchema) -> bool {
+        let fields = schema.fields.iter().enumerate();
+        self.0.len() == schema.fields.len()
+            && fields.filter(|(place, _)| *place != schema.id).all(|(place, field)| self.0[place].is_some() != field.local)
+    }
+
     /// Gives every absent field that travels its default.
     pub fn fill_missing(&mut self, schema: &ModelSchema) {
         for (value, field) in self.0.iter_mut().zip(schema.fields) {

@@ -272,7 +272,7 @@ pub trait Transaction: MaybeSend {
     ///   call; `None` stays `None`.
     /// - An absent field that travels takes its default; where there is none the state is refused.
     /// - No base is kept; the engine does that.
-    async fn put(&mut self, states: Vec<State>, now: Stamp) -> Result<Vec<Put>>;
+    async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>>;
 
     /// From now on, every state is kept as base when it is overwritten by a tracked write, if its position is at
     /// or below this one or a peer brought it (the change has an origin). `None` keeps nothing, which is where a

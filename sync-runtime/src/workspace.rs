@@ -527,7 +527,7 @@ async fn stamp_anew(
     let (ancestry, previous) = (known.next(now, me), Some(change.revision()));
     let change = Change { ancestry, previous, merged: None, origin: None, group: Some(Group::MIN), ..change };
     let name = change.name();
-    match tx.put(vec![State { change, record: state.record }], now).await?.pop() {
+    match tx.put(&[State { change, record: state.record }], now).await?.pop() {
         Some(Put::Refused(reason)) => {
             Err(Error::new(ErrorKind::Constraint, format!("the database refuses {name}: {reason}")))
         }

@@ -338,7 +338,7 @@ impl Transaction for MemoryTransaction {
         writes.into_iter().map(|write| self.save_one(write, now)).collect()
     }
 
-    async fn put(&mut self, states: Vec<RecordState>, _now: Stamp) -> Result<Vec<Put>> {
+    async fn put(&mut self, states: &[RecordState], _now: Stamp) -> Result<Vec<Put>> {
         self.writing()?;
         states.iter().try_for_each(|state| self.state.table(state.change.schema).map(|_| ()))?;
         let mut outcomes = Vec::with_capacity(states.len());
@@ -349,7 +349,7 @@ impl Transaction for MemoryTransaction {
                 Some((given, position)) if given == group => (given, position),
                 _ => (group, self.state.meta.newest + 1),
             });
-            outcomes.push(self.put_one(state, run.map(|(_, position)| position))?);
+            outcomes.push(self.put_one(state.clone(), run.map(|(_, position)| position))?);
         }
         Ok(outcomes)
     }

@@ -287,7 +287,7 @@ impl Transaction for FaultTransaction<'_> {
         self.faults.around(Call::Save, self.inner.save(writes, now)).await
     }
 
-    async fn put(&mut self, states: Vec<State>, now: Stamp) -> Result<Vec<Put>> {
+    async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
         self.faults.around(Call::Put, self.inner.put(states, now)).await
     }
 

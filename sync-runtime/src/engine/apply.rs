@@ -4,6 +4,7 @@
 use super::adopt::adopted;
 use super::decide::{Verdict, decide};
 use super::notes;
+use super::outbox::whole;
 use crate::change::{Change, Group, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record};
@@ -43,7 +44,16 @@ pub(crate) struct Applied {
 struct Pending {
     place: usize,
     state: State,
-    update: Update,
+    /// The update as it came, where the state is not just that.
+    update: Option<Update>,
+}
+
+impl Pending {
+    /// The update as it came. Who brought it is of this store.
+    fn into_update(mut self) -> Update {
+        self.state.change.origin = None;
+        self.update.unwrap_or_else(|| whole(self.state))
+    }
 }
 
 /// Applies updates in order. Nothing is refused as a whole: each update has an outcome of its own.
@@ -92,7 +102,7 @@ pub(crate) async fn apply(
         for (place, update, here, verdict) in decided {
             let waits = update.state.change.group.is_some_and(|group| torn.contains(&group));
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
-            let state = match (verdict, &here) {
+            let taken = match (verdict, &here) {
                 (Verdict::Known, _) => continue,
                 _ if !update.state.change.ancestry.is_sound() => {
                     let reason = format!("the ancestry of {} cannot be true", update.state.change.name());
@@ -110,15 +120,19 @@ pub(crate) async fn apply(
                     applied.left.push((place, update));
                     continue;
                 }
-                (Verdict::Join(ancestry), Some(here)) => joined(here, &update, ancestry, arrival),
-                (Verdict::Take(ancestry), here) => match taken(&update, here.as_ref(), ancestry, arrival) {
-                    Ok(state) => state,
-                    Err(error) => {
+                (Verdict::Join(ancestry), Some(here)) => {
+                    let state = joined(here, &update, ancestry, arrival);
+                    Pending { place, state, update: Some(update) }
+                }
+                (Verdict::Take(ancestry), here) => {
+                    let pending = taken(place, update, here.as_ref(), ancestry, arrival);
+                    if let Err(error) = fits(&pending.state, arrival) {
                         applied.outcomes[place] = Outcome::Rejected(rejection(&error));
-                        applied.left.push((place, update));
+                        applied.left.push((place, pending.into_update()));
                         continue;
                     }
-                },
+                    pending
+                }
                 (Verdict::Conflict | Verdict::Join(_), None) => {
                     return Err(Error::new(ErrorKind::Usage, "a decision against a state that is not there"));
                 }
@@ -129,7 +143,7 @@ pub(crate) async fn apply(
             {
                 bases.push(Base { state: here, until: next });
             }
-            pending.push(Pending { place, state, update });
+            pending.push(taken);
         }
         if !bases.is_empty() {
             tx.add_bases(bases).await?;
@@ -140,7 +154,7 @@ pub(crate) async fn apply(
     for (pending, reason) in refused {
         let code = ErrorKind::Constraint.code().to_owned();
         applied.outcomes[pending.place] = Outcome::Rejected(Rejection { code, reason });
-        applied.left.push((pending.place, pending.update));
+        applied.left.push((pending.place, pending.into_update()));
     }
     Ok(applied)
 }
@@ -212,26 +226,33 @@ fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) 
 }
 
 /// The state after the update was taken.
-fn taken(update: &Update, here: Option<&State>, ancestry: Ancestry, arrival: &Arrival) -> Result<State> {
-    let change = &update.state.change;
-    let origin = arrival.from.filter(|_| ancestry == change.ancestry);
-    let mut change = Change { ancestry, origin, ..change.clone() };
-    let Some(data) = &update.state.record else {
-        if !change.is_delete() {
-            let message = format!("the update of {} has no record", change.name());
-            return Err(Error::new(ErrorKind::Protocol, message));
-        }
-        change.unknown = None;
-        return Ok(State { change, record: None });
-    };
-    let mine = here.and_then(|here| here.record.as_ref());
-    let mut record = match mine {
-        // A field that an older peer does not know keeps its value here.
-        Some(mine) => mine.clone(),
-        None => Record::absent(change.schema),
-    };
-    record.lay_over(data);
-    record.fill_missing(change.schema);
+fn taken(place: usize, update: Update, here: Option<&State>, ancestry: Ancestry, arrival: &Arrival) -> Pending {
+    let schema = update.state.change.schema;
+    let origin = arrival.from.filter(|_| ancestry == update.state.change.ancestry);
+    // Most of a first pull: what comes is the whole record, and nothing is here. It is not worth a copy.
+    let as_it_came = here.is_none()
+        && update.based_on.is_none()
+        && match &update.state.record {
+            Some(record) => record.is_all_that_travels(schema),
+            None => update.state.change.unknown.is_none(),
+        };
+    if as_it_came {
+        let mut state = update.state;
+        state.change.ancestry = ancestry;
+        state.change.origin = origin;
+        return Pending { place, state, update: None };
+    }
+    let mut change = Change { ancestry, origin, ..update.state.change.clone() };
+    let record = update.state.record.as_ref().map(|data| {
+        let mut record = match here.and_then(|here| here.record.as_ref()) {
+            // A field that an older peer does not know keeps its value here.
+            Some(mine) => mine.clone(),
+            None => Record::absent(schema),
+        };
+        record.lay_over(data);
+        record.fill_missing(schema);
+        record.without_local(schema)
+    });
     if update.based_on.is_some()
         && let Some(unknown) = here.and_then(|here| here.change.unknown.as_deref())
     {
@@ -240,6 +261,22 @@ fn taken(update: &Update, here: Option<&State>, ancestry: Ancestry, arrival: &Ar
             fields.entry(name.clone()).or_insert_with(|| value.clone());
         }
     }
+    if record.is_none() {
+        change.unknown = None;
+    }
+    Pending { place, state: State { change, record }, update: Some(update) }
+}
+
+/// Whether a state that came is one that may stand here.
+fn fits(state: &State, arrival: &Arrival) -> Result<()> {
+    let State { change, record } = state;
+    let Some(record) = record else {
+        if !change.is_delete() {
+            let message = format!("the update of {} has no record", change.name());
+            return Err(Error::new(ErrorKind::Protocol, message));
+        }
+        return Ok(());
+    };
     if record.size() > arrival.record_bytes {
         let message = format!(
             "{} has {} bytes; at most {} are accepted",
@@ -249,14 +286,13 @@ fn taken(update: &Update, here: Option<&State>, ancestry: Ancestry, arrival: &Ar
         );
         return Err(Error::new(ErrorKind::TooLarge, message));
     }
-    let record = record.without_local(change.schema);
     let model = arrival.models.get(change.schema.name)?;
-    (model.check)(&record).map_err(|error| error.context(change.name()))?;
-    if change.schema.id_of(&record)? != change.id {
+    (model.check)(record).map_err(|error| error.context(change.name()))?;
+    if change.schema.id_of(record)? != change.id {
         let message = format!("the record of {} has another id", change.name());
         return Err(Error::new(ErrorKind::InvalidValue, message));
     }
-    Ok(State { change, record: Some(record) })
+    Ok(())
 }
 
 /// Puts states into the store; gives back those that a constraint refuses.
@@ -269,24 +305,28 @@ async fn put(
     if pending.is_empty() {
         return Ok(Vec::new());
     }
-    let states = pending.iter().map(|pending| pending.state.clone()).collect();
-    let results = tx.put(states, arrival.now).await?;
+    let (states, rest): (Vec<_>, Vec<_>) =
+        pending.into_iter().map(|pending| (pending.state, (pending.place, pending.update))).unzip();
+    let results = tx.put(&states, arrival.now).await?;
     let mut refused = Vec::new();
-    for (pending, result) in pending.into_iter().zip(results) {
-        match result {
+    for ((state, (place, update)), result) in states.into_iter().zip(rest).zip(results) {
+        let reason = match result {
             Put::Stored => {
-                applied.news |= pending.state.change.origin.is_none();
-                applied.outcomes[pending.place] = Outcome::Applied;
+                applied.news |= state.change.origin.is_none();
+                applied.outcomes[place] = Outcome::Applied;
+                continue;
             }
-            Put::Refused(reason) => refused.push((pending, reason)),
-            Put::Differs(record) => match amend(tx, arrival, &pending.state, record).await? {
+            Put::Refused(reason) => reason,
+            Put::Differs(record) => match amend(tx, arrival, &state, record).await? {
                 Ok(state) => {
                     applied.news = true;
-                    applied.outcomes[pending.place] = Outcome::Amended(Box::new(state));
+                    applied.outcomes[place] = Outcome::Amended(Box::new(state));
+                    continue;
                 }
-                Err(reason) => refused.push((pending, reason)),
+                Err(reason) => reason,
             },
-        }
+        };
+        refused.push((Pending { place, state, update }, reason));
     }
     Ok(refused)
 }
@@ -310,7 +350,7 @@ async fn amend(
     };
     for _ in 0..AMENDMENTS {
         let state = State { change: change.clone(), record: Some(record) };
-        match tx.put(vec![state.clone()], arrival.now).await?.pop() {
+        match tx.put(std::slice::from_ref(&state), arrival.now).await?.pop() {
             Some(Put::Differs(other)) => record = other,
             Some(Put::Refused(reason)) => return Ok(Err(reason)),
             Some(Put::Stored) | None => return Ok(Ok(state)),

@@ -460,7 +460,7 @@ pub(crate) async fn resolve(
     let bases = mine.into_iter().chain([common]).map(|state| Base { state, until });
     tx.add_bases(bases.collect()).await?;
     let state = State { change, record };
-    let put = tx.put(vec![state.clone()], now).await?.pop();
+    let put = tx.put(std::slice::from_ref(&state), now).await?.pop();
     if let Some(crate::store::Put::Refused(reason)) = put {
         let message = format!("resolving {name}: the database refuses the record: {reason}");
         return Err(Error::new(ErrorKind::Constraint, message));

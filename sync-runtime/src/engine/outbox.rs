@@ -2,26 +2,24 @@
 
 use super::notes::{self, InFlight, Part, PeerState};
 use super::page::{self, Cut, FeedPart};
-use crate::change::State;
+use crate::change::{RecordName, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, patch};
-use crate::replica::{Page, PushPage, Update};
+use crate::replica::Update;
 use crate::store::{Base, Feed, Transaction};
 use crate::version::{Position, ReplicaId};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A frozen page on its way out.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) number: u64,
     pub(crate) digest: u64,
     pub(crate) group_open: bool,
     pub(crate) through: Position,
-    /// The updates as they are sent first: patches where the peer's state is known.
+    /// The updates: patches where the peer's state is known.
     pub(crate) updates: Vec<Update>,
-    /// The same records, whole.
-    pub(crate) states: Vec<State>,
     /// Whether the peer is asked first what it lacks.
     pub(crate) diff_first: bool,
     /// Whether more stands behind this page.
@@ -42,12 +40,13 @@ pub(crate) enum Next {
 /// rule: frozen page. Freezes the next page for a peer, or finds the one that was sent and not answered.
 ///
 /// What was sent is not stored a second time: it is the states that stood between two positions, some of them
-/// kept as bases since. So a record that was not edited costs nothing.
+/// kept as bases since. So a record that was not edited costs nothing. Records in `in_full` are sent whole.
 pub(crate) async fn next(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
     records: usize,
     bytes: usize,
+    in_full: &HashSet<RecordName>,
 ) -> Result<Next> {
     let mut peer = notes::peer(tx, peer_id).await?;
     let (states, frozen, more) = match peer.in_flight.clone() {
@@ -92,8 +91,8 @@ pub(crate) async fn next(
     // A group in parts is decided as a whole at the end, when the parts cannot be asked for again one by one.
     let in_parts = frozen.group_open || !peer.staged.is_empty();
     let updates = match in_parts {
-        true => states.iter().cloned().map(whole).collect(),
-        false => patches(tx, peer_id, &peer, &states).await?,
+        true => states.into_iter().map(whole).collect(),
+        false => patches(tx, peer_id, &peer, states, in_full).await?,
     };
     Ok(Next::Page(Box::new(Outgoing {
         number: peer.numbered,
@@ -102,30 +101,8 @@ pub(crate) async fn next(
         through: frozen.part.through,
         diff_first: peer.diff_through > peer.sent() && !in_parts,
         updates,
-        states,
         more,
     })))
-}
-
-impl Outgoing {
-    /// The page as it travels. Records in `in_full` are whole; where `lacking` is given, only those are sent.
-    pub(crate) fn page(
-        &self,
-        in_full: &HashSet<(&'static str, Id)>,
-        lacking: Option<&HashSet<usize>>,
-    ) -> PushPage {
-        let places =
-            (0..self.states.len()).filter(|place| lacking.is_none_or(|lacking| lacking.contains(place)));
-        let updates = places.map(|place| {
-            let state = &self.states[place];
-            match in_full.contains(&(state.change.schema.name, state.change.id.clone())) {
-                true => whole(state.clone()),
-                false => self.updates[place].clone(),
-            }
-        });
-        let page = Page { updates: updates.collect(), group_open: self.group_open };
-        PushPage { number: self.number, digest: self.digest, page }
-    }
 }
 
 /// The update that carries a whole state.
@@ -157,13 +134,19 @@ async fn patches(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
     peer: &PeerState,
-    states: &[State],
+    states: Vec<State>,
+    in_full: &HashSet<RecordName>,
 ) -> Result<Vec<Update>> {
     let mut edited: BTreeMap<&'static str, Vec<&State>> = BTreeMap::new();
-    for state in states.iter().filter(|state| state.record.is_some() && state.change.previous.is_some()) {
+    let may_be_patched = |state: &&State| {
+        state.record.is_some()
+            && state.change.previous.is_some()
+            && !in_full.contains(&state.change.record_name())
+    };
+    for state in states.iter().filter(may_be_patched) {
         edited.entry(state.change.schema.name).or_default().push(state);
     }
-    let mut known: HashMap<(&'static str, Id), State> = HashMap::new();
+    let mut known: HashMap<RecordName, State> = HashMap::new();
     for (name, edited) in edited {
         let schema = edited[0].change.schema;
         let ids: Vec<Id> = edited.iter().map(|state| state.change.id.clone()).collect();
@@ -182,16 +165,15 @@ async fn patches(
             }
         }
     }
-    let updates = states.iter().map(|state| {
-        let change = &state.change;
-        let base = known.get(&(change.schema.name, change.id.clone()));
+    let updates = states.into_iter().map(|state| {
+        let base = known.get(&state.change.record_name());
         match (base.and_then(|base| base.record.as_ref().map(|record| (base, record))), &state.record) {
-            (Some((base, before)), Some(record)) if base.change.unknown == change.unknown => {
-                let record = patch(change.schema, before, record);
-                let state = State { change: change.clone(), record: Some(record) };
-                Update { state, based_on: Some(base.change.revision()) }
+            (Some((base, before)), Some(record)) if base.change.unknown == state.change.unknown => {
+                let record = patch(state.change.schema, before, record);
+                let based_on = Some(base.change.revision());
+                Update { state: State { record: Some(record), ..state }, based_on }
             }
-            _ => whole(state.clone()),
+            _ => whole(state),
         }
     });
     Ok(updates.collect())

@@ -58,7 +58,7 @@ async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -
                 anew.push(stamped_anew(tx, state, acknowledged, old, fresh, now).await?);
             }
         }
-        tx.put(anew, now).await?;
+        tx.put(&anew, now).await?;
     }
     // Whoever pushes here numbers its pages anew: for them this is another replica.
     for (key, _) in tx.notes(Room::Peer, PUSHERS).await? {

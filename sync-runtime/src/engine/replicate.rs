@@ -5,7 +5,7 @@ use super::Engine;
 use super::adopt::adopt_all;
 use super::inbox::{Parked, take_home};
 use super::serve::sized;
-use crate::change::{Change, State};
+use crate::change::{Change, RecordName, State};
 use crate::query::Filter;
 use crate::record::Id;
 use crate::replica::{Caller, Diff, Outcome, Pull, Pulled, Rejection, Replica, Update};
@@ -46,15 +46,14 @@ pub(crate) struct Replicated {
     pub(crate) rejected: Vec<(State, Rejection)>,
 }
 
-type Record = (&'static str, Id);
 
 /// What one page came to.
 #[derive(Default)]
 struct Page {
     applied: usize,
     parked: Vec<Parked>,
-    conflicts: BTreeMap<Record, (State, State)>,
-    rejected: BTreeMap<Record, (State, Rejection)>,
+    conflicts: BTreeMap<RecordName, (State, State)>,
+    rejected: BTreeMap<RecordName, (State, Rejection)>,
 }
 
 /// Replicates from source to target.
@@ -163,7 +162,7 @@ async fn deliver(
         updates.retain(|update| update.state.record.as_ref().is_none_or(|record| filter.matches(record)));
     }
     for update in &updates {
-        let record = record_of(&update.state);
+        let record = update.state.change.record_name();
         page.conflicts.remove(&record);
         page.rejected.remove(&record);
     }
@@ -190,10 +189,10 @@ async fn deliver(
                 Outcome::NeedWhole => again.push(super::outbox::whole(update.state)),
                 Outcome::Conflict(state) => {
                     theirs.push(super::outbox::whole((*state).clone()));
-                    page.conflicts.insert(record_of(&update.state), (update.state, *state));
+                    page.conflicts.insert(update.state.change.record_name(), (update.state, *state));
                 }
                 Outcome::Rejected(rejection) => {
-                    page.rejected.insert(record_of(&update.state), (update.state, rejection));
+                    page.rejected.insert(update.state.change.record_name(), (update.state, rejection));
                 }
             }
         }
@@ -225,8 +224,4 @@ async fn home(engine: &Engine, from: ReplicaId, updates: Vec<Update>, page: &mut
         page.parked.push(entry);
     }
     Ok(())
-}
-
-fn record_of(state: &State) -> Record {
-    (state.change.schema.name, state.change.id.clone())
 }

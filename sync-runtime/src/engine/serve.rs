@@ -393,11 +393,11 @@ pub(crate) async fn diff(tx: &mut dyn Transaction, models: &Models, changes: Vec
     for run in changes.chunk_by(|a, b| a.schema.name == b.schema.name) {
         let ids: Vec<Id> = run.iter().map(|change| change.id.clone()).collect();
         let found = tx.changes(models.get(run[0].schema.name)?.schema, &ids).await?.into_iter().flatten();
-        here.extend(found.map(|change| ((change.schema.name, change.id.clone()), change)));
+        here.extend(found.map(|change| (change.record_name(), change)));
     }
     let mut diff = Diff::default();
     for change in changes {
-        let Some(mine) = here.get(&(change.schema.name, change.id.clone())) else {
+        let Some(mine) = here.get(&change.record_name()) else {
             diff.deltas.push(change);
             continue;
         };

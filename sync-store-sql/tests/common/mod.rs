@@ -205,7 +205,7 @@ impl World {
     }
 
     pub fn put(&self, states: Vec<State>) -> Vec<Put> {
-        self.with(Access::WRITE, move |t| Box::pin(t.put(states, 1_000))).expect("put")
+        self.with(Access::WRITE, move |t| Box::pin(async move { t.put(&states, 1_000).await })).expect("put")
     }
 
     pub fn keep_bases_through(&self, position: Position) {

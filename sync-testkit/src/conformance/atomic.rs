@@ -25,7 +25,7 @@ async fn step(t: &mut dyn Transaction, step: usize) -> Result<()> {
             .save(vec![write(&COUNTER, counter(1, 1)), delete(&TASK, &text_id("b"))], NOW + 9)
             .await
             .map(drop),
-        2 => t.put(vec![brought(&TASK, task("a", "put"), at(50, PEER))], NOW).await.map(drop),
+        2 => t.put(&[brought(&TASK, task("a", "put"), at(50, PEER))], NOW).await.map(drop),
         3 => t.note(Room::Peer, "set", Some(vec![9])).await,
         4 => t.note(Room::Parked, "removed", None).await,
         5 => t.keep_bases_through(Some(Position::MAX)).await,

@@ -302,7 +302,7 @@ pub(super) async fn a_model_that_was_not_prepared_is_refused_by_name(suite: &mut
                         3 => t.changes(&STRANGER, &ids).await.map(drop),
                         4 => t.feed(&Feed { schema: Some(&STRANGER), ..Feed::after(0) }).await.map(drop),
                         5 => t.save(vec![write(&STRANGER, record)], NOW).await.map(drop),
-                        6 => t.put(vec![state], NOW).await.map(drop),
+                        6 => t.put(&[state], NOW).await.map(drop),
                         7 => t.bases(&STRANGER, &ids).await.map(drop),
                         8 => t.add_bases(vec![base]).await,
                         9 => t.untracked(&STRANGER, None, None, 1).await.map(drop),

@@ -206,8 +206,8 @@ pub(super) async fn groups_of_two_calls_are_two(suite: &mut Suite) {
     suite
         .write(|t| {
             Box::pin(async move {
-                t.put(vec![in_group("a", Some(9)), in_group("b", Some(9))], NOW).await?;
-                t.put(vec![in_group("c", Some(9)), in_group("d", Some(9))], NOW).await
+                t.put(&[in_group("a", Some(9)), in_group("b", Some(9))], NOW).await?;
+                t.put(&[in_group("c", Some(9)), in_group("d", Some(9))], NOW).await
             })
         })
         .await;

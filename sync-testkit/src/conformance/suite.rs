@@ -218,7 +218,7 @@ impl Suite {
 
     /// Puts states in a transaction of its own.
     pub(crate) async fn put(&self, states: Vec<State>) -> Vec<Put> {
-        self.write(move |t| Box::pin(async move { t.put(states, NOW).await })).await
+        self.write(move |t| Box::pin(async move { t.put(&states, NOW).await })).await
     }
 
     /// Puts one state, which must be stored as given.

@@ -184,7 +184,7 @@ pub(super) async fn states_that_were_put_do_not_join_the_group_of_tracked_writes
         .write(|t| {
             Box::pin(async move {
                 let state = brought(&TASK, task("put", "x"), at(1, PEER));
-                t.put(vec![altered(state, |change| change.group = Some(77))], NOW).await?;
+                t.put(&[altered(state, |change| change.group = Some(77))], NOW).await?;
                 t.save(vec![write(&TASK, task("a", "x")), write(&TASK, task("b", "x"))], NOW).await
             })
         })

@@ -168,7 +168,7 @@ impl Transaction for SimTransaction<'_> {
         Ok(outcomes)
     }
 
-    async fn put(&mut self, states: Vec<State>, now: Stamp) -> Result<Vec<Put>> {
+    async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
         let given: Vec<_> = states.iter().map(|state| (state.change.clone(), state.record.clone())).collect();
         let outcomes = self.tx.put(states, now).await?;
         for ((change, record), outcome) in given.into_iter().zip(&outcomes) {

@@ -8,13 +8,12 @@ use super::Engine;
 use super::inbox::Parked;
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::Next;
-use crate::record::Id;
 use crate::replica::{Caller, Description, Exchange, Exchanged, Limits, Pull, Pulled, PushPage, Replica};
 use crate::store::{Access, Room};
 use crate::version::ReplicaId;
 use crate::{Error, ErrorKind, Result};
 use lease::{claim, lease, release};
-use push::Answered;
+use push::{Answered, Sent};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -197,8 +196,8 @@ impl Session<'_> {
         let mut in_full = HashSet::new();
         let goal = self.engine.read(|tx| tx.newest()).await?;
         loop {
-            let next = if self.plan.push { self.outgoing().await? } else { Next::Nothing };
-            let outgoing = match next {
+            let next = if self.plan.push { self.outgoing(&in_full).await? } else { Next::Nothing };
+            let mut outgoing = match next {
                 Next::Broken => {
                     self.engine.take_new_name().await?;
                     return Ok(None);
@@ -212,11 +211,10 @@ impl Session<'_> {
             let wish = if pull && last && !by_diff { Some(self.wish().await?) } else { None };
             let wished = wish.is_some();
             if outgoing.is_some() || wished {
-                let page = match &outgoing {
-                    Some(outgoing) => Some(self.page(outgoing, &in_full, summary).await?),
-                    None => None,
+                let (page, sent) = match &mut outgoing {
+                    Some(outgoing) => self.page(outgoing, summary).await.map(|(page, sent)| (Some(page), sent))?,
+                    None => (None, Sent::default()),
                 };
-                let sent = page.as_ref().map(sent_records).unwrap_or_default();
                 let answer = self.exchange(page, wish, summary).await?;
                 if answer.replica != self.id {
                     return Ok(None);
@@ -302,16 +300,4 @@ impl Session<'_> {
         self.engine.trust_clock(answer.now).await?;
         Ok(answer)
     }
-}
-
-/// A record by model and id.
-type RecordName = (&'static str, Id);
-
-/// The records of a page, in order.
-fn sent_records(page: &PushPage) -> Vec<RecordName> {
-    page.page.updates.iter().map(|update| record_of(&update.state)).collect()
-}
-
-fn record_of(state: &crate::change::State) -> RecordName {
-    (state.change.schema.name, state.change.id.clone())
 }

@@ -2,6 +2,7 @@
 
 use super::{Session, Summary};
 use crate::Result;
+use crate::env::BoxFuture;
 use crate::engine::adopt::adopt_all;
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
@@ -9,14 +10,42 @@ use crate::engine::notes::{self, PeerState};
 use crate::engine::replicate::as_asked;
 use crate::engine::serve::{self, sized};
 use crate::planted::{self, Bug};
-use crate::replica::{Exchange, FeedPage, Pull, Pulled, Update};
+use crate::replica::{Exchange, Exchanged, FeedPage, Pull, Pulled, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId};
+use futures_util::future::Either;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 
 /// Records of several pulled pages that are applied in one local transaction, while memory stays bounded.
 const APPLY_RECORDS: usize = 5_000;
 /// Bytes of the same.
 const APPLY_BYTES: usize = 6 << 20;
+
+/// Pages that came and are not applied yet.
+struct Batch {
+    updates: Vec<Update>,
+    bytes: usize,
+    /// Covers all of them.
+    checkpoint: Checkpoint,
+    /// Whether the last group goes on in the next page.
+    open: bool,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.open || self.updates.len() >= APPLY_RECORDS || self.bytes >= APPLY_BYTES
+    }
+}
+
+/// What the future in this slot ends with, which empties it; an empty one never ends.
+fn poll_slot<T>(slot: &mut Option<BoxFuture<'_, T>>, context: &mut Context<'_>) -> Poll<T> {
+    let polled = slot.as_mut().map_or(Poll::Pending, |future| future.as_mut().poll(context));
+    if polled.is_ready() {
+        *slot = None;
+    }
+    polled
+}
 
 impl Session<'_> {
     /// The wish for what came since the last pull.
@@ -31,64 +60,81 @@ impl Session<'_> {
         Ok(self.pull_since(since.await?))
     }
 
-    /// Pulls page after page: the next one is fetched while those that came are applied.
+    /// Pulls page after page: the next ones are fetched while those that came are applied.
     ///
     /// `taken` is the page of this replica that the peer took last: nobody else may push under its name meanwhile.
     pub(super) async fn pull(&self, first: FeedPage, taken: u64, summary: &mut Summary) -> Result<bool> {
         let mut news = false;
-        let mut page = first;
-        let mut waiting: Vec<Update> = Vec::new();
-        let mut bytes = 0;
+        let mut end = Ok(());
+        let (mut since, mut more) = (first.checkpoint, first.more);
+        let mut collected = Some(self.collect(None, first, summary));
+        let mut fetching: Option<BoxFuture<'_, Result<Exchanged>>> = None;
+        let mut applying: Option<BoxFuture<'_, Result<Home>>> = None;
         loop {
-            let (checkpoint, more, ahead, open) =
-                (page.checkpoint, page.more, page.ahead, page.page.group_open);
-            let updates = page.page.updates;
-            summary.pulled += updates.len();
-            bytes += updates
-                .iter()
-                .map(|update| update.state.record.as_ref().map_or(32, crate::Record::size))
-                .sum::<usize>();
-            waiting.extend(updates);
-            self.progress(summary, 0, usize::try_from(ahead).unwrap_or(0));
-            let full = open || !more || waiting.len() >= APPLY_RECORDS || bytes >= APPLY_BYTES;
-            let apply = async {
-                if !full {
-                    return Ok(None);
-                }
-                bytes = 0;
-                self.take(std::mem::take(&mut waiting), checkpoint, open).await.map(Some)
-            };
-            let fetch = async {
-                if !more {
-                    return Ok(None);
-                }
-                let pull = self.pull_since(Some(checkpoint));
-                let from = self.engine.id().await?;
-                let exchange = Exchange { from, to: self.id, push: None, pull: Some(pull) };
-                self.holding_lease(self.peer.exchange(self.caller, exchange)).await.map(Some)
-            };
-            let (applied, fetched) = futures_util::future::join(apply, fetch).await;
-            if let Some(home) = applied? {
-                news |= home.news;
-                summary.file(home.parked);
+            let full = collected.as_ref().is_some_and(Batch::is_full);
+            if more && !full && fetching.is_none() {
+                fetching = Some(Box::pin(self.fetch(since)));
             }
-            let Some(answer) = fetched? else {
-                return Ok(news);
-            };
-            summary.requests += 1;
-            match answer.pulled {
-                Some(Pulled::Page(next)) if answer.replica == self.id && answer.taken == taken => page = next,
-                _ => {
-                    // The peer, or this replica, is not who it was; what came so far is good, and the next sync goes on from there.
-                    if !waiting.is_empty() {
-                        let home = self.take(waiting, checkpoint, false).await?;
-                        news |= home.news;
-                        summary.file(home.parked);
+            if (full || fetching.is_none()) && applying.is_none() {
+                match collected.take() {
+                    Some(Batch { updates, checkpoint, open, .. }) => {
+                        applying = Some(Box::pin(self.take(updates, checkpoint, open)));
                     }
-                    return Ok(news);
+                    None if fetching.is_none() => return end.map(|()| news),
+                    None => {}
+                }
+            }
+            let ended = poll_fn(|context| match poll_slot(&mut fetching, context) {
+                Poll::Ready(answer) => Poll::Ready(Either::Left(answer)),
+                Poll::Pending => poll_slot(&mut applying, context).map(Either::Right),
+            });
+            match ended.await {
+                Either::Left(Ok(answer)) => {
+                    summary.requests += 1;
+                    match answer.pulled {
+                        Some(Pulled::Page(page)) if answer.replica == self.id && answer.taken == taken => {
+                            (since, more) = (page.checkpoint, page.more);
+                            collected = Some(self.collect(collected, page, summary));
+                        }
+                        // The peer, or this replica, is not who it was; what came so far is good, and the next sync
+                        // goes on from there.
+                        _ => more = false,
+                    }
+                }
+                // What came before is good.
+                Either::Left(Err(error)) => (more, end) = (false, Err(error)),
+                Either::Right(home) => {
+                    let home = home?;
+                    news |= home.news;
+                    summary.file(home.parked);
                 }
             }
         }
+    }
+
+    /// Adds a page to those that were not applied yet.
+    fn collect(&self, before: Option<Batch>, page: FeedPage, summary: &mut Summary) -> Batch {
+        let updates = page.page.updates;
+        summary.pulled += updates.len();
+        self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
+        let size = |update: &Update| update.state.record.as_ref().map_or(32, crate::Record::size);
+        let mut batch = before.unwrap_or(Batch {
+            updates: Vec::new(),
+            bytes: 0,
+            checkpoint: page.checkpoint,
+            open: false,
+        });
+        batch.bytes += updates.iter().map(size).sum::<usize>();
+        batch.updates.extend(updates);
+        Batch { checkpoint: page.checkpoint, open: page.page.group_open, ..batch }
+    }
+
+    /// Fetches the page after a checkpoint.
+    async fn fetch(&self, since: Checkpoint) -> Result<Exchanged> {
+        let pull = Some(self.pull_since(Some(since)));
+        let from = self.engine.id().await?;
+        let exchange = Exchange { from, to: self.id, push: None, pull };
+        self.holding_lease(self.peer.exchange(self.caller, exchange)).await
     }
 
     /// Applies pulled updates and moves the checkpoint that covers them, in one transaction.

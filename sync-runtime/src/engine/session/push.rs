@@ -1,13 +1,13 @@
 //! The pushing half of a sync: the next page, and what its answers mean here.
 
-use super::{RecordName, Session, Summary, record_of};
-use crate::change::{Change, State};
+use super::{Session, Summary};
+use crate::change::{Change, RecordName};
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
 use crate::engine::outbox::{self, Next, Outgoing, whole};
 use crate::engine::serve::sized;
-use crate::replica::{Outcome, PushPage, Pushed, Rejection};
+use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{ReplicaId, Stamp};
 use crate::{ErrorKind, Result};
@@ -23,9 +23,19 @@ pub(super) enum Answered {
     Anew,
 }
 
+/// The records of a page that was sent.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Those that travelled, in order.
+    changes: Vec<Change>,
+    /// Those whose model the peer does not hold.
+    strange: Vec<Change>,
+}
+
 impl Session<'_> {
     /// rule: frozen page. The next page to send, durable before it leaves; nothing is written where there is none.
-    pub(super) async fn outgoing(&self) -> Result<Next> {
+    /// Records in `in_full` are sent whole.
+    pub(super) async fn outgoing(&self, in_full: &HashSet<RecordName>) -> Result<Next> {
         let (id, limits) = (self.id, self.limits);
         let waiting = self.engine.read(move |tx| {
             Box::pin(async move {
@@ -38,47 +48,47 @@ impl Session<'_> {
             return Ok(Next::Nothing);
         }
         let access = sized(Access::WRITE, usize::try_from(waiting).unwrap_or(usize::MAX)).durable();
+        let in_full = in_full.clone();
         self.engine
             .run(access, move |tx| {
-                Box::pin(async move { outbox::next(tx, id, limits.page_records, limits.page_bytes).await })
+                Box::pin(async move {
+                    outbox::next(tx, id, limits.page_records, limits.page_bytes, &in_full).await
+                })
             })
             .await
     }
 
     /// The page as it travels: without the models that the peer does not hold, and after a new name without what
-    /// it has.
+    /// it has. Takes the updates out of `outgoing`.
     pub(super) async fn page(
         &self,
-        outgoing: &Outgoing,
-        in_full: &HashSet<RecordName>,
+        outgoing: &mut Outgoing,
         summary: &mut Summary,
-    ) -> Result<PushPage> {
-        let known = |state: &&State| holds(&self.held, state);
-        let mut lacking = None;
-        if !outgoing.states.iter().all(|state| known(&state)) {
-            let places = outgoing.states.iter().enumerate().filter(|(_, state)| known(state));
-            lacking = Some(places.map(|(place, _)| place).collect());
-        }
+    ) -> Result<(PushPage, Sent)> {
+        let updates = std::mem::take(&mut outgoing.updates).into_iter();
+        let (mut updates, strange): (Vec<Update>, Vec<Update>) =
+            updates.partition(|update| holds(&self.held, &update.state.change));
         if outgoing.diff_first {
-            let changes = outgoing.states.iter().filter(known).map(|state| state.change.clone()).collect();
+            let changes = updates.iter().map(|update| update.state.change.clone()).collect();
             summary.requests += 1;
             let diff = self.peer.diff(self.caller, changes).await?;
             let wanted = diff.deltas.into_iter().chain(diff.conflicts.into_iter().map(|(mine, _)| mine));
-            let wanted: HashSet<RecordName> = wanted.map(|change| (change.schema.name, change.id)).collect();
-            let places =
-                outgoing.states.iter().enumerate().filter(|(_, state)| {
-                    wanted.contains(&(state.change.schema.name, state.change.id.clone()))
-                });
-            lacking = Some(places.map(|(place, _)| place).collect());
+            let wanted: HashSet<RecordName> = wanted.map(|change| change.record_name()).collect();
+            updates.retain(|update| wanted.contains(&update.state.change.record_name()));
         }
-        Ok(outgoing.page(in_full, lacking.as_ref()))
+        let sent = Sent {
+            changes: updates.iter().map(|update| update.state.change.clone()).collect(),
+            strange: strange.into_iter().map(|update| update.state.change).collect(),
+        };
+        let page = Page { updates, group_open: outgoing.group_open };
+        Ok((PushPage { number: outgoing.number, digest: outgoing.digest, page }, sent))
     }
 
     /// Goes on by what the peer said to a page.
     pub(super) async fn answered(
         &self,
         outgoing: &Outgoing,
-        sent: Vec<RecordName>,
+        sent: Sent,
         pushed: Option<Pushed>,
         peer_now: Stamp,
         in_full: &mut HashSet<RecordName>,
@@ -87,7 +97,7 @@ impl Session<'_> {
         let (id, number) = (self.id, outgoing.number);
         match pushed {
             Some(Pushed::Applied(outcomes)) => {
-                let wanted = wanted_whole(&sent, &outcomes);
+                let wanted = wanted_whole(&sent.changes, &outcomes);
                 if wanted.iter().any(|record| in_full.contains(record)) {
                     return Err(self.odd("it wants a record whole that came whole"));
                 }
@@ -96,8 +106,8 @@ impl Session<'_> {
                     return Ok(Answered::Again);
                 }
                 in_full.clear();
-                let home = self.absorb(outgoing, &sent, outcomes).await?;
-                summary.pushed += sent.len();
+                summary.pushed += sent.changes.len();
+                let home = self.absorb(number, sent, outcomes).await?;
                 summary.file(home.parked);
                 Ok(Answered::Done(home.news))
             }
@@ -106,7 +116,7 @@ impl Session<'_> {
                     Box::pin(async move { outbox::staged(tx, id, number).await })
                 });
                 staged.await?;
-                summary.pushed += sent.len();
+                summary.pushed += sent.changes.len();
                 Ok(Answered::Done(false))
             }
             Some(Pushed::TakeNewName) => {
@@ -178,13 +188,11 @@ impl Session<'_> {
     }
 
     /// Takes the answer to a page: what the peer holds instead comes home, the rest is acknowledged.
-    async fn absorb(&self, outgoing: &Outgoing, sent: &[RecordName], outcomes: Vec<Outcome>) -> Result<Home> {
-        let (id, number) = (self.id, outgoing.number);
+    async fn absorb(&self, number: u64, sent: Sent, outcomes: Vec<Outcome>) -> Result<Home> {
+        let id = self.id;
         let arrival = self.engine.arrival(Some(id));
         let access = sized(Access::WRITE, outcomes.len());
-        let sent: HashSet<RecordName> = sent.iter().cloned().collect();
         let held = self.held.clone();
-        let mut states = outgoing.states.clone();
         let odd = self.odd("the number of its answers is not that of the records sent");
         self.engine
             .run(access, move |tx| {
@@ -193,19 +201,16 @@ impl Session<'_> {
                     if peer.numbered != number || peer.in_flight.is_none() {
                         return Ok(Home::default());
                     }
-                    let in_parts = !peer.staged.is_empty();
-                    if in_parts {
-                        states = outbox::unanswered(tx, id).await?;
+                    let Sent { mut changes, mut strange } = sent;
+                    if !peer.staged.is_empty() {
+                        let unanswered = outbox::unanswered(tx, id).await?.into_iter();
+                        (changes, strange) =
+                            unanswered.map(|state| state.change).partition(|change| holds(&held, change));
                     }
-                    let (mut states, strange): (Vec<State>, Vec<State>) =
-                        states.into_iter().partition(|state| holds(&held, state));
-                    if !in_parts {
-                        states.retain(|state| sent.contains(&record_of(state)));
-                    }
-                    if outcomes.len() != states.len() {
+                    if outcomes.len() != changes.len() {
                         return Err(odd);
                     }
-                    let answers = states.into_iter().zip(outcomes);
+                    let answers = changes.into_iter().zip(outcomes);
                     take_answers(tx, &arrival, id, number, answers, strange).await
                 })
             })
@@ -214,15 +219,15 @@ impl Session<'_> {
 }
 
 /// The records that the peer wants whole. Answers of staged parts come before those of the page.
-fn wanted_whole(sent: &[RecordName], outcomes: &[Outcome]) -> Vec<RecordName> {
+fn wanted_whole(sent: &[Change], outcomes: &[Outcome]) -> Vec<RecordName> {
     let of_page = &outcomes[outcomes.len().saturating_sub(sent.len())..];
     let wanted = sent.iter().zip(of_page).filter(|(_, outcome)| matches!(outcome, Outcome::NeedWhole));
-    wanted.map(|(record, _)| record.clone()).collect()
+    wanted.map(|(change, _)| change.record_name()).collect()
 }
 
-/// Whether the peer holds the model of a state.
-fn holds(held: &HashSet<String>, state: &State) -> bool {
-    held.contains(state.change.schema.name)
+/// Whether the peer holds the model of a change.
+fn holds(held: &HashSet<String>, change: &Change) -> bool {
+    held.contains(change.schema.name)
 }
 
 async fn take_answers(
@@ -230,8 +235,8 @@ async fn take_answers(
     arrival: &Arrival,
     peer: ReplicaId,
     number: u64,
-    answers: impl Iterator<Item = (State, Outcome)>,
-    strange: Vec<State>,
+    answers: impl Iterator<Item = (Change, Outcome)>,
+    strange: Vec<Change>,
 ) -> Result<Home> {
     let mut theirs = Vec::new();
     let mut settled = Vec::new();
@@ -241,13 +246,12 @@ async fn take_answers(
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     };
     // Nobody can miss the delete of what they never had.
-    for change in strange.into_iter().map(|state| state.change).filter(|change| !change.is_delete()) {
+    for change in strange.into_iter().filter(|change| !change.is_delete()) {
         let reason = format!("{}: the peer does not hold the model `{}`", change.name(), change.schema.name);
         let code = ErrorKind::UnknownModel.code().to_owned();
         refuse(change, Rejection { code, reason });
     }
-    for (state, outcome) in answers {
-        let change = state.change;
+    for (change, outcome) in answers {
         match outcome {
             Outcome::Applied | Outcome::Known | Outcome::NeedWhole => {
                 settled.push((change.schema, change.id))

@@ -269,7 +269,7 @@ impl Transaction for SqliteTransaction {
         self.saved(writes, now)
     }
 
-    async fn put(&mut self, states: Vec<State>, now: Stamp) -> Result<Vec<Put>> {
+    async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
         self.put_all(states, now)
     }
 

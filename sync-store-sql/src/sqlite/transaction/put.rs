@@ -12,19 +12,18 @@ use sync_runtime::version::{Position, Stamp};
 use sync_runtime::{Result, record};
 
 impl SqliteTransaction {
-    pub(super) fn put_all(&mut self, states: Vec<State>, now: Stamp) -> Result<Vec<Put>> {
+    pub(super) fn put_all(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
         self.writing()?;
-        for state in &states {
+        for state in states {
             self.tables.of(state.change.schema)?;
         }
         let mut outcomes = Vec::with_capacity(states.len());
         // The group that the states of the run had, and the one that they get.
         let mut run: Option<(Position, Position)> = None;
-        for state in states {
-            let table = self.table(state.change.schema)?;
-            let State { mut change, record } = state;
+        for State { change, record } in states {
+            let table = self.table(change.schema)?;
             self.tell_put(&table, &change.id, now)?;
-            if let Some(refused) = self.put_record(&table, &change, record.as_ref())? {
+            if let Some(refused) = self.put_record(&table, change, record.as_ref())? {
                 // What stood in the run before it keeps its group; without that, the next one begins it.
                 run = run.filter(|(given, _)| Some(*given) == change.group);
                 outcomes.push(Put::Refused(refused));
@@ -32,11 +31,10 @@ impl SqliteTransaction {
             }
             let next = self.next_position()?;
             run = change.group.map(|given| run.filter(|run| run.0 == given).unwrap_or((given, next)));
-            change.group = run.map(|(_, position)| position);
-            change.position = next;
-            self.put_change(&table, &change)?;
+            let group = run.map(|(_, position)| position);
+            self.put_change(&table, &Change { group, position: next, ..change.clone() })?;
             self.newest = Some(next);
-            outcomes.push(self.verified(&table, &change.id, record)?);
+            outcomes.push(self.verified(&table, &change.id, record.as_ref())?);
         }
         Ok(outcomes)
     }
@@ -55,16 +53,22 @@ impl SqliteTransaction {
                 Written::Rows(_) => None,
             });
         };
-        let record = match completed(table.schema, id, record.clone().without_local(table.schema)) {
-            Ok(record) => record,
-            Err(reason) => return Ok(Some(reason)),
+        let whole;
+        let record = if record.is_all_that_travels(table.schema) {
+            record
+        } else {
+            match completed(table.schema, id, record.clone().without_local(table.schema)) {
+                Ok(completed) => whole = completed,
+                Err(reason) => return Ok(Some(reason)),
+            }
+            &whole
         };
         // One that its writer had just made is most likely absent here.
         let mut insert = change.kind == ChangeKind::Create;
         for _ in 0..2 {
             let written = match insert {
-                true => self.insert(table, id, &record)?,
-                false => self.update(table, id, &record)?,
+                true => self.insert(table, id, record)?,
+                false => self.update(table, id, record)?,
             };
             match written {
                 Written::Refused(reason) => return Ok(Some(reason)),
@@ -106,10 +110,10 @@ impl SqliteTransaction {
     }
 
     /// What the database made of the record, where it may make something else of it.
-    fn verified(&mut self, table: &Table, id: &Id, given: Option<Record>) -> Result<Put> {
+    fn verified(&mut self, table: &Table, id: &Id, given: Option<&Record>) -> Result<Put> {
         let Some(given) = given.filter(|_| table.verify) else { return Ok(Put::Stored) };
         let Some(stored) = self.record(table, id)? else { return Ok(Put::Stored) };
-        let differs = record::difference(table.schema, &given, &stored)
+        let differs = record::difference(table.schema, given, &stored)
             .into_iter()
             .any(|field| given.get(field).is_some() && field != table.schema.id);
         Ok(match differs {

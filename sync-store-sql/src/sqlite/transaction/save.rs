@@ -9,7 +9,7 @@ use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::{Base, Expect, Saved, Write};
 use sync_runtime::version::{Ancestry, Position, Revision, Stamp};
-use sync_runtime::{FieldSchema, Result};
+use sync_runtime::Result;
 
 /// What came of one statement on a record.
 pub(super) enum Written {
@@ -303,7 +303,7 @@ impl SqliteTransaction {
         let dynamic;
         let statement = if is_whole(table.schema, record) {
             &table.sql.update
-        } else if has_just(record, table.schema, FieldSchema::replicated) {
+        } else if record.is_all_that_travels(table.schema) {
             &table.sql.update_travelling
         } else {
             dynamic = table.update_of(|index, _| record.get(index).is_some());
@@ -339,24 +339,17 @@ pub(super) fn ignored(table: &Table) -> String {
     format!("a trigger on `{}` ignored it", table.schema.table)
 }
 
+/// Whether every field is present; the id need not be.
 fn is_whole(schema: &ModelSchema, record: &Record) -> bool {
-    has_just(record, schema, |_| true)
-}
-
-/// Whether exactly these fields are present; the id need not be.
-fn has_just(record: &Record, schema: &ModelSchema, fields: impl Fn(&FieldSchema) -> bool) -> bool {
-    schema
-        .fields
-        .iter()
-        .enumerate()
-        .all(|(index, field)| index == schema.id || record.get(index).is_some() == fields(field))
+    let fields = 0..schema.fields.len();
+    fields.into_iter().all(|index| index == schema.id || record.get(index).is_some())
 }
 
 /// The record with a default for each absent field that travels.
 ///
 /// The error is the reason to refuse it: a required field without a default is absent.
 pub(super) fn completed(schema: &ModelSchema, id: &Id, mut record: Record) -> Result<Record, String> {
-    if is_whole(schema, &record) || has_just(&record, schema, FieldSchema::replicated) {
+    if is_whole(schema, &record) || record.is_all_that_travels(schema) {
         return Ok(record);
     }
     if record.values().len() != schema.fields.len() {
