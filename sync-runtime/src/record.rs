@@ -128,7 +128,9 @@ impl Record {
     pub fn is_all_that_travels(&self, schema: &ModelSchema) -> bool {
         let fields = schema.fields.iter().enumerate();
         self.0.len() == schema.fields.len()
-            && fields.filter(|(place, _)| *place != schema.id).all(|(place, field)| self.0[place].is_some() != field.local)
+            && fields
+                .filter(|(place, _)| *place != schema.id)
+                .all(|(place, field)| self.0[place].is_some() != field.local)
     }
 
     /// Gives every absent field that travels its default.

@@ -226,7 +226,13 @@ fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) 
 }
 
 /// The state after the update was taken.
-fn taken(place: usize, update: Update, here: Option<&State>, ancestry: Ancestry, arrival: &Arrival) -> Pending {
+fn taken(
+    place: usize,
+    update: Update,
+    here: Option<&State>,
+    ancestry: Ancestry,
+    arrival: &Arrival,
+) -> Pending {
     let schema = update.state.change.schema;
     let origin = arrival.from.filter(|_| ancestry == update.state.change.ancestry);
     // Most of a first pull: what comes is the whole record, and nothing is here. It is not worth a copy.

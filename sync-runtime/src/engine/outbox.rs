@@ -2,10 +2,10 @@
 
 use super::notes::{self, InFlight, Part, PeerState};
 use super::page::{self, Cut, FeedPart};
-use crate::change::{RecordName, State};
+use crate::change::{Group, RecordName, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, patch};
-use crate::replica::Update;
+use crate::replica::{Limits, Update};
 use crate::store::{Base, Feed, Transaction};
 use crate::version::{Position, ReplicaId};
 use crate::{Error, ErrorKind, Result};
@@ -26,6 +26,44 @@ pub(crate) struct Outgoing {
     pub(crate) more: bool,
 }
 
+/// The next part of the feed, read while the page before it is on its way.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    after: Position,
+    part: FeedPart,
+    digest: u64,
+}
+
+impl Ahead {
+    /// Whether it is what would be read now.
+    async fn is_still_so(&self, tx: &mut dyn Transaction, peer: &PeerState) -> Result<bool> {
+        let begins = self.after == peer.sent() && peer.staged_group.is_none();
+        Ok(begins && self.part.newest == tx.newest().await?)
+    }
+}
+
+/// Reads the part of the feed after a position; `within` is a group of which a part was sent before.
+pub(crate) async fn ahead(
+    tx: &mut dyn Transaction,
+    peer_id: ReplicaId,
+    after: Position,
+    within: Option<Group>,
+    limits: &Limits,
+) -> Result<Ahead> {
+    let cut = Cut {
+        after,
+        not_from: Some(peer_id),
+        schema: None,
+        records: limits.page_records,
+        bytes: limits.page_bytes,
+        data: true,
+        within,
+    };
+    let part = page::cut(tx, &cut).await?;
+    let digest = page::digest(&part.states)?;
+    Ok(Ahead { after, part, digest })
+}
+
 /// What there is to send.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -40,13 +78,14 @@ pub(crate) enum Next {
 /// rule: frozen page. Freezes the next page for a peer, or finds the one that was sent and not answered.
 ///
 /// What was sent is not stored a second time: it is the states that stood between two positions, some of them
-/// kept as bases since. So a record that was not edited costs nothing. Records in `in_full` are sent whole.
+/// kept as bases since. So a record that was not edited costs nothing. Records in `in_full` are sent whole; `ahead` is
+/// what was read already.
 pub(crate) async fn next(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
-    records: usize,
-    bytes: usize,
+    limits: &Limits,
     in_full: &HashSet<RecordName>,
+    ahead: Option<Ahead>,
 ) -> Result<Next> {
     let mut peer = notes::peer(tx, peer_id).await?;
     let (states, frozen, more) = match peer.in_flight.clone() {
@@ -59,16 +98,11 @@ pub(crate) async fn next(
             (states, frozen, more)
         }
         None => {
-            let cut = Cut {
-                after: peer.sent(),
-                not_from: Some(peer_id),
-                schema: None,
-                records,
-                bytes,
-                data: true,
-                within: peer.staged_group,
+            let ahead = match ahead {
+                Some(ahead) if ahead.is_still_so(tx, &peer).await? => ahead,
+                _ => self::ahead(tx, peer_id, peer.sent(), peer.staged_group, limits).await?,
             };
-            let FeedPart { states, through, more, group_open, newest } = page::cut(tx, &cut).await?;
+            let FeedPart { states, through, more, group_open, newest } = ahead.part;
             // A group of which a part is staged is closed, if need be by an empty page.
             if states.is_empty() && peer.staged.is_empty() {
                 if through > peer.pushed {
@@ -79,7 +113,7 @@ pub(crate) async fn next(
             }
             let group = states.last().and_then(|state| state.change.group).filter(|_| group_open);
             let part = Part { through, newest };
-            let frozen = InFlight { part, digest: page::digest(&states)?, group_open, group };
+            let frozen = InFlight { part, digest: ahead.digest, group_open, group };
             peer.in_flight = Some(frozen.clone());
             peer.numbered += 1;
             notes::set_peer(tx, peer_id, &peer).await?;

@@ -46,7 +46,6 @@ pub(crate) struct Replicated {
     pub(crate) rejected: Vec<(State, Rejection)>,
 }
 
-
 /// What one page came to.
 #[derive(Default)]
 struct Page {

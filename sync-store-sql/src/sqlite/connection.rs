@@ -98,7 +98,7 @@ impl Settings {
         sql.pragma_update(None, "foreign_keys", true)?;
         sql.pragma_update(None, "temp_store", "MEMORY")?;
         // Negative is KiB.
-        sql.pragma_update(None, "cache_size", if role == Role::Writer { -8_000 } else { -1_000 })?;
+        sql.pragma_update(None, "cache_size", if role == Role::Writer { -4_000 } else { -1_000 })?;
         sql.create_collation(DECIMAL_COLLATION, |a: &str, b: &str| {
             use sync_runtime::Value::Decimal;
             Decimal(a.to_owned()).order(&Decimal(b.to_owned()))

@@ -12,6 +12,7 @@ use crate::replica::{Caller, Description, Exchange, Exchanged, Limits, Pull, Pul
 use crate::store::{Access, Room};
 use crate::version::ReplicaId;
 use crate::{Error, ErrorKind, Result};
+use futures_util::future::join;
 use lease::{claim, lease, release};
 use push::{Answered, Sent};
 use std::collections::HashSet;
@@ -194,9 +195,11 @@ impl Session<'_> {
         let mut pull = self.plan.pull;
         let by_diff = pull && self.pulls_by_diff().await?;
         let mut in_full = HashSet::new();
+        let mut ahead = None;
         let goal = self.engine.read(|tx| tx.newest()).await?;
         loop {
-            let next = if self.plan.push { self.outgoing(&in_full).await? } else { Next::Nothing };
+            let next =
+                if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };
             let mut outgoing = match next {
                 Next::Broken => {
                     self.engine.take_new_name().await?;
@@ -212,10 +215,16 @@ impl Session<'_> {
             let wished = wish.is_some();
             if outgoing.is_some() || wished {
                 let (page, sent) = match &mut outgoing {
-                    Some(outgoing) => self.page(outgoing, summary).await.map(|(page, sent)| (Some(page), sent))?,
+                    Some(outgoing) => {
+                        self.page(outgoing, summary).await.map(|(page, sent)| (Some(page), sent))?
+                    }
                     None => (None, Sent::default()),
                 };
-                let answer = self.exchange(page, wish, summary).await?;
+                let answer = self.exchange(page, wish, summary);
+                let (answer, read) =
+                    join(answer, self.read_ahead(outgoing.as_deref().filter(|_| !last))).await;
+                let answer = answer?;
+                ahead = read?;
                 if answer.replica != self.id {
                     return Ok(None);
                 }

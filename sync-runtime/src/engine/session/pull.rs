@@ -2,13 +2,13 @@
 
 use super::{Session, Summary};
 use crate::Result;
-use crate::env::BoxFuture;
 use crate::engine::adopt::adopt_all;
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
 use crate::engine::notes::{self, PeerState};
 use crate::engine::replicate::as_asked;
 use crate::engine::serve::{self, sized};
+use crate::env::BoxFuture;
 use crate::planted::{self, Bug};
 use crate::replica::{Exchange, Exchanged, FeedPage, Pull, Pulled, Update};
 use crate::store::{Access, Transaction};
@@ -18,9 +18,9 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 /// Records of several pulled pages that are applied in one local transaction, while memory stays bounded.
-const APPLY_RECORDS: usize = 5_000;
+const APPLY_RECORDS: usize = 2_000;
 /// Bytes of the same.
-const APPLY_BYTES: usize = 6 << 20;
+const APPLY_BYTES: usize = 3 << 20;
 
 /// Pages that came and are not applied yet.
 struct Batch {

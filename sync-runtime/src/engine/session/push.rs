@@ -5,7 +5,7 @@ use crate::change::{Change, RecordName};
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
-use crate::engine::outbox::{self, Next, Outgoing, whole};
+use crate::engine::outbox::{self, Ahead, Next, Outgoing, whole};
 use crate::engine::serve::sized;
 use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
@@ -34,8 +34,8 @@ pub(super) struct Sent {
 
 impl Session<'_> {
     /// rule: frozen page. The next page to send, durable before it leaves; nothing is written where there is none.
-    /// Records in `in_full` are sent whole.
-    pub(super) async fn outgoing(&self, in_full: &HashSet<RecordName>) -> Result<Next> {
+    /// Records in `in_full` are sent whole; `ahead` is what was read already.
+    pub(super) async fn outgoing(&self, in_full: &HashSet<RecordName>, ahead: Option<Ahead>) -> Result<Next> {
         let (id, limits) = (self.id, self.limits);
         let waiting = self.engine.read(move |tx| {
             Box::pin(async move {
@@ -51,11 +51,22 @@ impl Session<'_> {
         let in_full = in_full.clone();
         self.engine
             .run(access, move |tx| {
-                Box::pin(async move {
-                    outbox::next(tx, id, limits.page_records, limits.page_bytes, &in_full).await
-                })
+                Box::pin(async move { outbox::next(tx, id, &limits, &in_full, ahead).await })
             })
             .await
+    }
+
+    /// Reads what the next page will most likely be, while this one is on its way.
+    pub(super) async fn read_ahead(&self, outgoing: Option<&Outgoing>) -> Result<Option<Ahead>> {
+        let Some(after) = outgoing.filter(|page| page.more && !page.group_open).map(|page| page.through)
+        else {
+            return Ok(None);
+        };
+        let (id, limits) = (self.id, self.limits);
+        let read = self.engine.run(Access::READ.long(), move |tx| {
+            Box::pin(async move { outbox::ahead(tx, id, after, None, &limits).await })
+        });
+        read.await.map(Some)
     }
 
     /// The page as it travels: without the models that the peer does not hold, and after a new name without what

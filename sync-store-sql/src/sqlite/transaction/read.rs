@@ -5,7 +5,10 @@ use super::super::tables::Table;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
 use crate::filter::{self, Terms};
+use rusqlite::CachedStatement;
 use rusqlite::types::{ToSqlOutput, Value as Owned};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
@@ -143,6 +146,8 @@ impl SqliteTransaction {
             let mut found = select.query(rusqlite::params![feed.after, feed.through, not_from, only])?;
             let mut states = Vec::new();
             let mut bytes = 0_usize;
+            // Looking a statement up costs as much as the row.
+            let mut reads: BTreeMap<i64, CachedStatement<'_>> = BTreeMap::new();
             while states.len() < feed.limit {
                 let Some(row) = found.next()? else { break };
                 // A model that this program did not register is no business of its feed.
@@ -151,7 +156,10 @@ impl SqliteTransaction {
                 let change = rows::change(&conn.sql, &mut conn.replicas, table, id, row, 0)?;
                 let mut record = None;
                 if feed.data && !change.is_delete() {
-                    let mut read = conn.sql.prepare_cached(&table.sql.travelling)?;
+                    let read = match reads.entry(table.number) {
+                        Entry::Occupied(read) => read.into_mut(),
+                        Entry::Vacant(read) => read.insert(conn.sql.prepare_cached(&table.sql.travelling)?),
+                    };
                     // As it stands in the row: another program may have written the id in another form.
                     read.raw_bind_parameter(1, ToSqlOutput::Borrowed(row.get_ref(12)?))?;
                     let mut found = read.raw_query();

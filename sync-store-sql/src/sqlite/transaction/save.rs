@@ -4,12 +4,12 @@
 use super::super::error::refusal;
 use super::super::tables::Table;
 use super::{SqliteTransaction, Told, rows};
+use sync_runtime::Result;
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::{Base, Expect, Saved, Write};
 use sync_runtime::version::{Ancestry, Position, Revision, Stamp};
-use sync_runtime::Result;
 
 /// What came of one statement on a record.
 pub(super) enum Written {
