@@ -245,7 +245,7 @@ impl Transaction for SqliteTransaction {
 
     async fn read(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Record>>> {
         let table = self.table(schema)?;
-        ids.iter().map(|id| self.record(&table, id)).collect()
+        self.records(&table, ids)
     }
 
     async fn select(&mut self, schema: &'static ModelSchema, selection: &Selection) -> Result<Vec<Record>> {
@@ -258,7 +258,7 @@ impl Transaction for SqliteTransaction {
 
     async fn changes(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Change>>> {
         let table = self.table(schema)?;
-        ids.iter().map(|id| self.change(&table, id)).collect()
+        self.changes_of(&table, ids)
     }
 
     async fn feed(&mut self, feed: &Feed) -> Result<Vec<State>> {
@@ -350,9 +350,10 @@ impl Transaction for SqliteTransaction {
 
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {
         let table = self.table(schema)?;
-        ids.iter()
-            .map(|id| {
-                let Some(change) = self.change(&table, id)? else { return Ok(None) };
+        let changes = self.changes_of(&table, ids)?.into_iter();
+        changes
+            .map(|change| {
+                let Some(change) = change else { return Ok(None) };
                 let record = self.travelling(&table, &change)?;
                 Ok(Some(State { change, record }))
             })

@@ -81,18 +81,24 @@ impl SqliteTransaction {
         Ok(Some(ignored(table)))
     }
 
+    /// Writes a change in the place of the one that the record has, if any.
     pub(super) fn put_change(&mut self, table: &Table, change: &Change) -> Result<()> {
         self.sql(|conn| {
             let values = rows::change_values(conn, change)?;
-            let mut put = conn.sql.prepare_cached(&PUT_CHANGE)?;
-            put.raw_bind_parameter(1, table.number)?;
-            rows::bind_id(&mut put, 2, table.id_column().encoding, &change.id)?;
-            for (index, value) in values.iter().enumerate() {
-                put.raw_bind_parameter(index + 3, value)?;
+            // The short statement is all that a record needs which is new here.
+            for statement in [&NEW_CHANGE, &PUT_CHANGE] {
+                let mut put = conn.sql.prepare_cached(statement)?;
+                put.raw_bind_parameter(1, table.number)?;
+                rows::bind_id(&mut put, 2, table.id_column().encoding, &change.id)?;
+                for (index, value) in values.iter().enumerate() {
+                    put.raw_bind_parameter(index + 3, value)?;
+                }
+                if put.raw_execute()? > 0 {
+                    break;
+                }
             }
-            put.raw_execute()
-        })?;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Sets the change that stands at a position to another one of the same record, at its own position.
@@ -133,14 +139,17 @@ static MOVE_CHANGE: LazyLock<String> = LazyLock::new(|| {
     format!("UPDATE sync_change SET {} WHERE position = ?1", set.join(", "))
 });
 
+/// The whole row.
+fn insert_change(insert: &str) -> String {
+    let values: Vec<_> = (1..=CHANGE.len() + 2).map(|number| format!("?{number}")).collect();
+    format!("{insert} INTO sync_change(model, id, {}) VALUES ({})", CHANGE.join(", "), values.join(", "))
+}
+
+/// The whole row, unless the record has one.
+static NEW_CHANGE: LazyLock<String> = LazyLock::new(|| insert_change("INSERT OR IGNORE"));
+
 /// The whole row, in the place of the one that is there.
 static PUT_CHANGE: LazyLock<String> = LazyLock::new(|| {
-    let values: Vec<_> = (0..CHANGE.len()).map(|index| format!("?{}", index + 3)).collect();
     let set = CHANGE.map(|column| format!("{column} = excluded.{column}"));
-    format!(
-        "INSERT INTO sync_change(model, id, {}) VALUES (?1, ?2, {}) ON CONFLICT(model, id) DO UPDATE SET {}",
-        CHANGE.join(", "),
-        values.join(", "),
-        set.join(", ")
-    )
+    format!("{} ON CONFLICT(model, id) DO UPDATE SET {}", insert_change("INSERT"), set.join(", "))
 });

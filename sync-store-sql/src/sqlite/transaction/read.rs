@@ -5,10 +5,11 @@ use super::super::tables::Table;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
 use crate::filter::{self, Terms};
-use rusqlite::CachedStatement;
+use rusqlite::{CachedStatement, Row, Statement};
 use rusqlite::types::{ToSqlOutput, Value as Owned};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::LazyLock;
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
@@ -28,14 +29,19 @@ impl SqliteTransaction {
 
     /// The record with this id, with its local fields.
     pub(super) fn record(&mut self, table: &Table, id: &Id) -> Result<Option<Record>> {
+        Ok(self.records(table, std::slice::from_ref(id))?.pop().flatten())
+    }
+
+    /// The records with these ids, with their local fields.
+    pub(super) fn records(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Record>>> {
         self.rows(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.read)?;
-            rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
-            let mut found = select.raw_query();
-            match found.next()? {
-                Some(row) => Ok(Some(rows::record(table, row, true)?)),
-                None => Ok(None),
+            let mut records = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+                records.push(first(&mut select, |row| rows::record(table, row, true))?);
             }
+            Ok(records)
         })
     }
 
@@ -47,29 +53,29 @@ impl SqliteTransaction {
         self.rows(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.travelling)?;
             rows::bind_id(&mut select, 1, table.id_column().encoding, &change.id)?;
-            let mut found = select.raw_query();
-            match found.next()? {
-                Some(row) => Ok(Some(rows::record(table, row, false)?)),
-                None => Ok(None),
-            }
+            first(&mut select, |row| rows::record(table, row, false))
         })
     }
 
     /// The change of this id.
     pub(super) fn change(&mut self, table: &Table, id: &Id) -> Result<Option<Change>> {
+        Ok(self.changes_of(table, std::slice::from_ref(id))?.pop().flatten())
+    }
+
+    /// The changes of these ids.
+    pub(super) fn changes_of(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Change>>> {
         self.rows(|conn| {
-            let select =
-                format!("SELECT {} FROM sync_change WHERE model = ?1 AND id = ?2", rows::change_columns());
-            let mut select = conn.sql.prepare_cached(&select)?;
+            let mut select = conn.sql.prepare_cached(&CHANGE_OF)?;
             select.raw_bind_parameter(1, table.number)?;
-            rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
-            let mut found = select.raw_query();
-            match found.next()? {
-                Some(row) => {
-                    Ok(Some(rows::change(&conn.sql, &mut conn.replicas, table, id.clone(), row, 0)?))
-                }
-                None => Ok(None),
+            let mut changes = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
+                let change = |row: &Row<'_>| {
+                    rows::change(&conn.sql, &mut conn.replicas, table, id.clone(), row, 0)
+                };
+                changes.push(first(&mut select, change)?);
             }
+            Ok(changes)
         })
     }
 
@@ -245,6 +251,20 @@ impl SqliteTransaction {
             Ok(ids)
         })
     }
+}
+
+/// The change of the record with id `?2` of model `?1`.
+static CHANGE_OF: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM sync_change WHERE model = ?1 AND id = ?2", rows::change_columns())
+});
+
+/// The first row that a statement finds with the parameters that are bound.
+fn first<T>(
+    statement: &mut Statement<'_>,
+    read: impl FnOnce(&Row<'_>) -> Result<T, Bad>,
+) -> Result<Option<T>, Bad> {
+    let mut found = statement.raw_query();
+    found.next()?.map(read).transpose()
 }
 
 /// How many values one statement may have, which is what SQLite is built with.

@@ -35,6 +35,13 @@ impl SqliteTransaction {
                     Ok(record) if expect == Expect::Absent => {
                         self.save_new(&table, &id, &record, expect, now)?
                     }
+                    // Without triggers an insert that comes to nothing has no effect, so there is no need to look first.
+                    Ok(record) if expect == Expect::Any && self.bypass => {
+                        match self.save_new(&table, &id, &record, Expect::Absent, now)? {
+                            Saved::Exists => self.save_over(&table, &id, &record, expect, now)?,
+                            saved => saved,
+                        }
+                    }
                     Ok(record) => self.save_over(&table, &id, &record, expect, now)?,
                 },
             });
