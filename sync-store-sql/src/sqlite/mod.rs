@@ -8,6 +8,7 @@ mod codec;
 mod connection;
 mod error;
 mod learning;
+mod statements;
 mod tables;
 mod transaction;
 mod triggers;

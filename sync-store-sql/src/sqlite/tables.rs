@@ -2,6 +2,7 @@
 
 use super::codec::{self, Encoding};
 use super::connection::{Conn, Settings};
+use super::statements::Statements;
 use super::triggers;
 use crate::names::{self, quoted};
 use rusqlite::{Connection, OptionalExtension};
@@ -39,7 +40,7 @@ pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) encoding: Encoding,
     /// Whether the database fills it by itself.
-    generated: bool,
+    pub(crate) generated: bool,
 }
 
 /// A unique key besides the id.
@@ -68,24 +69,6 @@ pub(crate) struct Table {
     pub(crate) sql: Statements,
 }
 
-/// The statements of one table; `?n` is the value of the n-th field, the first being 1.
-#[derive(Debug, Default)]
-pub(crate) struct Statements {
-    /// All columns of the record with id `?1`.
-    pub(crate) read: String,
-    /// The columns that travel of the record with id `?1`.
-    pub(crate) travelling: String,
-    /// All columns, without a condition.
-    pub(crate) select: String,
-    pub(crate) insert: String,
-    pub(crate) update: String,
-    /// Leaves the local fields as they are.
-    pub(crate) update_travelling: String,
-    /// The record with id `?1`.
-    pub(crate) delete: String,
-    pub(crate) clear_notes: String,
-}
-
 impl Table {
     pub(crate) fn name(&self) -> String {
         quoted(self.schema.table)
@@ -98,57 +81,6 @@ impl Table {
     /// The columns that travel.
     pub(crate) fn travelling_columns(&self) -> Vec<&str> {
         self.schema.replicated().map(|(index, _)| self.columns[index].name.as_str()).collect()
-    }
-
-    /// An update of those fields that `set` says, by id.
-    pub(crate) fn update_of(&self, set: impl Fn(usize, &FieldSchema) -> bool) -> String {
-        let id = self.schema.id;
-        let assignments: Vec<_> = self
-            .schema
-            .fields
-            .iter()
-            .enumerate()
-            .filter(|(index, field)| *index != id && !self.columns[*index].generated && set(*index, field))
-            .map(|(index, _)| format!("{} = ?{}", self.columns[index].name, index + 1))
-            .collect();
-        let key = &self.id_column().name;
-        let assignments = match assignments.is_empty() {
-            true => format!("{key} = {key}"),
-            false => assignments.join(", "),
-        };
-        format!("UPDATE {} SET {assignments} WHERE {key} = ?{}", self.name(), id + 1)
-    }
-
-    fn write_statements(&mut self) {
-        let key = self.id_column().name.clone();
-        let all: Vec<_> = self.columns.iter().map(|column| column.name.clone()).collect();
-        let written: Vec<_> =
-            self.columns.iter().enumerate().filter(|(_, column)| !column.generated).collect();
-        let names: Vec<_> = written.iter().map(|(_, column)| column.name.as_str()).collect();
-        let values: Vec<_> = written.iter().map(|(index, _)| format!("?{}", index + 1)).collect();
-        let select = format!("SELECT {} FROM {}", all.join(", "), self.name());
-        self.sql = Statements {
-            read: format!("{select} WHERE {key} = ?1"),
-            travelling: format!(
-                "SELECT {} FROM {} WHERE {key} = ?1",
-                self.travelling_columns().join(", "),
-                self.name()
-            ),
-            select,
-            insert: format!(
-                "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({key}) DO NOTHING",
-                self.name(),
-                names.join(", "),
-                values.join(", ")
-            ),
-            update: self.update_of(|_, _| true),
-            update_travelling: self.update_of(|_, field| field.replicated()),
-            delete: format!("DELETE FROM {} WHERE {key} = ?1", self.name()),
-            clear_notes: format!(
-                "DELETE FROM {} WHERE sync_until IS NULL",
-                quoted(&names::base_table(self.schema))
-            ),
-        };
     }
 }
 

@@ -2,10 +2,9 @@
 
 use super::super::connection::Replicas;
 use super::super::tables::Table;
-use super::super::triggers::{self, CHANGE};
+use super::super::triggers::CHANGE;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
-use crate::names::{self, quoted};
 use rusqlite::{Connection, Row};
 use std::sync::Arc;
 use sync_runtime::Result;
@@ -13,18 +12,6 @@ use sync_runtime::change::State;
 use sync_runtime::record::Id;
 use sync_runtime::store::Base;
 use sync_runtime::version::Position;
-
-/// Rows without `sync_until` are the triggers' notes.
-fn select(table: &Table, condition: &str) -> String {
-    format!(
-        "SELECT {}, {}, sync_until, {} FROM {} WHERE sync_until IS NOT NULL AND {condition} \
-         ORDER BY sync_position, sync_until",
-        table.travelling_columns().join(", "),
-        triggers::base_change_columns(),
-        table.id_column().name,
-        quoted(&names::base_table(table.schema)),
-    )
-}
 
 fn base(sql: &Connection, replicas: &mut Replicas, table: &Table, row: &Row<'_>) -> Result<Base, Bad> {
     let width = table.travelling_columns().len();
@@ -40,8 +27,7 @@ fn base(sql: &Connection, replicas: &mut Replicas, table: &Table, row: &Row<'_>)
 impl SqliteTransaction {
     pub(super) fn bases_of(&mut self, table: &Table, id: &Id) -> Result<Vec<Base>> {
         self.rows(|conn| {
-            let sql = select(table, &format!("{} = ?1", table.id_column().name));
-            let mut select = conn.sql.prepare_cached(&sql)?;
+            let mut select = conn.sql.prepare_cached(&table.sql.bases_of)?;
             rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
             let mut found = select.raw_query();
             let mut bases = Vec::new();
@@ -57,8 +43,7 @@ impl SqliteTransaction {
         let mut bases = Vec::new();
         for table in tables {
             self.rows(|conn| {
-                let sql = select(&table, "sync_position > ?1 AND sync_position <= ?2");
-                let mut select = conn.sql.prepare_cached(&sql)?;
+                let mut select = conn.sql.prepare_cached(&table.sql.bases_between)?;
                 let mut found = select.query([after, through])?;
                 while let Some(row) = found.next()? {
                     bases.push(base(&conn.sql, &mut conn.replicas, &table, row)?);
@@ -84,27 +69,9 @@ impl SqliteTransaction {
 
     pub(super) fn add_base(&mut self, table: &Table, base: &Base) -> Result<()> {
         let State { change, record } = &base.state;
-        let key = &table.id_column().name;
-        let columns: Vec<_> = table
-            .travelling_columns()
-            .into_iter()
-            .map(str::to_owned)
-            .chain(CHANGE.map(|column| format!("sync_{column}")))
-            .chain(["sync_until".to_owned()])
-            .collect();
-        let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
-        let set: Vec<_> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
-        let sql = format!(
-            "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({key}, sync_stamp, sync_writer, sync_position) \
-             WHERE sync_until IS NOT NULL DO UPDATE SET {}",
-            quoted(&names::base_table(table.schema)),
-            columns.join(", "),
-            values.join(", "),
-            set.join(", ")
-        );
         self.sql(|conn| {
             let change_values = rows::change_values(conn, change)?;
-            let mut insert = conn.sql.prepare_cached(&sql)?;
+            let mut insert = conn.sql.prepare_cached(&table.sql.add_base)?;
             let mut parameter = 0;
             for (index, _) in table.schema.replicated() {
                 parameter += 1;
@@ -128,9 +95,7 @@ impl SqliteTransaction {
         self.writing()?;
         let tables: Vec<Arc<Table>> = self.tables.iter().cloned().collect();
         for table in tables {
-            let base = quoted(&names::base_table(table.schema));
-            let delete = format!("DELETE FROM {base} WHERE sync_until <= ?1");
-            self.sql(|conn| conn.sql.prepare_cached(&delete)?.execute([until]))?;
+            self.sql(|conn| conn.sql.prepare_cached(&table.sql.drop_bases)?.execute([until]))?;
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::super::tables::Table;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
 use crate::filter::{self, Terms};
-use rusqlite::{CachedStatement, Row, Statement};
 use rusqlite::types::{ToSqlOutput, Value as Owned};
+use rusqlite::{CachedStatement, Row, Statement};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::LazyLock;
@@ -70,9 +70,8 @@ impl SqliteTransaction {
             let mut changes = Vec::with_capacity(ids.len());
             for id in ids {
                 rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
-                let change = |row: &Row<'_>| {
-                    rows::change(&conn.sql, &mut conn.replicas, table, id.clone(), row, 0)
-                };
+                let change =
+                    |row: &Row<'_>| rows::change(&conn.sql, &mut conn.replicas, table, id.clone(), row, 0);
                 changes.push(first(&mut select, change)?);
             }
             Ok(changes)

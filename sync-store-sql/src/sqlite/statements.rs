@@ -1,0 +1,121 @@
+//! The statements of one table, written once: most of them run for each record.
+
+use super::tables::Table;
+use super::triggers::{self, CHANGE};
+use crate::names::{self, quoted};
+use sync_runtime::schema::FieldSchema;
+
+/// The statements of one table; `?n` is the value of the n-th field, the first being 1.
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    /// All columns of the record with id `?1`.
+    pub(crate) read: String,
+    /// The columns that travel of the record with id `?1`.
+    pub(crate) travelling: String,
+    /// All columns, without a condition.
+    pub(crate) select: String,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    /// Leaves the local fields as they are.
+    pub(crate) update_travelling: String,
+    /// The record with id `?1`.
+    pub(crate) delete: String,
+    pub(crate) clear_notes: String,
+    /// The bases of the record with id `?1`, in the order in which they were overwritten.
+    pub(crate) bases_of: String,
+    /// The bases with a position above `?1` and up to `?2`.
+    pub(crate) bases_between: String,
+    /// The columns that travel, those of the change, and `sync_until`.
+    pub(crate) add_base: String,
+    /// The bases that were overwritten up to position `?1`.
+    pub(crate) drop_bases: String,
+}
+
+impl Table {
+    /// An update of those fields that `set` says, by id.
+    pub(crate) fn update_of(&self, set: impl Fn(usize, &FieldSchema) -> bool) -> String {
+        let id = self.schema.id;
+        let assignments: Vec<_> = self
+            .schema
+            .fields
+            .iter()
+            .enumerate()
+            .filter(|(index, field)| *index != id && !self.columns[*index].generated && set(*index, field))
+            .map(|(index, _)| format!("{} = ?{}", self.columns[index].name, index + 1))
+            .collect();
+        let key = &self.id_column().name;
+        let assignments = match assignments.is_empty() {
+            true => format!("{key} = {key}"),
+            false => assignments.join(", "),
+        };
+        format!("UPDATE {} SET {assignments} WHERE {key} = ?{}", self.name(), id + 1)
+    }
+
+    /// Writes the statements, by what the table has.
+    pub(super) fn write_statements(&mut self) {
+        let key = self.id_column().name.clone();
+        let all: Vec<_> = self.columns.iter().map(|column| column.name.clone()).collect();
+        let written: Vec<_> =
+            self.columns.iter().enumerate().filter(|(_, column)| !column.generated).collect();
+        let names: Vec<_> = written.iter().map(|(_, column)| column.name.as_str()).collect();
+        let values: Vec<_> = written.iter().map(|(index, _)| format!("?{}", index + 1)).collect();
+        let select = format!("SELECT {} FROM {}", all.join(", "), self.name());
+        let base = quoted(&names::base_table(self.schema));
+        self.sql = Statements {
+            read: format!("{select} WHERE {key} = ?1"),
+            travelling: format!(
+                "SELECT {} FROM {} WHERE {key} = ?1",
+                self.travelling_columns().join(", "),
+                self.name()
+            ),
+            select,
+            insert: format!(
+                "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({key}) DO NOTHING",
+                self.name(),
+                names.join(", "),
+                values.join(", ")
+            ),
+            update: self.update_of(|_, _| true),
+            update_travelling: self.update_of(|_, field| field.replicated()),
+            delete: format!("DELETE FROM {} WHERE {key} = ?1", self.name()),
+            clear_notes: format!("DELETE FROM {base} WHERE sync_until IS NULL"),
+            bases_of: self.select_bases(&format!("{key} = ?1")),
+            bases_between: self.select_bases("sync_position > ?1 AND sync_position <= ?2"),
+            add_base: self.add_base(),
+            drop_bases: format!("DELETE FROM {base} WHERE sync_until <= ?1"),
+        };
+    }
+
+    /// Rows without `sync_until` are the triggers' notes.
+    fn select_bases(&self, condition: &str) -> String {
+        format!(
+            "SELECT {}, {}, sync_until, {} FROM {} WHERE sync_until IS NOT NULL AND {condition} \
+             ORDER BY sync_position, sync_until",
+            self.travelling_columns().join(", "),
+            triggers::base_change_columns(),
+            self.id_column().name,
+            quoted(&names::base_table(self.schema)),
+        )
+    }
+
+    fn add_base(&self) -> String {
+        let change = CHANGE.map(|column| format!("sync_{column}"));
+        let columns: Vec<_> = self
+            .travelling_columns()
+            .into_iter()
+            .chain(change.iter().map(String::as_str))
+            .chain(["sync_until"])
+            .collect();
+        let values: Vec<_> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+        let set: Vec<_> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        format!(
+            "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({}, sync_stamp, sync_writer, sync_position) \
+             WHERE sync_until IS NOT NULL DO UPDATE SET {}",
+            quoted(&names::base_table(self.schema)),
+            columns.join(", "),
+            values.join(", "),
+            self.id_column().name,
+            set.join(", ")
+        )
+    }
+}
