@@ -6,7 +6,7 @@
 use crate::attributes::{FieldDefault, located};
 use crate::model::{Default, Field, Model};
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use std::collections::HashSet;
 use syn::{DeriveInput, ExprPath, LitStr, Type};
 
@@ -18,10 +18,10 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
     let (id_ident, id_ty) = (id_field.ident, id_field.ty);
     let schemas = model.fields.iter().map(field_schema);
     let to_values = model.fields.iter().map(to_value);
-    let from_values = model.fields.iter().map(|field| {
-        let (ident, from_value) = (field.ident, from_value(field));
-        quote!(#ident: __sync_reader.next(#from_value)?,)
-    });
+    let from_values = model.fields.iter().map(from_value);
+    let idents = model.fields.iter().map(|field| field.ident);
+    // Not the fields' own names: a pattern would take a constant of that name for the constant.
+    let locals: Vec<_> = (0..model.fields.len()).map(|place| format_ident!("__sync_{place}")).collect();
     let validate = model.validate.as_ref().map(|path| {
         let call = quote_spanned!(located(path)=> #path(self));
         let answer = quote_spanned!(located(path)=> __sync::Result<(), _>);
@@ -54,12 +54,15 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             }
 
             fn to_record(&self) -> __sync::Result<__sync::Record, __sync::ValueError> {
-                __sync::to_record(Self::SCHEMA, [#(#to_values),*])
+                __sync::to_record::<Self, _>([#(#to_values),*])
             }
 
             fn from_record(__sync_record: __sync::Record) -> __sync::Result<Self, __sync::ValueError> {
-                let mut __sync_reader = __sync::Reader::new(Self::SCHEMA, __sync_record);
-                __sync::Ok(Self { #(#from_values)* })
+                let mut __sync_reader = __sync::Reader::new::<Self>(__sync_record);
+                match (#(__sync_reader.next(#from_values),)*) {
+                    (#(__sync::Some(#locals),)*) => __sync::Ok(Self { #(#idents: #locals),* }),
+                    _ => __sync_reader.refuse(),
+                }
             }
 
             #validate
@@ -127,6 +130,7 @@ fn whole(model: &Model<'_>, syncable: TokenStream, errors: TokenStream) -> Token
     let mut seen = HashSet::new();
     let fields: Vec<_> = model.fields.iter().filter(|field| seen.insert(&field.variant)).collect();
     let places = fields.iter().map(|field| &field.variant);
+    let names = fields.iter().map(|field| field.variant.to_string()).collect::<Vec<_>>().join(" ");
     let variants = fields.iter().map(|field| {
         let (variant, doc) = (&field.variant, format!("The field `{}`.", field.ident));
         quote!(#[doc = #doc] #variant)
@@ -135,7 +139,7 @@ fn whole(model: &Model<'_>, syncable: TokenStream, errors: TokenStream) -> Token
     let inside = quote! {
         #syncable
 
-        __sync::fields!(#ident, #field_enum: #(#places)*);
+        __sync::fields!(#ident, #field_enum: #names #(#places)*);
         #methods
         #errors
     };

@@ -42,7 +42,7 @@ pub use env::SystemEnv;
 pub use env::{BoxFuture, Env};
 pub use error::{Error, ErrorKind, Result};
 pub use live::{Connection, KeepInSync, Live};
-pub use methods::{Replicate, replicate_all};
+pub use methods::{ModelFuture, Replicate, replicate_all};
 pub use query::{Condition, Query};
 pub use record::{Id, Record};
 pub use replica::{Caller, Limits, Replica};
@@ -73,9 +73,8 @@ pub mod prelude {
 pub mod __private {
     pub use crate::change::Change;
     pub use crate::derived::*;
-    pub use crate::env::BoxFuture;
     pub use crate::error::Result;
-    pub use crate::methods::Replicate;
+    pub use crate::methods::{ModelFuture, Replicate};
     pub use crate::record::Record;
     pub use crate::schema::{FieldSchema, ModelSchema};
     pub use crate::syncable::{Field, FieldValue, Syncable};

@@ -34,7 +34,7 @@ mod shadows {
     pub struct Checkpoint;
     pub struct Change;
     pub struct Replicate;
-    pub struct BoxFuture;
+    pub struct ModelFuture;
     pub struct Send;
     pub struct Sync;
 

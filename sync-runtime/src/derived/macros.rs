@@ -25,7 +25,7 @@ macro_rules! __model_methods {
             $vis fn rectify_change(
                 workspace: &$crate::__private::Workspace,
                 id: <Self as $crate::__private::Syncable>::Id,
-            ) -> $crate::__private::BoxFuture<'_, $crate::__private::Result<$crate::__private::bool>> {
+            ) -> $crate::__private::ModelFuture<'_, $crate::__private::bool> {
                 $crate::__private::rectify_change::<Self>(workspace, id)
             }
 
@@ -36,7 +36,7 @@ macro_rules! __model_methods {
             #[doc(alias = "rectifyAllChanges")]
             $vis fn rectify_all_changes(
                 workspace: &$crate::__private::Workspace,
-            ) -> $crate::__private::BoxFuture<'_, $crate::__private::Result<$crate::__private::u64>> {
+            ) -> $crate::__private::ModelFuture<'_, $crate::__private::u64> {
                 $crate::__private::rectify_all_changes::<Self>(workspace)
             }
 
@@ -48,10 +48,7 @@ macro_rules! __model_methods {
             $vis fn changes(
                 replica: &dyn $crate::__private::AsReplica,
                 since: $crate::__private::Option<$crate::__private::Checkpoint>,
-            ) -> $crate::__private::BoxFuture<
-                '_,
-                $crate::__private::Result<$crate::__private::Vec<$crate::__private::Change>>,
-            > {
+            ) -> $crate::__private::ModelFuture<'_, $crate::__private::Vec<$crate::__private::Change>> {
                 $crate::__private::changes::<Self>(replica, since)
             }
 
@@ -62,11 +59,8 @@ macro_rules! __model_methods {
             #[doc(alias = "currentCheckpoint")]
             $vis fn checkpoint(
                 replica: &dyn $crate::__private::AsReplica,
-            ) -> $crate::__private::BoxFuture<
-                '_,
-                $crate::__private::Result<$crate::__private::Checkpoint>,
-            > {
-                $crate::__private::checkpoint::<Self>(replica)
+            ) -> $crate::__private::ModelFuture<'_, $crate::__private::Checkpoint> {
+                $crate::__private::checkpoint(replica)
             }
         }
     };
@@ -76,7 +70,7 @@ macro_rules! __model_methods {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __model_fields {
-    ($model:ident, $field:ident: $($variant:ident)*) => {
+    ($model:ident, $field:ident: $variants:literal $($variant:ident)*) => {
         #[automatically_derived]
         impl $crate::__private::core::clone::Clone for $field {
             fn clone(&self) -> Self {
@@ -103,8 +97,11 @@ macro_rules! __model_fields {
                 &self,
                 __sync_f: &mut $crate::__private::core::fmt::Formatter<'_>,
             ) -> $crate::__private::core::fmt::Result {
-                const __SYNC_NAMES: &[&$crate::__private::str] = &[$($crate::__private::core::stringify!($variant)),*];
-                __sync_f.write_str(__SYNC_NAMES[*self as $crate::__private::usize])
+                $crate::__private::debug_variant(
+                    $variants,
+                    *self as $crate::__private::usize,
+                    __sync_f,
+                )
             }
         }
 
@@ -117,7 +114,7 @@ macro_rules! __model_fields {
             }
 
             fn from_index(__sync_index: $crate::__private::usize) -> $crate::__private::Option<Self> {
-                $crate::__private::nth(&[$(Self::$variant),*], __sync_index)
+                $crate::__private::nth([$(Self::$variant),*], __sync_index)
             }
         }
     };

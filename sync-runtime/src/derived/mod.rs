@@ -3,9 +3,8 @@
 mod macros;
 
 use crate::change::Change;
-use crate::env::BoxFuture;
 use crate::error::Result;
-use crate::methods::{self, Replicate};
+use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
 use crate::schema::ModelSchema;
 use crate::syncable::{FieldValue, Syncable, json_from_value, json_to_value};
@@ -123,50 +122,73 @@ pub const fn id_field<T: Syncable>(name: &'static str) -> crate::schema::FieldSc
 ///
 /// # Errors
 /// The first refusal, with the field's name.
-pub fn to_record<const N: usize>(
-    schema: &ModelSchema,
+pub fn to_record<T: Syncable, const N: usize>(
     values: [Result<Value, ValueError>; N],
 ) -> Result<Record, ValueError> {
     let mut record = Vec::with_capacity(N);
-    for (value, field) in values.into_iter().zip(schema.fields) {
+    for (value, field) in values.into_iter().zip(T::SCHEMA.fields) {
         record.push(Some(value.map_err(|error| error.in_field(field.name))?));
     }
     Ok(Record::new(record))
 }
 
 /// Takes the values out of a record, in the order of the schema.
+///
+/// It keeps the first error to itself, so that the code of a model has one branch in place of one for each field.
 #[derive(Debug)]
 pub struct Reader {
     schema: &'static ModelSchema,
     record: Record,
     next: usize,
+    error: Option<ValueError>,
 }
 
 impl Reader {
     /// A reader that stands at the first field.
-    pub fn new(schema: &'static ModelSchema, record: Record) -> Self {
-        Reader { schema, record, next: 0 }
+    pub fn new<T: Syncable>(record: Record) -> Self {
+        Reader { schema: T::SCHEMA, record, next: 0, error: None }
     }
 
     /// The value of the next field; where it is absent its default, else null if the field may be null.
     ///
-    /// # Errors
-    /// A [`ValueError`] that names the field, if it is required and absent, or does not fit.
-    pub fn next<T>(&mut self, read: fn(Value) -> Result<T, ValueError>) -> Result<T, ValueError> {
+    /// `None` if the field is required and absent, or does not fit, or if one before it was so.
+    pub fn next<T>(&mut self, read: fn(Value) -> Result<T, ValueError>) -> Option<T> {
+        if self.error.is_some() {
+            return None;
+        }
         let place = self.next;
         self.next += 1;
-        let Some(field) = self.schema.fields.get(place) else {
-            return Err(ValueError::new(format!("`{}` has no field {place}", self.schema.name)));
+        let read = match self.schema.fields.get(place) {
+            Some(field) => {
+                let value = self.record.take(place).or_else(|| field.missing());
+                let value = value.ok_or_else(|| ValueError::new("missing, and it has no default"));
+                value.and_then(read).map_err(|error| error.in_field(field.name))
+            }
+            None => Err(ValueError::new(format!("`{}` has no field {place}", self.schema.name))),
         };
-        let value = self.record.take(place).or_else(|| field.missing());
-        let value = value.ok_or_else(|| ValueError::new("missing, and it has no default"));
-        value.and_then(read).map_err(|error| error.in_field(field.name))
+        read.map_err(|error| self.error = Some(error)).ok()
+    }
+
+    /// The answer where a field gave `None`.
+    ///
+    /// # Errors
+    /// The first error, always.
+    pub fn refuse<T>(self) -> Result<T, ValueError> {
+        Err(self.error.unwrap_or_else(|| ValueError::new(format!("not a `{}`", self.schema.name))))
     }
 }
 
 /// The field at a place of the enum.
-pub fn nth<F: Copy>(fields: &[F], index: usize) -> Option<F> {
+pub fn nth<F: Copy, const N: usize>(fields: [F; N], index: usize) -> Option<F> {
     fields.get(index).copied()
+}
+
+/// Writes the variant at a place of the enum, out of all of them with a space between each two.
+///
+/// # Errors
+/// If the text cannot be written.
+pub fn debug_variant(variants: &str, index: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(variants.split(' ').nth(index).unwrap_or_default())
 }
 
 /// See [`methods::replicate`].
@@ -174,28 +196,27 @@ pub fn replicate<'a, T: Syncable>(source: &'a dyn AsReplica, target: &'a dyn AsR
     methods::replicate(source, target)
 }
 
-/// See [`methods::rectify_change`]. This one and the next three are in boxes, as each `async fn` in a struct's
-/// generated code would cost rustc more time than all the rest of it.
-pub fn rectify_change<T: Syncable>(workspace: &Workspace, id: T::Id) -> BoxFuture<'_, Result<bool>> {
-    Box::pin(methods::rectify_change::<T>(workspace, id))
+/// See [`methods::rectify_change`].
+pub fn rectify_change<T: Syncable>(workspace: &Workspace, id: T::Id) -> ModelFuture<'_, bool> {
+    ModelFuture::new(Box::pin(methods::rectify_change::<T>(workspace, id)))
 }
 
 /// See [`methods::rectify_all_changes`].
-pub fn rectify_all_changes<T: Syncable>(workspace: &Workspace) -> BoxFuture<'_, Result<u64>> {
-    Box::pin(methods::rectify_all_changes::<T>(workspace))
+pub fn rectify_all_changes<T: Syncable>(workspace: &Workspace) -> ModelFuture<'_, u64> {
+    ModelFuture::new(Box::pin(methods::rectify_all_changes::<T>(workspace)))
 }
 
 /// See [`methods::changes`].
 pub fn changes<T: Syncable>(
     replica: &dyn AsReplica,
     since: Option<Checkpoint>,
-) -> BoxFuture<'_, Result<Vec<Change>>> {
-    Box::pin(methods::changes::<T>(replica, since))
+) -> ModelFuture<'_, Vec<Change>> {
+    ModelFuture::new(Box::pin(methods::changes::<T>(replica, since)))
 }
 
 /// See [`methods::checkpoint`].
-pub fn checkpoint<T: Syncable>(replica: &dyn AsReplica) -> BoxFuture<'_, Result<Checkpoint>> {
-    Box::pin(methods::checkpoint::<T>(replica))
+pub fn checkpoint(replica: &dyn AsReplica) -> ModelFuture<'_, Checkpoint> {
+    ModelFuture::new(Box::pin(methods::checkpoint(replica)))
 }
 
 /// The answer of a `validate` function, with its error as text.
