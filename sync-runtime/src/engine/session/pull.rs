@@ -71,18 +71,16 @@ impl Session<'_> {
         let mut fetching: Option<BoxFuture<'_, Result<Exchanged>>> = None;
         let mut applying: Option<BoxFuture<'_, Result<Home>>> = None;
         loop {
-            let full = collected.as_ref().is_some_and(Batch::is_full);
-            if more && !full && fetching.is_none() {
+            if applying.is_none()
+                && let Some(batch) = collected.take_if(|batch| !more || batch.is_full())
+            {
+                applying = Some(Box::pin(self.take(batch.updates, batch.checkpoint, batch.open)));
+            }
+            if more && fetching.is_none() && !collected.as_ref().is_some_and(Batch::is_full) {
                 fetching = Some(Box::pin(self.fetch(since)));
             }
-            if (full || fetching.is_none()) && applying.is_none() {
-                match collected.take() {
-                    Some(Batch { updates, checkpoint, open, .. }) => {
-                        applying = Some(Box::pin(self.take(updates, checkpoint, open)));
-                    }
-                    None if fetching.is_none() => return end.map(|()| news),
-                    None => {}
-                }
+            if applying.is_none() && fetching.is_none() {
+                return end.map(|()| news);
             }
             let ended = poll_fn(|context| match poll_slot(&mut fetching, context) {
                 Poll::Ready(answer) => Poll::Ready(Either::Left(answer)),
