@@ -118,7 +118,7 @@ impl Replica for Engine {
         let (mut answer, ahead) = answer.await?;
         if ahead {
             // Somebody saw more of this history than there is: it was rolled back.
-            answer.replica = self.take_new_name().await?;
+            answer.replica = self.take_new_name_after(answer.replica).await?;
         }
         Ok(answer)
     }
@@ -127,16 +127,16 @@ impl Replica for Engine {
         caller.may_read()?;
         let limits = *self.limits();
         let access = Access::READ.long().durable();
-        let (pulled, ahead) = self
+        let (me, (pulled, ahead)) = self
             .run(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    feed_page(tx, me, &limits, None, &pull).await
+                    Ok((me, feed_page(tx, me, &limits, None, &pull).await?))
                 })
             })
             .await?;
         if ahead {
-            self.take_new_name().await?;
+            self.take_new_name_after(me).await?;
         }
         Ok(pulled)
     }

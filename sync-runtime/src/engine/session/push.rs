@@ -38,11 +38,10 @@ impl Session<'_> {
             return Ok(Next::Nothing);
         }
         let access = sized(Access::WRITE, usize::try_from(waiting).unwrap_or(usize::MAX)).durable();
-        self.engine
-            .run(access, move |tx| {
-                Box::pin(async move { outbox::next(tx, id, limits.page_records, limits.page_bytes).await })
-            })
-            .await
+        self.run_leased(access, move |tx| {
+            Box::pin(async move { outbox::next(tx, id, limits.page_records, limits.page_bytes).await })
+        })
+        .await
     }
 
     /// The page as it travels: without the models that the peer does not hold, and after a new name without what
@@ -62,7 +61,7 @@ impl Session<'_> {
         if outgoing.diff_first {
             let changes = outgoing.states.iter().filter(known).map(|state| state.change.clone()).collect();
             summary.requests += 1;
-            let diff = self.peer.diff(self.caller, changes).await?;
+            let diff = self.holding_lease(self.peer.diff(self.caller, changes)).await?;
             let wanted = diff.deltas.into_iter().chain(diff.conflicts.into_iter().map(|(mine, _)| mine));
             let wanted: HashSet<RecordName> = wanted.map(|change| (change.schema.name, change.id)).collect();
             let places =
@@ -102,7 +101,7 @@ impl Session<'_> {
                 Ok(Answered::Done(home.news))
             }
             Some(Pushed::Staged) => {
-                let staged = self.engine.run(Access::WRITE, move |tx| {
+                let staged = self.run_leased(Access::WRITE, move |tx| {
                     Box::pin(async move { outbox::staged(tx, id, number).await })
                 });
                 staged.await?;
@@ -110,7 +109,7 @@ impl Session<'_> {
                 Ok(Answered::Done(false))
             }
             Some(Pushed::TakeNewName) => {
-                self.engine.take_new_name().await?;
+                self.take_new_name().await?;
                 Ok(Answered::Anew)
             }
             Some(Pushed::Expected(number)) => {
@@ -119,7 +118,7 @@ impl Session<'_> {
             }
             Some(Pushed::ClockAhead) => {
                 self.engine.correct_clock(peer_now).await?;
-                self.engine.take_new_name().await?;
+                self.take_new_name().await?;
                 Ok(Answered::Anew)
             }
             None => Err(self.odd("it did not answer the page")),
@@ -144,7 +143,7 @@ impl Session<'_> {
             }
             let (part, arrival) = (part.to_vec(), arrival.clone());
             let access = sized(Access::WRITE, part.len());
-            let taken = self.engine.run(access, move |tx| {
+            let taken = self.run_leased(access, move |tx| {
                 Box::pin(async move {
                     let mut theirs = Vec::new();
                     let mut settled = Vec::new();
@@ -172,9 +171,10 @@ impl Session<'_> {
     pub(super) async fn restart(&self, expected: u64) -> Result<()> {
         let id = self.id;
         self.begin_pull_by_diff().await?;
-        self.engine
-            .run(Access::WRITE, move |tx| Box::pin(async move { outbox::restart(tx, id, expected).await }))
-            .await
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move { outbox::restart(tx, id, expected).await })
+        })
+        .await
     }
 
     /// Takes the answer to a page: what the peer holds instead comes home, the rest is acknowledged.
@@ -186,30 +186,29 @@ impl Session<'_> {
         let held = self.held.clone();
         let mut states = outgoing.states.clone();
         let odd = self.odd("the number of its answers is not that of the records sent");
-        self.engine
-            .run(access, move |tx| {
-                Box::pin(async move {
-                    let peer = notes::peer(tx, id).await?;
-                    if peer.numbered != number || peer.in_flight.is_none() {
-                        return Ok(Home::default());
-                    }
-                    let in_parts = !peer.staged.is_empty();
-                    if in_parts {
-                        states = outbox::unanswered(tx, id).await?;
-                    }
-                    let (mut states, strange): (Vec<State>, Vec<State>) =
-                        states.into_iter().partition(|state| holds(&held, state));
-                    if !in_parts {
-                        states.retain(|state| sent.contains(&record_of(state)));
-                    }
-                    if outcomes.len() != states.len() {
-                        return Err(odd);
-                    }
-                    let answers = states.into_iter().zip(outcomes);
-                    take_answers(tx, &arrival, id, number, answers, strange).await
-                })
+        self.run_leased(access, move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                if peer.numbered != number || peer.in_flight.is_none() {
+                    return Ok(Home::default());
+                }
+                let in_parts = !peer.staged.is_empty();
+                if in_parts {
+                    states = outbox::unanswered(tx, id).await?;
+                }
+                let (mut states, strange): (Vec<State>, Vec<State>) =
+                    states.into_iter().partition(|state| holds(&held, state));
+                if !in_parts {
+                    states.retain(|state| sent.contains(&record_of(state)));
+                }
+                if outcomes.len() != states.len() {
+                    return Err(odd);
+                }
+                let answers = states.into_iter().zip(outcomes);
+                take_answers(tx, &arrival, id, number, answers, strange).await
             })
-            .await
+        })
+        .await
     }
 }
 
