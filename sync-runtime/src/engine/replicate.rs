@@ -216,7 +216,8 @@ async fn deliver(
 
 async fn home(engine: &Engine, from: ReplicaId, updates: Vec<Update>, page: &mut Page) -> Result<()> {
     let arrival = engine.arrival(Some(from));
-    let access = sized(Access::WRITE, updates.len());
+    // The caller keeps the checkpoint that covers it, so it must not be lost any more.
+    let access = sized(Access::WRITE, updates.len()).durable();
     let home =
         engine.run(access, move |tx| Box::pin(async move { take_home(tx, &arrival, updates).await })).await?;
     page.applied += home.applied;

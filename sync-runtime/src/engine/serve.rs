@@ -144,7 +144,8 @@ impl Replica for Engine {
     async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
         caller.may_read()?;
         let models = self.models().clone();
-        self.run(sized(Access::READ, changes.len()), move |tx| {
+        // What is not lacking here will not be sent again, so it must not be lost any more.
+        self.run(sized(Access::READ, changes.len()).durable(), move |tx| {
             Box::pin(async move { diff(tx, &models, changes).await })
         })
         .await
