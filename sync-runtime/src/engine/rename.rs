@@ -78,6 +78,8 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
                 anew.push(stamped_anew(tx, state, acknowledged, old, fresh, now).await?);
             }
         }
+        // Where the database refuses the values that it holds (a trigger that forbids updates), the edit keeps the
+        // revision that it has and flows under the old name: to fail here would keep the store from syncing for ever.
         tx.put(anew, now).await?;
     }
     // Whoever pushes here numbers its pages anew: for them this is another replica.
