@@ -177,7 +177,7 @@ impl<T: Syncable> Collection<T> {
             let write = write_of(&value, Expect::Any);
             writes.push(write.map_err(|error| doing::<T>(error, "saving", &value.id()))?);
         }
-        let now = self.workspace.engine().now();
+        let now = self.workspace.engine().write_clock().await?;
         let access = crate::engine::sized_write(writes.len());
         let work = self.workspace.engine().run(access, move |tx| {
             Box::pin(async move {
@@ -237,7 +237,7 @@ impl<T: Syncable> Collection<T> {
     }
 
     async fn write(&self, write: Write) -> Result<bool> {
-        let now = self.workspace.engine().now();
+        let now = self.workspace.engine().write_clock().await?;
         self.workspace
             .engine()
             .run(Access::WRITE, move |tx| Box::pin(async move { write_one(tx, write, now).await }))

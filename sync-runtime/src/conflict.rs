@@ -199,7 +199,7 @@ impl<T: Syncable> Conflict<T> {
     }
 
     async fn settle(self, resolution: Resolution) -> Result<()> {
-        let (models, now) = (self.engine.models().clone(), self.engine.now());
+        let (models, now) = (self.engine.models().clone(), self.engine.write_clock().await?);
         let mine: Option<Revision> = self.mine.as_ref().map(|state| state.change.revision());
         let parked = self.parked;
         let settled = self.engine.run(Access::WRITE, move |tx| {

@@ -190,11 +190,10 @@ impl Workspace {
         R: MaybeSend + 'static,
         F: for<'t> FnOnce(&'t mut WorkspaceTransaction<'t>) -> BoxFuture<'t, Result<R>> + MaybeSend + 'static,
     {
-        let engine = self.engine.clone();
+        let (engine, now) = (self.engine.clone(), self.engine.write_clock().await?);
         self.engine
             .run(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
-                    let now = engine.now();
                     let mut transaction = WorkspaceTransaction { tx, engine, now };
                     run_in(&mut transaction, work).await
                 })
@@ -373,7 +372,7 @@ impl Workspace {
     #[doc(alias = "rectifyChange")]
     pub async fn rectify_change<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<bool> {
         let schema = self.registered::<T>()?;
-        let (id, now) = (id.into().to_id(), self.engine.now());
+        let (id, now) = (id.into().to_id(), self.engine.write_clock().await?);
         self.engine
             .run(Access::WRITE, move |tx| {
                 Box::pin(async move {
@@ -405,7 +404,7 @@ impl Workspace {
         let mut repaired = 0;
         let mut after: Option<Id> = None;
         loop {
-            let now = self.engine.now();
+            let now = self.engine.write_clock().await?;
             let batch = self.engine.run(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
                     let ids = tx.untracked(schema, None, after.as_ref(), RECTIFY_BATCH).await?;
@@ -444,7 +443,7 @@ impl Workspace {
         knew: &Ancestry,
     ) -> Result<bool> {
         let schema = self.registered::<T>()?;
-        let (id, knew, now) = (id.into().to_id(), knew.clone(), self.engine.now());
+        let (id, knew, now) = (id.into().to_id(), knew.clone(), self.engine.write_clock().await?);
         self.engine
             .run(Access::WRITE, move |tx| {
                 Box::pin(async move {

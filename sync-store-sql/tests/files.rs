@@ -221,6 +221,30 @@ fn a_lock_that_another_program_holds_is_waited_for_and_named() {
 }
 
 #[test]
+fn a_new_file_that_another_program_is_making_is_waited_for() {
+    let folder = Folder::new();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; CREATE TABLE theirs(a)").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            other.execute_batch("COMMIT").unwrap();
+        });
+        drop(open(&folder.url(), &[&NOTE]));
+    });
+
+    // One that does not end is not waited for without end, and is told of.
+    let folder = Folder::new();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; CREATE TABLE theirs(a)").unwrap();
+    let wait = Duration::from_millis(200);
+    let start = Instant::now();
+    let opened = pollster::block_on(SqlStore::builder(&folder.url()).busy_timeout(wait).open());
+    assert_says(&opened.unwrap_err(), ErrorKind::Busy, &["test.db", "another program held its lock"]);
+    assert!(start.elapsed() >= wait, "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_transaction_of_this_program_that_does_not_end_is_named() {
     let folder = Folder::new();
     let wait = Duration::from_millis(100);
@@ -315,6 +339,29 @@ fn durable_transactions_wake_nobody() {
         }
         assert_eq!(pollster::block_on(world.store.version()).unwrap(), version);
     }
+}
+
+/// A folder where the log was cannot be synced: whoever asks for durability is told, and nobody else is held up.
+#[test]
+fn rule_durable_before_seen_a_durable_transaction_syncs_the_log() {
+    let world = World::new(&[&NOTE]);
+    assert_eq!(world.newest(), 0, "what reads is open");
+    let log = format!("{}-wal", world.folder.file());
+    let aside = format!("{log}-aside");
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let saved = world.save(vec![saving(&NOTE, note(1, "a", None), Expect::Absent)], 1);
+    assert_eq!(saved, [Saved::Tracked]);
+    // Again too: the first failure must not count as done.
+    for access in [Access::READ.durable(), Access::WRITE.durable(), Access::READ.durable()] {
+        let error = world.with(access, |t| Box::pin(t.newest())).unwrap_err();
+        assert_says(&error, ErrorKind::Storage, &["test.db-wal", "could not be put on the disk"]);
+        assert!(error.is_retryable());
+    }
+    world.with(Access::READ, |t| Box::pin(t.newest())).unwrap();
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    assert_eq!(world.with(Access::READ.durable(), |t| Box::pin(t.newest())).unwrap(), 1);
 }
 
 #[test]

@@ -121,6 +121,11 @@ impl FlakyReplica {
         self.line().down = down;
     }
 
+    /// Whether every request is lost.
+    pub fn is_down(&self) -> bool {
+        self.line().down
+    }
+
     /// Runs this once, just before the next request of this kind arrives.
     pub fn before(&self, request: Request, hook: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static) {
         self.line().before.push((request, Box::new(hook)));

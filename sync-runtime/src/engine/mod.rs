@@ -48,6 +48,8 @@ struct Inner {
     instance: ReplicaId,
     /// How far the peers' clocks are ahead of this one's, once a peer said that ours is wrong.
     offset: AtomicI64,
+    /// When that was read from the store, by this one.
+    offset_read: AtomicI64,
     commits: AtomicU64,
     committed: Event,
     closed: AtomicBool,
@@ -67,6 +69,8 @@ pub(crate) fn sized_write(records: usize) -> Access {
 }
 
 const CLOCK_NOTE: &str = "clock";
+/// How long, in microseconds, a correction of the clock by another process may go unnoticed.
+const OFFSET_LASTS: i64 = 1_000_000;
 const MODELS_NOTE: &str = "models";
 
 impl Engine {
@@ -88,15 +92,13 @@ impl Engine {
             instance: fresh_replica(&*env),
             env,
             offset: AtomicI64::new(0),
+            offset_read: AtomicI64::new(0),
             commits: AtomicU64::new(0),
             committed: Event::new(),
             closed: AtomicBool::new(false),
             busy: Mutex::new(Vec::new()),
         }));
-        let offset = engine
-            .read(|tx| Box::pin(async move { notes::load::<i64>(tx, Room::Peer, CLOCK_NOTE).await }))
-            .await?;
-        engine.0.offset.store(offset.unwrap_or(0), Ordering::Relaxed);
+        engine.read_offset().await?;
         engine.mend_history().await?;
         engine.meet_models().await?;
         Ok(engine)
@@ -147,6 +149,25 @@ impl Engine {
     pub fn now(&self) -> Stamp {
         let now = self.0.env.now().saturating_add(self.0.offset.load(Ordering::Relaxed));
         now.clamp(0, STAMP_LIMIT / 2)
+    }
+
+    /// The clock for a local write: corrected also by what another process with this store was told since.
+    pub(crate) async fn write_clock(&self) -> Result<Stamp> {
+        let now = self.0.env.now();
+        let since = now - self.0.offset_read.load(Ordering::Relaxed);
+        if !(0..OFFSET_LASTS).contains(&since) {
+            self.read_offset().await?;
+        }
+        Ok(self.now())
+    }
+
+    /// Reads what peers said of this clock.
+    pub(crate) async fn read_offset(&self) -> Result<()> {
+        let read =
+            self.read(|tx| Box::pin(async move { notes::load::<i64>(tx, Room::Peer, CLOCK_NOTE).await }));
+        self.0.offset.store(read.await?.unwrap_or(0), Ordering::Relaxed);
+        self.0.offset_read.store(self.0.env.now(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// This store's replica id.

@@ -26,6 +26,30 @@ pub(crate) struct Outgoing {
     pub(crate) more: bool,
 }
 
+/// The records of one page that the peer wants whole. Under a new name, taken meanwhile, the next page may be another
+/// one, of which it wanted nothing yet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InFull {
+    number: u64,
+    digest: u64,
+    pub(crate) records: HashSet<RecordName>,
+}
+
+impl InFull {
+    /// What is wanted of this page.
+    fn of(&self, number: u64, digest: u64) -> Option<&HashSet<RecordName>> {
+        (self.number == number && self.digest == digest).then_some(&self.records)
+    }
+
+    /// Forgets what was wanted of another page.
+    pub(crate) fn go_on_with(&mut self, page: Option<&Outgoing>) {
+        let (number, digest) = page.map_or((0, 0), |page| (page.number, page.digest));
+        if self.of(number, digest).is_none() {
+            *self = InFull { number, digest, records: HashSet::new() };
+        }
+    }
+}
+
 /// The next part of the feed, read while the page before it is on its way.
 #[derive(Debug)]
 pub(crate) struct Ahead {
@@ -84,7 +108,7 @@ pub(crate) async fn next(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
     limits: &Limits,
-    in_full: &HashSet<RecordName>,
+    in_full: &InFull,
     ahead: Option<Ahead>,
 ) -> Result<Next> {
     let mut peer = notes::peer(tx, peer_id).await?;
@@ -126,7 +150,7 @@ pub(crate) async fn next(
     let in_parts = frozen.group_open || !peer.staged.is_empty();
     let updates = match in_parts {
         true => states.into_iter().map(whole).collect(),
-        false => patches(tx, peer_id, &peer, states, in_full).await?,
+        false => patches(tx, peer_id, &peer, states, in_full.of(peer.numbered, frozen.digest)).await?,
     };
     Ok(Next::Page(Box::new(Outgoing {
         number: peer.numbered,
@@ -169,13 +193,13 @@ async fn patches(
     peer_id: ReplicaId,
     peer: &PeerState,
     states: Vec<State>,
-    in_full: &HashSet<RecordName>,
+    in_full: Option<&HashSet<RecordName>>,
 ) -> Result<Vec<Update>> {
     let mut edited: BTreeMap<&'static str, Vec<&State>> = BTreeMap::new();
     let may_be_patched = |state: &&State| {
         state.record.is_some()
             && state.change.previous.is_some()
-            && !in_full.contains(&state.change.record_name())
+            && !in_full.is_some_and(|in_full| in_full.contains(&state.change.record_name()))
     };
     for state in states.iter().filter(may_be_patched) {
         edited.entry(state.change.schema.name).or_default().push(state);

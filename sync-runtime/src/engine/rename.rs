@@ -10,6 +10,8 @@ use crate::version::{Ancestry, ReplicaId, Stamp};
 
 /// How many changes are stamped anew at a time.
 const BATCH: usize = 500;
+/// The access of the transaction in which a new name is taken.
+pub(crate) const RENAMING: Access = Access::WRITE.long().durable();
 
 impl Engine {
     /// Notices at open that the store's history broke: a peer's page stands above the newest change.
@@ -17,13 +19,31 @@ impl Engine {
         let broken = self.read(|tx| {
             Box::pin(async move {
                 let newest = tx.newest().await?;
-                Ok(notes::peers(tx).await?.iter().any(|(_, peer)| peer.sent() > newest))
+                let broken = notes::peers(tx).await?.iter().any(|(_, peer)| peer.sent() > newest);
+                Ok(if broken { Some(tx.replica().await?) } else { None })
             })
         });
-        if broken.await? {
-            self.take_new_name().await?;
+        if let Some(old) = broken.await? {
+            self.take_new_name_after(old).await?;
         }
         Ok(())
+    }
+
+    /// Goes on under a new replica id, because of something that was seen under this one. Where another process, or
+    /// task, has seen it too and was first, its new name stands.
+    pub(crate) async fn take_new_name_after(&self, old: ReplicaId) -> Result<ReplicaId> {
+        let (fresh, now) = (fresh_replica(&**self.env()), self.now());
+        self.run(RENAMING, move |tx| {
+            Box::pin(async move {
+                let current = tx.replica().await?;
+                if current != old {
+                    return Ok(current);
+                }
+                take_new_name(tx, fresh, now).await?;
+                Ok(fresh)
+            })
+        })
+        .await
     }
 
     /// Goes on under a new replica id. What no peer has acknowledged is stamped anew on its bases; every peer is
@@ -31,13 +51,13 @@ impl Engine {
     pub(crate) async fn take_new_name(&self) -> Result<ReplicaId> {
         let fresh = fresh_replica(&**self.env());
         let now = self.now();
-        let access = Access::WRITE.long().durable();
-        self.run(access, move |tx| Box::pin(async move { take_new_name(tx, fresh, now).await })).await?;
+        self.run(RENAMING, move |tx| Box::pin(async move { take_new_name(tx, fresh, now).await })).await?;
         Ok(fresh)
     }
 }
 
-async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -> Result<()> {
+/// Goes on under this replica id, in this transaction.
+pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -> Result<()> {
     let old = tx.replica().await?;
     tx.rename(fresh).await?;
     notes::add_former(tx, old).await?;
@@ -58,6 +78,8 @@ async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -
                 anew.push(stamped_anew(tx, state, acknowledged, old, fresh, now).await?);
             }
         }
+        // Where the database refuses the values that it holds (a trigger that forbids updates), the edit keeps the
+        // revision that it has and flows under the old name: to fail here would keep the store from syncing for ever.
         tx.put(&anew, now).await?;
     }
     // Whoever pushes here numbers its pages anew: for them this is another replica.

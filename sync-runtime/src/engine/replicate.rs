@@ -5,7 +5,7 @@ use super::Engine;
 use super::adopt::adopt_all;
 use super::inbox::{Parked, take_home};
 use super::serve::sized;
-use crate::change::{Change, RecordName, State};
+use crate::change::{Change, Group, RecordName, State};
 use crate::query::Filter;
 use crate::record::Id;
 use crate::replica::{Caller, Diff, Outcome, Pull, Pulled, Rejection, Replica, Update};
@@ -130,14 +130,16 @@ pub(crate) async fn replicate(
     })
 }
 
-/// The updates that are still what was asked for. A record that was written again meanwhile comes with what was
-/// written together with it then, further on in the feed.
+/// The updates that are still what was asked for. A record that was written again meanwhile, or joined with an equal
+/// edit, comes with what was written together with it then, further on in the feed: here it would tear its old group.
 pub(crate) fn as_asked(deltas: &[Change], mut updates: Vec<Update>) -> Vec<Update> {
-    let asked: HashMap<(&'static str, &Id), Revision> =
-        deltas.iter().map(|delta| ((delta.schema.name, &delta.id), delta.revision())).collect();
+    let asked: HashMap<(&'static str, &Id), (Revision, Option<Group>)> = deltas
+        .iter()
+        .map(|delta| ((delta.schema.name, &delta.id), (delta.revision(), delta.group)))
+        .collect();
     updates.retain(|update| {
         let change = &update.state.change;
-        asked.get(&(change.schema.name, &change.id)) == Some(&change.revision())
+        asked.get(&(change.schema.name, &change.id)) == Some(&(change.revision(), change.group))
     });
     updates
 }
@@ -214,7 +216,8 @@ async fn deliver(
 
 async fn home(engine: &Engine, from: ReplicaId, updates: Vec<Update>, page: &mut Page) -> Result<()> {
     let arrival = engine.arrival(Some(from));
-    let access = sized(Access::WRITE, updates.len());
+    // The caller keeps the checkpoint that covers it, so it must not be lost any more.
+    let access = sized(Access::WRITE, updates.len()).durable();
     let home =
         engine.run(access, move |tx| Box::pin(async move { take_home(tx, &arrival, updates).await })).await?;
     page.applied += home.applied;

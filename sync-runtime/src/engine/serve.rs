@@ -118,7 +118,7 @@ impl Replica for Engine {
         let (mut answer, ahead) = answer.await?;
         if ahead {
             // Somebody saw more of this history than there is: it was rolled back.
-            answer.replica = self.take_new_name().await?;
+            answer.replica = self.take_new_name_after(answer.replica).await?;
         }
         Ok(answer)
     }
@@ -127,16 +127,16 @@ impl Replica for Engine {
         caller.may_read()?;
         let limits = *self.limits();
         let access = Access::READ.long().durable();
-        let (pulled, ahead) = self
+        let (me, (pulled, ahead)) = self
             .run(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    feed_page(tx, me, &limits, None, &pull).await
+                    Ok((me, feed_page(tx, me, &limits, None, &pull).await?))
                 })
             })
             .await?;
         if ahead {
-            self.take_new_name().await?;
+            self.take_new_name_after(me).await?;
         }
         Ok(pulled)
     }
@@ -144,7 +144,8 @@ impl Replica for Engine {
     async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
         caller.may_read()?;
         let models = self.models().clone();
-        self.run(sized(Access::READ, changes.len()), move |tx| {
+        // What is not lacking here will not be sent again, so it must not be lost any more.
+        self.run(sized(Access::READ, changes.len()).durable(), move |tx| {
             Box::pin(async move { diff(tx, &models, changes).await })
         })
         .await

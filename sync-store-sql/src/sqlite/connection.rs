@@ -1,6 +1,6 @@
 //! Connections: how one is opened, and how they are lent out one user at a time.
 
-use super::error::{busy, failed};
+use super::error::{busy, failed, is_busy};
 use crate::store::Durability;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -21,6 +21,8 @@ const STATEMENTS: usize = 256;
 /// Pages of the log that are collected before they are copied into the file: 16 MiB, which is as many
 /// transactions as SQLite's own default, as a tracked write has about four times the pages.
 const CHECKPOINT_PAGES: u32 = 4_000;
+/// How often a file that another program holds is tried again while it is opened.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Settings {
         sql.set_prepared_statement_cache_capacity(STATEMENTS);
         sql.busy_timeout(self.busy_timeout)?;
         if !self.in_memory() {
-            sql.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+            self.write_ahead(sql)?;
         }
         let synchronous = match self.durability {
             Durability::Device => "NORMAL",
@@ -103,6 +105,18 @@ impl Settings {
             use sync_runtime::Value::Decimal;
             Decimal(a.to_owned()).order(&Decimal(b.to_owned()))
         })
+    }
+
+    /// Has the file written ahead. SQLite does not wait itself where another program holds the lock for that: two that
+    /// make a file together would wait for each other.
+    fn write_ahead(&self, sql: &Connection) -> rusqlite::Result<()> {
+        let until = Instant::now() + self.busy_timeout;
+        loop {
+            match sql.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+                Err(error) if is_busy(&error) && Instant::now() < until => std::thread::sleep(LOOK),
+                done => return done,
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ReplicaPair;
 use super::models::{Item, List, Tag};
-use super::world::{Device, assert_level, two};
+use super::world::{Device, assert_level, three, two};
 use crate::flaky::{LineFault, Request, ids_of};
 use sync_runtime::Query;
 
@@ -332,4 +332,27 @@ pub(super) async fn replicate_keeps_groups_whole(pair: &dyn ReplicaPair) {
         assert!(seen.iter().all(|seen| [0, 4].contains(seen)), "page size {size}: {seen:?}");
         assert_level(&[&a, &b]).await;
     }
+}
+
+/// A record that left its group while one-way replication was on its way, because an equal edit of another replica
+/// joined it, does not tear the group: it comes later, and the others are one group still, for whoever is next.
+pub(super) async fn replicate_keeps_a_group_whole_that_a_record_leaves(pair: &dyn ReplicaPair) {
+    let (device, source, target) = three(pair).await;
+    device.put("g1", "foo").await;
+    let items = source.workspace.collection::<Item>().expect("the model is registered");
+    items.upsert_all((0..3).map(|n| Item::new(&format!("g{n}"), "foo"))).await.expect("items are saved");
+    let line = source.line();
+    let (other, joining) = (device.workspace.clone(), source.replica.clone());
+    line.before(Request::CreateUpdates, move || {
+        Box::pin(async move {
+            let report = other.sync(&joining).await.expect("it syncs");
+            assert_eq!(report.conflict_count(), 0, "equal edits join");
+        })
+    });
+    let done = Item::replicate(&line, &target.workspace).await.expect("it replicates");
+    assert!(done.level);
+    assert_level(&[&source, &target]).await;
+    let (first, last) = (target.change("g0").await.group, target.change("g2").await.group);
+    assert_eq!(first, last, "they were written together");
+    assert_ne!(target.change("g1").await.group, first);
 }

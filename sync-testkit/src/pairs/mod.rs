@@ -320,6 +320,7 @@ macro_rules! __pair_cases {
                 a_transaction_is_all_or_nothing
                 a_transaction_sees_its_own_writes
                 replicate_keeps_groups_whole
+                replicate_keeps_a_group_whole_that_a_record_leaves
             }
             history {
                 rule_one_replica_id_one_history_a_copy_takes_a_new_name

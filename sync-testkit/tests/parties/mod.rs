@@ -61,8 +61,12 @@ impl SqliteFile {
 
     /// A builder over the file.
     pub(crate) async fn open(&self) -> WorkspaceBuilder {
-        let url = format!("sqlite:{}", self.path().display());
-        Workspace::builder(SqlStore::open(&url).await.expect("the file opens"))
+        Workspace::builder(SqlStore::open(&self.url()).await.expect("the file opens"))
+    }
+
+    /// What a store of this or another process opens it by.
+    pub(crate) fn url(&self) -> String {
+        format!("sqlite:{}", self.path().display())
     }
 
     /// Runs SQL on the file as another program.
@@ -71,7 +75,7 @@ impl SqliteFile {
         connection.execute_batch(script).expect("the script runs");
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.join("store.db")
     }
 }

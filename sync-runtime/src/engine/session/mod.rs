@@ -7,13 +7,15 @@ mod push;
 use super::Engine;
 use super::inbox::Parked;
 use super::notes::{self, PeerState, peer_key};
-use super::outbox::Next;
+use super::outbox::{InFull, Next};
+use super::rename::{self, RENAMING};
+use crate::env::fresh_replica;
 use crate::replica::{Caller, Description, Exchange, Exchanged, Limits, Pull, Pulled, PushPage, Replica};
 use crate::store::{Access, Room};
 use crate::version::ReplicaId;
 use crate::{Error, ErrorKind, Result};
 use futures_util::future::join;
-use lease::{claim, lease, release};
+use lease::{Held, claim, lease, release};
 use push::{Answered, Sent};
 use std::collections::HashSet;
 use std::fmt;
@@ -101,12 +103,16 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         }
         summary.peer = Some(id);
         let _claim = claim(engine, id).await?;
-        lease(engine, id).await?;
+        let lease = lease(engine, id).await?;
         let limits = limits(&plan, &description);
         let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
-        let session = Session { engine, peer, id, caller: &caller, plan: &plan, limits, held };
+        let session = Session { engine, peer, id, caller: &caller, plan: &plan, limits, held, lease };
         let turn = session.run(description.former, &mut summary).await;
         let released = release(engine, id).await;
+        if session.lease.is_lost() {
+            // What it was told last may be long past; whoever took over went on from there.
+            continue;
+        }
         let turn = turn?;
         released?;
         match turn {
@@ -136,6 +142,8 @@ struct Session<'a> {
     limits: Limits,
     /// The models that the peer holds.
     held: Arc<HashSet<String>>,
+    /// That nobody else syncs the pair meanwhile.
+    lease: Arc<Held>,
 }
 
 impl Session<'_> {
@@ -166,26 +174,25 @@ impl Session<'_> {
         if known.await? {
             return Ok(());
         }
-        self.engine
-            .run(Access::WRITE, move |tx| {
-                Box::pin(async move {
-                    let others = notes::peers(tx).await?;
-                    let mut state = PeerState::default();
-                    if !others.is_empty() {
-                        state.diff_through = tx.newest().await?;
-                        state.pull_by_diff = true;
-                    }
-                    // What is known of it under a former name is of no use any more, but that it held.
-                    for (name, before) in others.iter().filter(|(name, _)| former.contains(name)) {
-                        state.held = state.held.max(before.held).max(before.pushed);
-                        tx.note(Room::Peer, &peer_key(*name), None).await?;
-                    }
-                    notes::set_peer(tx, id, &state).await?;
-                    let horizon = super::apply::horizon(tx).await?;
-                    tx.keep_bases_through(horizon).await
-                })
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                let others = notes::peers(tx).await?;
+                let mut state = PeerState::default();
+                if !others.is_empty() {
+                    state.diff_through = tx.newest().await?;
+                    state.pull_by_diff = true;
+                }
+                // What is known of it under a former name is of no use any more, but that it held.
+                for (name, before) in others.iter().filter(|(name, _)| former.contains(name)) {
+                    state.held = state.held.max(before.held).max(before.pushed);
+                    tx.note(Room::Peer, &peer_key(*name), None).await?;
+                }
+                notes::set_peer(tx, id, &state).await?;
+                let horizon = super::apply::horizon(tx).await?;
+                tx.keep_bases_through(horizon).await
             })
-            .await
+        })
+        .await
     }
 
     /// Pushes what there is, pulls what there is. Says whether the pull brought work for another push; `None` if
@@ -194,7 +201,7 @@ impl Session<'_> {
         let mut news = false;
         let mut pull = self.plan.pull;
         let by_diff = pull && self.pulls_by_diff().await?;
-        let mut in_full = HashSet::new();
+        let mut in_full = InFull::default();
         let mut ahead = None;
         let goal = self.engine.read(|tx| tx.newest()).await?;
         loop {
@@ -202,12 +209,13 @@ impl Session<'_> {
                 if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };
             let mut outgoing = match next {
                 Next::Broken => {
-                    self.engine.take_new_name().await?;
+                    self.take_new_name().await?;
                     return Ok(None);
                 }
                 Next::Nothing => None,
                 Next::Page(outgoing) => Some(outgoing),
             };
+            in_full.go_on_with(outgoing.as_deref());
             let last = outgoing
                 .as_ref()
                 .is_none_or(|outgoing| !outgoing.group_open && (!outgoing.more || outgoing.through >= goal));
@@ -276,13 +284,22 @@ impl Session<'_> {
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
         let answered = peer.numbered - u64::from(peer.in_flight.is_some()).min(peer.numbered);
         if taken > peer.numbered {
-            self.engine.take_new_name().await?;
+            self.take_new_name().await?;
         } else if taken < answered {
             self.restart(taken + 1).await?;
         } else {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Goes on under a new name.
+    async fn take_new_name(&self) -> Result<()> {
+        let (fresh, now) = (fresh_replica(&**self.engine.env()), self.engine.now());
+        self.run_leased(RENAMING, move |tx| {
+            Box::pin(async move { rename::take_new_name(tx, fresh, now).await })
+        })
+        .await
     }
 
     fn odd(&self, what: &str) -> Error {

@@ -156,11 +156,10 @@ impl Session<'_> {
             early.await?;
         }
         let access = sized(Access::WRITE, updates.len());
-        self.engine
-            .run(access, move |tx| {
-                Box::pin(async move { take_pulled(tx, &arrival, id, updates, checkpoint, open).await })
-            })
-            .await
+        self.run_leased(access, move |tx| {
+            Box::pin(async move { take_pulled(tx, &arrival, id, updates, checkpoint, open).await })
+        })
+        .await
     }
 
     /// Whether revisions are to be compared first.
@@ -173,16 +172,15 @@ impl Session<'_> {
     /// The checkpoint is not of the peer's history: starts from the beginning.
     pub(super) async fn begin_pull_by_diff(&self) -> Result<()> {
         let id = self.id;
-        self.engine
-            .run(Access::WRITE, move |tx| {
-                Box::pin(async move {
-                    serve::unstage(tx, &staged_prefix(id)).await?;
-                    let peer = notes::peer(tx, id).await?;
-                    let anew = PeerState { pulled: None, pulled_staged: None, pull_by_diff: true, ..peer };
-                    notes::set_peer(tx, id, &anew).await
-                })
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                serve::unstage(tx, &staged_prefix(id)).await?;
+                let peer = notes::peer(tx, id).await?;
+                let anew = PeerState { pulled: None, pulled_staged: None, pull_by_diff: true, ..peer };
+                notes::set_peer(tx, id, &anew).await
             })
-            .await
+        })
+        .await
     }
 
     /// Compares revisions first, and fetches only what is lacking here.
@@ -233,14 +231,13 @@ impl Session<'_> {
 
     async fn end_pull_by_diff(&self) -> Result<()> {
         let id = self.id;
-        self.engine
-            .run(Access::WRITE, move |tx| {
-                Box::pin(async move {
-                    let peer = notes::peer(tx, id).await?;
-                    notes::set_peer(tx, id, &PeerState { pull_by_diff: false, ..peer }).await
-                })
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, ..peer }).await
             })
-            .await
+        })
+        .await
     }
 
     fn pull_since(&self, since: Option<Checkpoint>) -> Pull {

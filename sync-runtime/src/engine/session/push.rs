@@ -5,7 +5,7 @@ use crate::change::{Change, RecordName};
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
-use crate::engine::outbox::{self, Ahead, Next, Outgoing, whole};
+use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, whole};
 use crate::engine::serve::sized;
 use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
@@ -35,7 +35,7 @@ pub(super) struct Sent {
 impl Session<'_> {
     /// rule: frozen page. The next page to send, durable before it leaves; nothing is written where there is none.
     /// Records in `in_full` are sent whole; `ahead` is what was read already.
-    pub(super) async fn outgoing(&self, in_full: &HashSet<RecordName>, ahead: Option<Ahead>) -> Result<Next> {
+    pub(super) async fn outgoing(&self, in_full: &InFull, ahead: Option<Ahead>) -> Result<Next> {
         let (id, limits) = (self.id, self.limits);
         let waiting = self.engine.read(move |tx| {
             Box::pin(async move {
@@ -49,11 +49,10 @@ impl Session<'_> {
         }
         let access = sized(Access::WRITE, usize::try_from(waiting).unwrap_or(usize::MAX)).durable();
         let in_full = in_full.clone();
-        self.engine
-            .run(access, move |tx| {
-                Box::pin(async move { outbox::next(tx, id, &limits, &in_full, ahead).await })
-            })
-            .await
+        self.run_leased(access, move |tx| {
+            Box::pin(async move { outbox::next(tx, id, &limits, &in_full, ahead).await })
+        })
+        .await
     }
 
     /// Reads what the next page will most likely be, while this one is on its way.
@@ -82,7 +81,7 @@ impl Session<'_> {
         if outgoing.diff_first {
             let changes = updates.iter().map(|update| update.state.change.clone()).collect();
             summary.requests += 1;
-            let diff = self.peer.diff(self.caller, changes).await?;
+            let diff = self.holding_lease(self.peer.diff(self.caller, changes)).await?;
             let wanted = diff.deltas.into_iter().chain(diff.conflicts.into_iter().map(|(mine, _)| mine));
             let wanted: HashSet<RecordName> = wanted.map(|change| change.record_name()).collect();
             updates.retain(|update| wanted.contains(&update.state.change.record_name()));
@@ -102,28 +101,27 @@ impl Session<'_> {
         sent: Sent,
         pushed: Option<Pushed>,
         peer_now: Stamp,
-        in_full: &mut HashSet<RecordName>,
+        in_full: &mut InFull,
         summary: &mut Summary,
     ) -> Result<Answered> {
         let (id, number) = (self.id, outgoing.number);
         match pushed {
             Some(Pushed::Applied(outcomes)) => {
                 let wanted = wanted_whole(&sent.changes, &outcomes);
-                if wanted.iter().any(|record| in_full.contains(record)) {
+                if wanted.iter().any(|record| in_full.records.contains(record)) {
                     return Err(self.odd("it wants a record whole that came whole"));
                 }
                 if !wanted.is_empty() {
-                    in_full.extend(wanted);
+                    in_full.records.extend(wanted);
                     return Ok(Answered::Again);
                 }
-                in_full.clear();
                 summary.pushed += sent.changes.len();
                 let home = self.absorb(number, sent, outcomes).await?;
                 summary.file(home.parked);
                 Ok(Answered::Done(home.news))
             }
             Some(Pushed::Staged) => {
-                let staged = self.engine.run(Access::WRITE, move |tx| {
+                let staged = self.run_leased(Access::WRITE, move |tx| {
                     Box::pin(async move { outbox::staged(tx, id, number).await })
                 });
                 staged.await?;
@@ -131,7 +129,7 @@ impl Session<'_> {
                 Ok(Answered::Done(false))
             }
             Some(Pushed::TakeNewName) => {
-                self.engine.take_new_name().await?;
+                self.take_new_name().await?;
                 Ok(Answered::Anew)
             }
             Some(Pushed::Expected(number)) => {
@@ -140,7 +138,7 @@ impl Session<'_> {
             }
             Some(Pushed::ClockAhead) => {
                 self.engine.correct_clock(peer_now).await?;
-                self.engine.take_new_name().await?;
+                self.take_new_name().await?;
                 Ok(Answered::Anew)
             }
             None => Err(self.odd("it did not answer the page")),
@@ -165,7 +163,7 @@ impl Session<'_> {
             }
             let (part, arrival) = (part.to_vec(), arrival.clone());
             let access = sized(Access::WRITE, part.len());
-            let taken = self.engine.run(access, move |tx| {
+            let taken = self.run_leased(access, move |tx| {
                 Box::pin(async move {
                     let mut theirs = Vec::new();
                     let mut settled = Vec::new();
@@ -193,9 +191,10 @@ impl Session<'_> {
     pub(super) async fn restart(&self, expected: u64) -> Result<()> {
         let id = self.id;
         self.begin_pull_by_diff().await?;
-        self.engine
-            .run(Access::WRITE, move |tx| Box::pin(async move { outbox::restart(tx, id, expected).await }))
-            .await
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move { outbox::restart(tx, id, expected).await })
+        })
+        .await
     }
 
     /// Takes the answer to a page: what the peer holds instead comes home, the rest is acknowledged.
@@ -205,27 +204,26 @@ impl Session<'_> {
         let access = sized(Access::WRITE, outcomes.len());
         let held = self.held.clone();
         let odd = self.odd("the number of its answers is not that of the records sent");
-        self.engine
-            .run(access, move |tx| {
-                Box::pin(async move {
-                    let peer = notes::peer(tx, id).await?;
-                    if peer.numbered != number || peer.in_flight.is_none() {
-                        return Ok(Home::default());
-                    }
-                    let Sent { mut changes, mut strange } = sent;
-                    if !peer.staged.is_empty() {
-                        let unanswered = outbox::unanswered(tx, id).await?.into_iter();
-                        (changes, strange) =
-                            unanswered.map(|state| state.change).partition(|change| holds(&held, change));
-                    }
-                    if outcomes.len() != changes.len() {
-                        return Err(odd);
-                    }
-                    let answers = changes.into_iter().zip(outcomes);
-                    take_answers(tx, &arrival, id, number, answers, strange).await
-                })
+        self.run_leased(access, move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                if peer.numbered != number || peer.in_flight.is_none() {
+                    return Ok(Home::default());
+                }
+                let Sent { mut changes, mut strange } = sent;
+                if !peer.staged.is_empty() {
+                    let unanswered = outbox::unanswered(tx, id).await?.into_iter();
+                    (changes, strange) =
+                        unanswered.map(|state| state.change).partition(|change| holds(&held, change));
+                }
+                if outcomes.len() != changes.len() {
+                    return Err(odd);
+                }
+                let answers = changes.into_iter().zip(outcomes);
+                take_answers(tx, &arrival, id, number, answers, strange).await
             })
-            .await
+        })
+        .await
     }
 }
 
