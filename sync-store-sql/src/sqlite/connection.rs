@@ -1,5 +1,6 @@
 //! Connections: how one is opened, and how they are lent out one user at a time.
 
+use super::checkpoint::watch_log;
 use super::error::{busy, failed, is_busy};
 use crate::store::Durability;
 use rusqlite::config::DbConfig;
@@ -18,9 +19,6 @@ pub(crate) const DECIMAL_COLLATION: &str = "sync_decimal";
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// Statements kept ready on each connection.
 const STATEMENTS: usize = 256;
-/// Pages of the log that are collected before they are copied into the file: 16 MiB, which is as many
-/// transactions as SQLite's own default, as a tracked write has about four times the pages.
-const CHECKPOINT_PAGES: u32 = 4_000;
 /// How often a file that another program holds is tried again while it is opened.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -96,7 +94,10 @@ impl Settings {
             Durability::Full => "FULL",
         };
         sql.pragma_update(None, "synchronous", synchronous)?;
-        sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        sql.pragma_update(None, "wal_autocheckpoint", 0)?;
+        if role == Role::Writer {
+            watch_log(sql);
+        }
         sql.pragma_update(None, "foreign_keys", true)?;
         sql.pragma_update(None, "temp_store", "MEMORY")?;
         // Negative is KiB.

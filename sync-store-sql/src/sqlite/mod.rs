@@ -4,6 +4,7 @@
 //! cut it; everything else runs on a thread for blocking work, where a wait is bounded. So does the rest of one that
 //! turns out to wait for something else than the database, and every sync of the disk.
 
+mod checkpoint;
 mod codec;
 mod connection;
 mod error;
@@ -14,6 +15,7 @@ mod transaction;
 mod triggers;
 
 use crate::store::{Durability, SqlStoreBuilder};
+use checkpoint::Checkpoints;
 use connection::{Lease, Pool, Role, Settings};
 use rusqlite::Connection;
 use std::fs::OpenOptions;
@@ -59,6 +61,7 @@ pub(crate) struct Sqlite {
     commits: AtomicU64,
     /// The version up to which everything is on the disk.
     synced: Mutex<Option<u64>>,
+    checkpoints: Checkpoints,
 }
 
 impl Sqlite {
@@ -92,6 +95,7 @@ impl Sqlite {
             watcher,
             commits: AtomicU64::new(0),
             synced: Mutex::new(None),
+            checkpoints: Checkpoints::default(),
         })
     }
 
@@ -212,6 +216,7 @@ impl Sqlite {
             }
             if done.wrote {
                 self.commits.fetch_add(1, Ordering::Relaxed);
+                self.checkpoint_if_due(done.log_pages);
             }
             Ok(done.wrote && self.settings.durability == Durability::Full)
         })

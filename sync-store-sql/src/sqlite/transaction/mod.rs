@@ -7,6 +7,7 @@ mod repair;
 mod rows;
 mod save;
 
+use super::checkpoint::log_pages;
 use super::codec::Encoding;
 use super::connection::{Conn, Lease, Settings};
 use super::tables::{self, Table, Tables};
@@ -42,6 +43,8 @@ struct Own {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) wrote: bool,
+    /// The pages that are in the write-ahead log now.
+    pub(crate) log_pages: i32,
     /// The tables, if they had to be looked at again.
     pub(crate) tables: Option<Arc<Tables>>,
 }
@@ -103,7 +106,7 @@ impl SqliteTransaction {
             conn.sql.prepare_cached("COMMIT")?.execute([])?;
             Ok(conn.sql.total_changes())
         })? != self.changes;
-        Ok(Done { wrote, tables: self.refreshed.then_some(self.tables) })
+        Ok(Done { wrote, log_pages: log_pages(), tables: self.refreshed.then_some(self.tables) })
     }
 
     /// Runs SQL; an error names the file, and the transaction is not committed after it.
