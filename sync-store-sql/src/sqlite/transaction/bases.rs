@@ -70,7 +70,7 @@ impl SqliteTransaction {
     pub(super) fn add_base(&mut self, table: &Table, base: &Base) -> Result<()> {
         let State { change, record } = &base.state;
         self.sql(|conn| {
-            let change_values = rows::change_values(conn, change)?;
+            let change_values = rows::change_values(&conn.sql, &mut conn.replicas, change)?;
             let mut insert = conn.sql.prepare_cached(&table.sql.add_base)?;
             let mut parameter = 0;
             for (index, _) in table.schema.replicated() {

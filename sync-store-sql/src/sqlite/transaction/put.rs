@@ -1,15 +1,35 @@
 //! States that are put exactly as given: the triggers leave the record alone, and its change is written as it came.
 
+use super::super::error::refusal;
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
 use super::save::{Written, completed, ignored};
 use super::{SqliteTransaction, rows};
+use rusqlite::Statement;
+use rusqlite::types::Value;
 use std::sync::LazyLock;
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::store::Put;
 use sync_runtime::version::{Position, Stamp};
 use sync_runtime::{Result, record};
+
+/// The groups of states that are put: each run of equal ones gets the position of its first state.
+#[derive(Default)]
+struct Groups(Option<(Position, Position)>);
+
+impl Groups {
+    /// The group of the next state, which gets this position.
+    fn next(&mut self, given: Option<Position>, position: Position) -> Option<Position> {
+        self.0 = given.map(|given| self.0.filter(|run| run.0 == given).unwrap_or((given, position)));
+        self.0.map(|(_, group)| group)
+    }
+
+    /// A state was refused. What stood in the run before it keeps its group; without that, the next one begins it.
+    fn refused(&mut self, given: Option<Position>) {
+        self.0 = self.0.filter(|run| Some(run.0) == given);
+    }
+}
 
 impl SqliteTransaction {
     pub(super) fn put_all(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
@@ -18,25 +38,76 @@ impl SqliteTransaction {
             self.tables.of(state.change.schema)?;
         }
         let mut outcomes = Vec::with_capacity(states.len());
-        // The group that the states of the run had, and the one that they get.
-        let mut run: Option<(Position, Position)> = None;
-        for State { change, record } in states {
+        let mut groups = Groups::default();
+        while let Some(State { change, record }) = states.get(outcomes.len()) {
             let table = self.table(change.schema)?;
+            let new = self.put_new(&table, &states[outcomes.len()..], &mut groups)?;
+            if new > 0 {
+                outcomes.resize(outcomes.len() + new, Put::Stored);
+                continue;
+            }
             self.tell_put(&table, &change.id, now)?;
             if let Some(refused) = self.put_record(&table, change, record.as_ref())? {
-                // What stood in the run before it keeps its group; without that, the next one begins it.
-                run = run.filter(|(given, _)| Some(*given) == change.group);
+                groups.refused(change.group);
                 outcomes.push(Put::Refused(refused));
                 continue;
             }
-            let next = self.next_position()?;
-            run = change.group.map(|given| run.filter(|run| run.0 == given).unwrap_or((given, next)));
-            let group = run.map(|(_, position)| position);
-            self.put_change(&table, &Change { group, position: next, ..change.clone() })?;
-            self.newest = Some(next);
+            let position = self.next_position()?;
+            let group = groups.next(change.group, position);
+            self.put_change(&table, &Change { group, position, ..change.clone() })?;
+            self.newest = Some(position);
             outcomes.push(self.verified(&table, &change.id, record.as_ref())?);
         }
         Ok(outcomes)
+    }
+
+    /// Puts states of one table for as long as they are new here and nothing stands in their way, which is most of a
+    /// first pull; gives how many. It does what the long way does, but looks each statement up once.
+    fn put_new(&mut self, table: &Table, states: &[State], groups: &mut Groups) -> Result<usize> {
+        let is_new = |state: &State| {
+            let is_whole = |record: &Record| {
+                // None is local: a local field keeps its default here, whatever came.
+                record.is_all_that_travels(table.schema) && record.values().iter().all(Option::is_some)
+            };
+            state.change.schema.name == table.schema.name
+                && state.change.kind == ChangeKind::Create
+                && state.record.as_ref().is_some_and(is_whole)
+        };
+        if !self.bypass || table.verify || !states.first().is_some_and(is_new) {
+            return Ok(0);
+        }
+        let mut position = self.newest_position()?;
+        let (count, refused) = self.sql(|conn| {
+            let mut insert = conn.sql.prepare_cached(&table.sql.insert)?;
+            let mut put = conn.sql.prepare_cached(&NEW_CHANGE)?;
+            for (count, state) in states.iter().enumerate() {
+                let (change, Some(record)) = (&state.change, &state.record) else { return Ok((count, None)) };
+                if !is_new(state) {
+                    return Ok((count, None));
+                }
+                rows::bind_record(&mut insert, table, &change.id, record)?;
+                match insert.raw_execute() {
+                    Ok(0) => return Ok((count, None)),
+                    Ok(_) => {}
+                    Err(error) => return refusal(&error).map(|reason| (count, Some(reason))).ok_or(error),
+                }
+                position += 1;
+                let group = groups.next(change.group, position);
+                let change = Change { group, position, ..change.clone() };
+                let values = rows::change_values(&conn.sql, &mut conn.replicas, &change)?;
+                if bind_change(&mut put, table, &change.id, &values)?.raw_execute()? == 0 {
+                    let mut put = conn.sql.prepare_cached(&PUT_CHANGE)?;
+                    bind_change(&mut put, table, &change.id, &values)?.raw_execute()?;
+                }
+            }
+            Ok((states.len(), None))
+        })?;
+        self.newest = Some(position);
+        if let Some(reason) = refused {
+            // The long way says so once more, unless nothing is left to go on with.
+            self.refused(reason)?;
+        }
+        Ok(count)
     }
 
     /// Writes the record; gives the reason if a constraint refuses it.
@@ -84,16 +155,11 @@ impl SqliteTransaction {
     /// Writes a change in the place of the one that the record has, if any.
     pub(super) fn put_change(&mut self, table: &Table, change: &Change) -> Result<()> {
         self.sql(|conn| {
-            let values = rows::change_values(conn, change)?;
+            let values = rows::change_values(&conn.sql, &mut conn.replicas, change)?;
             // The short statement is all that a record needs which is new here.
             for statement in [&NEW_CHANGE, &PUT_CHANGE] {
                 let mut put = conn.sql.prepare_cached(statement)?;
-                put.raw_bind_parameter(1, table.number)?;
-                rows::bind_id(&mut put, 2, table.id_column().encoding, &change.id)?;
-                for (index, value) in values.iter().enumerate() {
-                    put.raw_bind_parameter(index + 3, value)?;
-                }
-                if put.raw_execute()? > 0 {
+                if bind_change(&mut put, table, &change.id, &values)?.raw_execute()? > 0 {
                     break;
                 }
             }
@@ -104,7 +170,7 @@ impl SqliteTransaction {
     /// Sets the change that stands at a position to another one of the same record, at its own position.
     pub(super) fn move_change(&mut self, from: Position, change: &Change) -> Result<()> {
         self.sql(|conn| {
-            let values = rows::change_values(conn, change)?;
+            let values = rows::change_values(&conn.sql, &mut conn.replicas, change)?;
             let mut update = conn.sql.prepare_cached(&MOVE_CHANGE)?;
             update.raw_bind_parameter(1, from)?;
             for (index, value) in values.iter().enumerate() {
@@ -127,6 +193,21 @@ impl SqliteTransaction {
             false => Put::Stored,
         })
     }
+}
+
+/// Binds the whole row.
+fn bind_change<'s, 'c>(
+    put: &'s mut Statement<'c>,
+    table: &Table,
+    id: &Id,
+    values: &[Value; CHANGE.len()],
+) -> rusqlite::Result<&'s mut Statement<'c>> {
+    put.raw_bind_parameter(1, table.number)?;
+    rows::bind_id(put, 2, table.id_column().encoding, id)?;
+    for (index, value) in values.iter().enumerate() {
+        put.raw_bind_parameter(index + 3, value)?;
+    }
+    Ok(put)
 }
 
 /// The whole row, at another position.

@@ -1,7 +1,7 @@
 //! Rows as records and changes, and back.
 
 use super::super::codec::Encoding;
-use super::super::connection::{Conn, Replicas};
+use super::super::connection::Replicas;
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
 use rusqlite::types::{Value as Owned, ValueRef};
@@ -159,8 +159,11 @@ pub(super) fn change(
 }
 
 /// The columns of a change, in the order of [`CHANGE`].
-pub(super) fn change_values(conn: &mut Conn, change: &Change) -> rusqlite::Result<[Owned; 11]> {
-    let Conn { sql, replicas, .. } = conn;
+pub(super) fn change_values(
+    sql: &Connection,
+    replicas: &mut Replicas,
+    change: &Change,
+) -> rusqlite::Result<[Owned; CHANGE.len()]> {
     let mut number = |replica: ReplicaId| replicas.number(sql, replica);
     let integer = |value: Option<i64>| value.map_or(Owned::Null, Owned::Integer);
     let current = change.revision();
