@@ -146,7 +146,15 @@ impl Store for SqlStore {
             AtOnce::Done(result) => result,
             AtOnce::NotBegun(work) => {
                 let sqlite = self.sqlite.clone();
-                blocking::unblock(move || sqlite.run_waiting(access, work)).await
+                blocking::unblock(move || {
+                    let synced = sqlite.run_waiting(access, work)?;
+                    if !access.durable || synced || sqlite.is_synced()? {
+                        return Ok(synced);
+                    }
+                    // This thread may wait for the disk as well.
+                    sqlite.sync().map(|()| true)
+                })
+                .await
             }
             AtOnce::Begun(run) => {
                 // Not awaited itself: it has to go on if the caller is dropped.

@@ -323,6 +323,22 @@ fn a_dropped_caller_leaves_all_or_nothing() {
 }
 
 #[test]
+fn the_log_is_copied_beside_the_writes_and_does_not_outgrow_them() {
+    let world = World::new(&[&NOTE]);
+    let text = "x".repeat(1_000);
+    for round in 0..120 {
+        let write = |id| saving(&NOTE, note(id, &format!("{round} {text}"), None), Expect::Any);
+        world.save((0..1_000).map(write).collect(), round + 1);
+    }
+    // 36,000 pages were written, which are 140 MiB. Copying begins at 16 MiB; the file keeps its greatest length.
+    let log = std::fs::metadata(format!("{}-wal", world.store.location())).unwrap().len();
+    assert!(log < 64 << 20, "{log} bytes of log");
+    assert_eq!(world.newest(), 120_000);
+    let check: String = world.folder.value("PRAGMA integrity_check");
+    assert_eq!(check, "ok");
+}
+
+#[test]
 fn durable_transactions_wake_nobody() {
     for durability in [Durability::Device, Durability::Full] {
         let folder = Folder::new();

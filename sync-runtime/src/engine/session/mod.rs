@@ -228,9 +228,9 @@ impl Session<'_> {
                     }
                     None => (None, Sent::default()),
                 };
-                let answer = self.exchange(page, wish, summary);
-                let (answer, read) =
-                    join(answer, self.read_ahead(outgoing.as_deref().filter(|_| !last))).await;
+                let expected = outgoing.as_deref().filter(|_| !last);
+                let (read, answer) =
+                    join(self.read_ahead(expected), self.exchange(page, wish, summary)).await;
                 let answer = answer?;
                 ahead = read?;
                 if answer.replica != self.id {
