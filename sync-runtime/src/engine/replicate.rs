@@ -202,6 +202,11 @@ async fn deliver(
             break;
         }
     }
+    if let Some(update) = updates.first() {
+        let name = update.state.change.name();
+        let message = format!("replicating to {to}: it wants {name} whole, which came whole");
+        return Err(Error::new(ErrorKind::Protocol, message));
+    }
     match source.engine() {
         // The conflicts are met where somebody can keep and resolve them.
         Some(engine) if !theirs.is_empty() => {
