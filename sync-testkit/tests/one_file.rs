@@ -31,7 +31,7 @@ struct Note {
 }
 
 /// The time that a lease lasts, and a little more.
-const LAPSE: Duration = Duration::from_secs(16);
+const LAPSE: Duration = Duration::from_secs(6);
 
 /// Two processes of a device with one file, and a server.
 struct World {

@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// How long a lease on a pair lasts without being renewed: what others wait for after its holder was killed.
-const LEASE: Duration = Duration::from_secs(15);
+const LEASE: Duration = Duration::from_secs(5);
 /// How long before its end a lease is renewed at the latest.
-const MARGIN: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_secs(3);
 /// How long a sync waits for another one of the same pair.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it looks.
