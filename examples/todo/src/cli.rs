@@ -162,6 +162,10 @@ pub(crate) struct Choice {
     /// What came from the server stands
     #[arg(long)]
     pub(crate) theirs: bool,
+
+    /// This stands instead, written as a line of a todo.txt file
+    #[arg(long = "as", value_name = "TEXT")]
+    pub(crate) line: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use crate::cli;
 use crate::model::Todo;
 use crate::output::count;
 use crate::table;
+use crate::todotxt;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -69,7 +70,7 @@ pub(crate) async fn conflicts(app: &App) -> Result<bool> {
     for conflict in &conflicts {
         let id = table::short(conflict.id());
         parts.push(format!(
-            "conflict {id}\n{}\n  todo resolve {id} --mine     what is here stands\n  todo resolve {id} --theirs   what the server has stands\n",
+            "conflict {id}\n{}\n  todo resolve {id} --mine     what is here stands\n  todo resolve {id} --theirs   what the server has stands\n  todo resolve {id} --as TEXT  this stands instead\n",
             table::conflict(conflict, "mine", "theirs", 0),
         ));
     }
@@ -88,7 +89,7 @@ fn to_json(conflict: &Conflict<Todo>) -> Value {
     })
 }
 
-/// `todo resolve ID --mine|--theirs`
+/// `todo resolve ID --mine|--theirs|--as TEXT`
 pub(crate) async fn resolve(app: &App, options: cli::Resolve) -> Result<()> {
     let workspace = app.open().await?;
     let mut found = workspace.conflicts::<Todo>().await?;
@@ -99,9 +100,14 @@ pub(crate) async fn resolve(app: &App, options: cli::Resolve) -> Result<()> {
         (Some(_), others) => bail!("{} is the end of {} ids; write more of it", options.id, others + 1),
     };
     let id = *conflict.id();
-    match options.choice.mine {
-        true => conflict.resolve_using_source().await?,
-        false => conflict.resolve_using_target().await?,
+    match options.choice {
+        cli::Choice { line: Some(line), .. } => {
+            let place = conflict.source().or(conflict.target()).map_or(0, |todo| todo.place);
+            let todo = Todo { id, place, ..todotxt::read(&line) };
+            conflict.resolve_manually(Some(todo)).await?;
+        }
+        cli::Choice { mine: true, .. } => conflict.resolve_using_source().await?,
+        cli::Choice { .. } => conflict.resolve_using_target().await?,
     }
     let left = workspace.conflicts::<Todo>().await?.len();
     let stands = workspace.collection::<Todo>()?.get(id).await?;

@@ -97,6 +97,20 @@ fn a_conflict_is_decided_for_the_other_side() {
 }
 
 #[test]
+fn a_conflict_is_decided_for_neither_side() {
+    let place = Place::new();
+    let server = place.serve("sqlite:server.db");
+    let id = disagreeing(&place, &server.url);
+    place.run(&format!("sync --server {} --store memory:b.journal", server.url));
+    let resolved = place.json(&format!("resolve {id} --as=Write --store memory:b.journal"));
+    assert_eq!((&resolved["resolved"], &resolved["stands"]["text"]), (&id.as_str().into(), &"Write".into()));
+    place.json(&format!("sync --server {} --store memory:b.journal", server.url));
+    place.json(&format!("sync --server {} --store sqlite:a.db", server.url));
+    assert!(place.export("sqlite:a.db").contains("Write"), "{}", place.export("sqlite:a.db"));
+    assert_eq!(place.export("sqlite:a.db"), place.export("memory:b.journal"));
+}
+
+#[test]
 fn a_delete_against_an_edit_is_a_conflict_too() {
     let place = Place::new();
     let server = place.serve("sqlite:server.db");
