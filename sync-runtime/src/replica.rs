@@ -3,13 +3,13 @@
 //! Everything that holds records is a [`Replica`]: a workspace over a store, or a remote server. Device to
 //! server, server to server, database to database are all the same calls.
 
-use crate::Result;
 use crate::change::{Change, State};
 use crate::env::{MaybeSend, MaybeSync};
 use crate::query::Filter;
 use crate::record::{Id, Record};
 use crate::schema::{ModelSchema, Models};
 use crate::version::{Checkpoint, Position, ReplicaId, Revision, Stamp};
+use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -57,6 +57,27 @@ pub struct Description {
     pub limits: Limits,
     /// The models that it holds.
     pub models: Vec<ModelDescription>,
+}
+
+impl Description {
+    /// P13: a field that both sides have is of one type; else the two are kept apart, by name.
+    pub(crate) fn check_against(&self, models: &Models) -> Result<()> {
+        for theirs in &self.models {
+            let Ok(mine) = models.get(&theirs.name) else { continue };
+            for (name, ty, _) in &theirs.fields {
+                let mut fields = mine.schema.replicated().map(|(_, field)| field);
+                let Some(field) = fields.find(|field| field.name == *name) else { continue };
+                if field.ty.to_string() != *ty {
+                    let message = format!(
+                        "the field `{name}` of {} is {} here and {ty} at {}; give one of the two another name",
+                        theirs.name, field.ty, self.replica
+                    );
+                    return Err(Error::new(ErrorKind::Incompatible, message));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A model as a peer sees it.

@@ -69,7 +69,12 @@ pub(crate) async fn replicate(
     if from == to {
         return Err(Error::new(ErrorKind::Usage, "a replica cannot be replicated to itself"));
     }
-    let limits = target.describe(&caller).await?.limits;
+    let limits = {
+        let (source, target) = (source.describe(&caller).await?, target.describe(&caller).await?);
+        source.check_against(&route.models)?;
+        target.check_against(&route.models)?;
+        target.limits
+    };
     let mut since = route.since;
     let mut page = Page::default();
     let mut level = false;

@@ -1,8 +1,10 @@
 //! P13: an old app and a new server, and the reverse.
 
 use super::ReplicaPair;
-use super::models::{DemandingItem, Item, List, RicherItem};
+use super::models::{DemandingItem, Item, List, RicherItem, StrangeItem};
 use super::world::{Device, all_models, assert_level};
+use sync_runtime::methods::replicate_all;
+use sync_runtime::prelude::Query;
 use sync_runtime::{ErrorKind, WorkspaceBuilder};
 
 fn old(builder: WorkspaceBuilder) -> WorkspaceBuilder {
@@ -162,6 +164,29 @@ pub(super) async fn a_conflict_across_versions_is_resolved_without_erasing(pair:
     let item = richer(&b, "1").await;
     assert_eq!(item.title, "resolved");
     assert!(item.color.is_some() && item.priority != 3, "no field was erased: {item:?}");
+}
+
+/// A field that is of another type at the peer keeps the two apart, by name, whoever asks whom.
+pub(super) async fn a_field_of_another_type_is_refused_by_name(pair: &dyn ReplicaPair) {
+    let a = Device::open(pair, pair.a().await, |builder| builder.model::<StrangeItem>()).await;
+    let b = Device::open(pair, pair.b().await, new).await;
+    put_richer(&b, "1", "red", 7).await;
+    let items = a.workspace.collection::<StrangeItem>().expect("the model is registered");
+    let unsent = StrangeItem { id: "2".into(), priority: "high".into(), ..Default::default() };
+    items.create(unsent.clone()).await.expect("an item is made");
+    let errors = [
+        a.workspace.sync(&b.replica).await.expect_err("a sync"),
+        replicate_all(&a.workspace, &b.replica, None).await.expect_err("there"),
+        replicate_all(&b.replica, &a.workspace, None).await.expect_err("back"),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+        for part in ["`priority` of Item", "text here", "integer at"] {
+            assert!(error.to_string().contains(part), "{part} is not in: {error}");
+        }
+    }
+    assert_eq!(items.find(Query::all()).await.expect("items are found"), [unsent]);
+    assert_eq!(richer(&b, "1").await.priority, 7);
 }
 
 /// A store with records opens with an added field; without a default it is refused by name.

@@ -302,6 +302,7 @@ macro_rules! __pair_cases {
                 a_model_that_is_added_later_gets_its_records
                 a_conflict_across_versions_is_resolved_without_erasing
                 a_field_added_to_a_store_with_records
+                a_field_of_another_type_is_refused_by_name
             }
             groups {
                 three_models_are_pushed_together

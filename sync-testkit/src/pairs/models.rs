@@ -87,6 +87,17 @@ pub(super) struct RicherItem {
     pub(super) priority: i64,
 }
 
+/// [`RicherItem`] with a field that is of another type there.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Item", table = "pair_item", methods = false)]
+pub(super) struct StrangeItem {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+    #[sync(default = "low")]
+    pub(super) priority: String,
+}
+
 /// [`Item`] with a field that nobody else has and that has no default.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Item", table = "pair_item", methods = false)]

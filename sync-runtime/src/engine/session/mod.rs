@@ -101,6 +101,7 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
                            open the copy with a new name (`Workspace::restored`)";
             return Err(Error::new(ErrorKind::Usage, message));
         }
+        description.check_against(engine.models())?;
         summary.peer = Some(id);
         let _claim = claim(engine, id).await?;
         let lease = lease(engine, id).await?;
