@@ -83,7 +83,7 @@ impl App {
             Err(error) => {
                 let mut inner = self.world.lock();
                 inner.log(|| format!("{what} at {}: {error}", self.replica));
-                // One that dies in this step has two things under way at most, and nobody hears what the other says.
+                // A process that dies in this step may have another transaction under way, whose error nobody hears.
                 let dying = inner.processes[self.replica].crashing;
                 if !dying && !expected.contains(&error.kind()) {
                     inner.fail(format!("{what} at replica {}: {error:?}", self.replica));
