@@ -181,7 +181,7 @@ pub(super) async fn a_field_of_another_type_is_refused_by_name(pair: &dyn Replic
     ];
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
-        for part in ["`priority` of Item", "text here", "integer at"] {
+        for part in ["`priority` of Item", " text ", " integer "] {
             assert!(error.to_string().contains(part), "{part} is not in: {error}");
         }
     }
