@@ -40,7 +40,7 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             const SCHEMA: &'static __sync::ModelSchema = &__sync::ModelSchema {
                 name: #name,
                 table: #table,
-                fields: &[#(#schemas),*],
+                fields: &__sync::fields([#(#schemas),*]),
                 id: #id,
             };
 
@@ -166,46 +166,29 @@ fn block(runtime: Option<&ExprPath>, code: TokenStream) -> TokenStream {
 fn field_schema(field: &Field<'_>) -> TokenStream {
     let name = &field.name.text;
     if field.id.is_some() {
-        return quote!(__sync::id_field::<Self>(#name));
+        return quote!((#name, __sync::id_column::<Self>()));
     }
     let ty = field.ty;
-    let (value_type, nullable) = match field.json {
-        Some(_) => (
-            quote!(__sync::FieldType::Json),
-            quote!({
-                use __sync::NotNull as _;
-                <__sync::Json<#ty>>::NULLABLE
+    let column = match field.json {
+        Some(_) => quote!({
+            use __sync::NotNull as _;
+            <__sync::Json<#ty>>::COLUMN
+        }),
+        None => quote_spanned!(located(ty)=> <#ty as __sync::FieldValue>::COLUMN),
+    };
+    let default = default(field).map(|default| {
+        let to_value = conversion(field, quote!(to_value));
+        quote! {
+            default: __sync::Some(|| {
+                let __sync_default: #ty = #default;
+                __sync::default_value(#to_value(&__sync_default))
             }),
-        ),
-        None => {
-            let place = located(ty);
-            (
-                quote_spanned!(place=> <#ty as __sync::FieldValue>::TYPE),
-                quote_spanned!(place=> <#ty as __sync::FieldValue>::NULLABLE),
-            )
         }
-    };
-    let local = field.local.is_some();
-    let default = match default(field) {
-        Some(default) => {
-            let to_value = conversion(field, quote!(to_value));
-            quote! {
-                __sync::Some(|| {
-                    let __sync_default: #ty = #default;
-                    __sync::default_value(#to_value(&__sync_default))
-                })
-            }
-        }
-        None => quote!(__sync::None),
-    };
-    quote! {
-        __sync::FieldSchema {
-            name: #name,
-            ty: #value_type,
-            nullable: #nullable,
-            local: #local,
-            default: #default,
-        }
+    });
+    let local = field.local.map(|_| quote!(local: true,));
+    match default.is_some() || local.is_some() {
+        true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
+        false => quote!((#name, #column)),
     }
 }
 

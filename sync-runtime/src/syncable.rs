@@ -4,10 +4,10 @@ mod values;
 
 pub use values::{PlainValue, json_from_value, json_to_value};
 
-use crate::derived::Reader;
+use crate::derived::{Reader, column};
 use crate::query::{Comparison, Condition};
 use crate::record::{Id, Record};
-use crate::schema::{Model, ModelSchema};
+use crate::schema::{FieldSchema, Model, ModelSchema};
 use crate::value::{FieldType, Value, ValueError};
 use crate::{Error, ErrorKind};
 use std::fmt::Debug;
@@ -191,6 +191,9 @@ pub trait FieldValue: Sized {
     /// Whether every value that [`TYPE`](FieldValue::TYPE) lets pass reads back. If so, a record that arrives need not
     /// be read to be accepted.
     const ALWAYS_READS: bool = false;
+    /// The schema of a field of this type, all but its name: one constant, which rustc checks faster than two.
+    #[doc(hidden)]
+    const COLUMN: &'static FieldSchema = &column(Self::TYPE, Self::NULLABLE);
 
     /// The value for stores and peers.
     ///

@@ -6,9 +6,9 @@ use crate::change::Change;
 use crate::error::Result;
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
-use crate::schema::ModelSchema;
+use crate::schema::{FieldSchema, ModelSchema};
 use crate::syncable::{FieldValue, Syncable, json_from_value, json_to_value};
-use crate::value::{Value, ValueError};
+use crate::value::{FieldType, Value, ValueError};
 use crate::version::Checkpoint;
 use crate::workspace::{AsReplica, Workspace};
 use serde::Serialize;
@@ -40,7 +40,7 @@ impl<T: Serialize + DeserializeOwned> JsonValue for T {
     }
 }
 
-/// Tells whether null is one of a JSON field's values: `<Json<T>>::NULLABLE`, through an alias too.
+/// Tells whether null is one of a JSON field's values: `<Json<T>>::COLUMN`, through an alias too.
 ///
 /// The inherent constants win over that of [`NotNull`], which is the one of every other type.
 #[derive(Debug)]
@@ -48,23 +48,23 @@ pub struct Json<T>(PhantomData<T>);
 
 impl<T> Json<Option<T>> {
     /// An option without value is null.
-    pub const NULLABLE: bool = true;
+    pub const COLUMN: &'static FieldSchema = &column(FieldType::Json, true);
 }
 
 impl Json<serde_json::Value> {
     /// A JSON value may be null.
-    pub const NULLABLE: bool = true;
+    pub const COLUMN: &'static FieldSchema = &column(FieldType::Json, true);
 }
 
 impl Json<()> {
     /// JSON writes the unit as null.
-    pub const NULLABLE: bool = true;
+    pub const COLUMN: &'static FieldSchema = &column(FieldType::Json, true);
 }
 
 /// See [`Json`].
 pub trait NotNull {
     /// Null is none of the values.
-    const NULLABLE: bool = false;
+    const COLUMN: &'static FieldSchema = &column(FieldType::Json, false);
 }
 
 impl<T> NotNull for Json<T> {}
@@ -107,15 +107,28 @@ pub fn id_from_reader<T: Syncable>(reader: &mut Reader) -> T::Id {
     T::Id::from_reader(reader)
 }
 
-/// The field of the id.
-pub const fn id_field<T: Syncable>(name: &'static str) -> crate::schema::FieldSchema {
-    crate::schema::FieldSchema {
-        name,
-        ty: <T::Id as FieldValue>::TYPE,
-        nullable: false,
-        local: false,
-        default: None,
+/// The schema of the field of the id, all but its name.
+pub const fn id_column<T: Syncable>() -> &'static FieldSchema {
+    <T::Id as FieldValue>::COLUMN
+}
+
+/// The schema of a field that travels and has no default, all but its name.
+pub(crate) const fn column(ty: FieldType, nullable: bool) -> FieldSchema {
+    FieldSchema { name: "", ty, nullable, local: false, default: None }
+}
+
+/// The schemas of fields, out of the name and all the rest of each.
+///
+/// One call for all, as rustc takes longer to check a call for each.
+pub const fn fields<const N: usize>(named: [(&'static str, &FieldSchema); N]) -> [FieldSchema; N] {
+    let mut fields = [column(FieldType::Bool, false); N];
+    let mut place = 0;
+    while place < N {
+        let (name, column) = named[place];
+        fields[place] = FieldSchema { name, ..*column };
+        place += 1;
     }
+    fields
 }
 
 /// A record from the values of its fields, in the order of the schema.
