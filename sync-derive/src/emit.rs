@@ -6,7 +6,7 @@
 use crate::attributes::{FieldDefault, located};
 use crate::model::{Default, Field, Model};
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use std::collections::HashSet;
 use syn::{DeriveInput, ExprPath, LitStr, Type};
 
@@ -18,14 +18,13 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
     let (id_ident, id_ty) = (id_field.ident, id_field.ty);
     let schemas = model.fields.iter().map(field_schema);
     let to_values = model.fields.iter().map(to_value);
-    let from_values = model.fields.iter().map(from_value);
-    let idents = model.fields.iter().map(|field| field.ident);
-    // Not the fields' own names: a pattern would take a constant of that name for the constant.
-    let locals: Vec<_> = (0..model.fields.len()).map(|place| format_ident!("__sync_{place}")).collect();
+    let read = model.fields.iter().map(read);
     let validate = model.validate.as_ref().map(|path| {
         let call = quote_spanned!(located(path)=> #path(self));
         let answer = quote_spanned!(located(path)=> __sync::Result<(), _>);
         quote! {
+            const VALIDATES: __sync::bool = true;
+
             fn validate(&self) -> __sync::Result<(), __sync::String> {
                 let __sync_answer: #answer = #call;
                 __sync::validated(__sync_answer)
@@ -41,7 +40,7 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             const SCHEMA: &'static __sync::ModelSchema = &__sync::ModelSchema {
                 name: #name,
                 table: #table,
-                fields: &[#(#schemas),*],
+                fields: &__sync::fields([#(#schemas),*]),
                 id: #id,
             };
 
@@ -57,12 +56,8 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
                 __sync::to_record::<Self, _>([#(#to_values),*])
             }
 
-            fn from_record(__sync_record: __sync::Record) -> __sync::Result<Self, __sync::ValueError> {
-                let mut __sync_reader = __sync::Reader::new::<Self>(__sync_record);
-                match (#(__sync_reader.next(#from_values),)*) {
-                    (#(__sync::Some(#locals),)*) => __sync::Ok(Self { #(#idents: #locals),* }),
-                    _ => __sync_reader.refuse(),
-                }
+            fn from_reader(__sync_reader: &mut __sync::Reader) -> __sync::Option<Self> {
+                __sync::Some(Self { #(#read),* })
             }
 
             #validate
@@ -115,7 +110,7 @@ fn broken(head: TokenStream, id: &TokenStream, field_enum: TokenStream) -> Token
                 __sync::never()
             }
 
-            fn from_record(_: __sync::Record) -> __sync::Result<Self, __sync::ValueError> {
+            fn from_reader(_: &mut __sync::Reader) -> __sync::Option<Self> {
                 __sync::never()
             }
         }
@@ -171,46 +166,29 @@ fn block(runtime: Option<&ExprPath>, code: TokenStream) -> TokenStream {
 fn field_schema(field: &Field<'_>) -> TokenStream {
     let name = &field.name.text;
     if field.id.is_some() {
-        return quote!(__sync::id_field::<Self>(#name));
+        return quote!((#name, __sync::id_column::<Self>()));
     }
     let ty = field.ty;
-    let (value_type, nullable) = match field.json {
-        Some(_) => (
-            quote!(__sync::FieldType::Json),
-            quote!({
-                use __sync::NotNull as _;
-                <__sync::Json<#ty>>::NULLABLE
+    let column = match field.json {
+        Some(_) => quote!({
+            use __sync::NotNull as _;
+            <__sync::Json<#ty>>::COLUMN
+        }),
+        None => quote_spanned!(located(ty)=> <#ty as __sync::FieldValue>::COLUMN),
+    };
+    let default = default(field).map(|default| {
+        let to_value = conversion(field, quote!(to_value));
+        quote! {
+            default: __sync::Some(|| {
+                let __sync_default: #ty = #default;
+                __sync::default_value(#to_value(&__sync_default))
             }),
-        ),
-        None => {
-            let place = located(ty);
-            (
-                quote_spanned!(place=> <#ty as __sync::FieldValue>::TYPE),
-                quote_spanned!(place=> <#ty as __sync::FieldValue>::NULLABLE),
-            )
         }
-    };
-    let local = field.local.is_some();
-    let default = match default(field) {
-        Some(default) => {
-            let to_value = conversion(field, quote!(to_value));
-            quote! {
-                __sync::Some(|| {
-                    let __sync_default: #ty = #default;
-                    __sync::default_value(#to_value(&__sync_default))
-                })
-            }
-        }
-        None => quote!(__sync::None),
-    };
-    quote! {
-        __sync::FieldSchema {
-            name: #name,
-            ty: #value_type,
-            nullable: #nullable,
-            local: #local,
-            default: #default,
-        }
+    });
+    let local = field.local.map(|_| quote!(local: true,));
+    match default.is_some() || local.is_some() {
+        true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
+        false => quote!((#name, #column)),
     }
 }
 
@@ -252,11 +230,14 @@ fn to_value(field: &Field<'_>) -> TokenStream {
     quote!(#to_value(&self.#ident))
 }
 
-fn from_value(field: &Field<'_>) -> TokenStream {
-    match field.id {
-        Some(_) => quote!(__sync::id_from_value::<Self>),
-        None => conversion(field, quote!(from_value)),
-    }
+fn read(field: &Field<'_>) -> TokenStream {
+    let ident = field.ident;
+    let from_reader = match field.id {
+        Some(_) => quote!(__sync::id_from_reader::<Self>),
+        None => conversion(field, quote!(from_reader)),
+    };
+    let or_stop = field.json.map(|_| quote!(?));
+    quote!(#ident: #from_reader(__sync_reader) #or_stop)
 }
 
 /// A function of the trait that converts the field.

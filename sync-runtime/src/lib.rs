@@ -78,15 +78,14 @@ pub mod __private {
     pub use crate::record::Record;
     pub use crate::schema::{FieldSchema, ModelSchema};
     pub use crate::syncable::{Field, FieldValue, Syncable};
-    pub use crate::value::{FieldType, ValueError};
+    pub use crate::value::ValueError;
     pub use crate::version::Checkpoint;
     pub use crate::workspace::{AsReplica, Workspace};
     pub use crate::{__model_fields as fields, __model_methods as methods};
     pub use ::async_trait::async_trait;
     pub use ::core;
     pub use ::core::primitive::{bool, str, u64, usize};
-    pub use ::std::option::Option::{self, None, Some};
-    pub use ::std::result::Result::Ok;
+    pub use ::std::option::Option::{self, Some};
     pub use ::std::string::String;
     pub use ::std::vec::Vec;
     pub use ::uuid::Uuid;

@@ -4,9 +4,10 @@ mod values;
 
 pub use values::{PlainValue, json_from_value, json_to_value};
 
+use crate::derived::{Reader, column};
 use crate::query::{Comparison, Condition};
 use crate::record::{Id, Record};
-use crate::schema::{Model, ModelSchema};
+use crate::schema::{FieldSchema, Model, ModelSchema};
 use crate::value::{FieldType, Value, ValueError};
 use crate::{Error, ErrorKind};
 use std::fmt::Debug;
@@ -58,7 +59,19 @@ pub trait Syncable: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// A [`ValueError`] that names the field that does not fit.
-    fn from_record(record: Record) -> Result<Self, ValueError>;
+    fn from_record(record: Record) -> Result<Self, ValueError> {
+        let mut reader = Reader::new(Self::SCHEMA, record);
+        let value = Self::from_reader(&mut reader);
+        reader.finish(value)
+    }
+
+    /// The struct whose fields the reader gives one after the other; the reader knows whether they all fit.
+    #[doc(hidden)]
+    fn from_reader(reader: &mut Reader) -> Option<Self>;
+
+    /// Whether the struct has a `validate` function of its own.
+    #[doc(hidden)]
+    const VALIDATES: bool = false;
 
     /// What the struct's own `validate` function says; fine where it has none.
     ///
@@ -80,7 +93,16 @@ pub trait Syncable: Sized + Send + Sync + 'static {
 
 /// The registration of a model: its schema and check.
 pub fn model_of<T: Syncable>() -> Model {
-    Model { schema: T::SCHEMA, check: check_record::<T> }
+    let check = match T::VALIDATES || !Reader::always_reads::<T>() {
+        true => check_record::<T>,
+        false => check_values::<T>,
+    };
+    Model { schema: T::SCHEMA, check }
+}
+
+/// The check of a model that reads every record whose values pass, so that none is copied only to try.
+fn check_values<T: Syncable>(record: &Record) -> Result<(), Error> {
+    Ok(T::SCHEMA.check(record)?)
 }
 
 fn check_record<T: Syncable>(record: &Record) -> Result<(), Error> {
@@ -147,6 +169,13 @@ pub trait Field: Copy + Debug + Eq + Send + Sync + 'static {
 }
 
 /// A type that a field can have: how it becomes a [`Value`] and back.
+///
+/// ```
+/// use sync_runtime::{FieldValue, Value};
+///
+/// assert_eq!(u8::from_value(Value::Int(255)), Ok(255));
+/// assert_eq!(u8::from_value(Value::Int(256)).unwrap_err().to_string(), "256 is outside 0 to 255");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a field of a `Syncable` struct",
     note = "fields are bool, integers that fit i64, f32, f64, String, Vec<u8>, Uuid, timestamps, dates, sets, maps and lists of plain values, and Option of each",
@@ -159,6 +188,12 @@ pub trait FieldValue: Sized {
     const TYPE: FieldType;
     /// Whether null is one of the values.
     const NULLABLE: bool = false;
+    /// Whether every value that [`TYPE`](FieldValue::TYPE) lets pass reads back. If so, a record that arrives need not
+    /// be read to be accepted.
+    const ALWAYS_READS: bool = false;
+    /// The schema of a field of this type, all but its name: one constant, which rustc checks faster than two.
+    #[doc(hidden)]
+    const COLUMN: &'static FieldSchema = &column(Self::TYPE, Self::NULLABLE);
 
     /// The value for stores and peers.
     ///
@@ -171,6 +206,16 @@ pub trait FieldValue: Sized {
     /// # Errors
     /// A [`ValueError`] if the value is of another type or out of range.
     fn from_value(value: Value) -> Result<Self, ValueError>;
+
+    /// Any value, the cheaper the better. It stands in a struct that is thrown away, since one of its fields does not
+    /// fit; so the code of a model needs no branch for each field.
+    fn placeholder() -> Self;
+
+    /// The next field of a record that is read; a placeholder if it does not fit, which the reader remembers.
+    #[doc(hidden)]
+    fn from_reader(reader: &mut Reader) -> Self {
+        reader.next_or_placeholder()
+    }
 }
 
 /// A type that an id can have: `Uuid`, `String` or `i64`.

@@ -357,6 +357,47 @@ fn validation_runs_on_values_and_on_records() {
 }
 
 #[test]
+fn what_arrives_and_does_not_fit_is_refused() {
+    #[derive(Debug, Syncable)]
+    struct Shelf {
+        #[sync(id)]
+        id: i64,
+        books: u8,
+        note: Option<String>,
+    }
+
+    fn refused<T: Syncable>(record: &Record, name: &str, value: Value) -> String {
+        let mut record = record.clone();
+        record.set(place(T::SCHEMA, name), value);
+        (model_of::<T>().check)(&record).expect_err("does not fit").to_string()
+    }
+
+    let shelf = Shelf { id: 1, books: 255, note: None }.to_record().expect("can be held");
+    (model_of::<Shelf>().check)(&shelf).expect("fits");
+    assert_eq!(refused::<Shelf>(&shelf, "books", Value::Int(256)), "field `books`: 256 is outside 0 to 255");
+    assert_eq!(
+        refused::<Shelf>(&shelf, "books", Value::Null),
+        "field `books`: null, but the field is not optional"
+    );
+    assert_eq!(
+        refused::<Shelf>(&shelf, "note", Value::Bool(true)),
+        "field `note`: expected text, found a bool"
+    );
+
+    let task = todo().to_record().expect("can be held");
+    assert_eq!(refused::<Todo>(&task, "votes", Value::Int(-1)), "field `votes`: -1 is outside 0 to 255");
+    let json = Value::Json(serde_json::json!({"town": "Ulm"}));
+    assert_eq!(refused::<Todo>(&task, "place", json), "field `place`: missing field `height`");
+    let reason = "00000000-0000-0000-0000-000000000007 has no title";
+    assert_eq!(refused::<Todo>(&task, "theTitle", Value::Text(String::new())), reason);
+
+    let full = everything().to_record().expect("can be held");
+    let list = Value::Json(serde_json::json!([1]));
+    let message = refused::<Everything>(&full, "list", list);
+    assert!(message.starts_with("field `list`: invalid type"), "{message}");
+}
+
+#[test]
 fn the_id_is_read_and_set() {
     let mut todo = todo();
     assert_eq!(todo.id(), Uuid::from_u128(7));

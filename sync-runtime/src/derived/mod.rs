@@ -6,9 +6,9 @@ use crate::change::Change;
 use crate::error::Result;
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
-use crate::schema::ModelSchema;
+use crate::schema::{FieldSchema, ModelSchema};
 use crate::syncable::{FieldValue, Syncable, json_from_value, json_to_value};
-use crate::value::{Value, ValueError};
+use crate::value::{FieldType, Value, ValueError};
 use crate::version::Checkpoint;
 use crate::workspace::{AsReplica, Workspace};
 use serde::Serialize;
@@ -25,8 +25,8 @@ pub trait JsonValue: Sized {
     /// See [`FieldValue::to_value`].
     fn to_value(&self) -> Result<Value, ValueError>;
 
-    /// See [`FieldValue::from_value`].
-    fn from_value(value: Value) -> Result<Self, ValueError>;
+    /// The next field of a record; `None` if it does not fit, as there is no placeholder of any type.
+    fn from_reader(reader: &mut Reader) -> Option<Self>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -35,12 +35,12 @@ impl<T: Serialize + DeserializeOwned> JsonValue for T {
         json_to_value(self)
     }
 
-    fn from_value(value: Value) -> Result<Self, ValueError> {
-        json_from_value(value)
+    fn from_reader(reader: &mut Reader) -> Option<Self> {
+        reader.next(json_from_value)
     }
 }
 
-/// Tells whether null is one of a JSON field's values: `<Json<T>>::NULLABLE`, through an alias too.
+/// Tells whether null is one of a JSON field's values: `<Json<T>>::COLUMN`, through an alias too.
 ///
 /// The inherent constants win over that of [`NotNull`], which is the one of every other type.
 #[derive(Debug)]
@@ -48,23 +48,23 @@ pub struct Json<T>(PhantomData<T>);
 
 impl<T> Json<Option<T>> {
     /// An option without value is null.
-    pub const NULLABLE: bool = true;
+    pub const COLUMN: &'static FieldSchema = &column(FieldType::Json, true);
 }
 
 impl Json<serde_json::Value> {
     /// A JSON value may be null.
-    pub const NULLABLE: bool = true;
+    pub const COLUMN: &'static FieldSchema = &column(FieldType::Json, true);
 }
 
 impl Json<()> {
     /// JSON writes the unit as null.
-    pub const NULLABLE: bool = true;
+    pub const COLUMN: &'static FieldSchema = &column(FieldType::Json, true);
 }
 
 /// See [`Json`].
 pub trait NotNull {
     /// Null is none of the values.
-    const NULLABLE: bool = false;
+    const COLUMN: &'static FieldSchema = &column(FieldType::Json, false);
 }
 
 impl<T> NotNull for Json<T> {}
@@ -102,20 +102,33 @@ pub fn id_to_value<T: Syncable>(id: &T::Id) -> Result<Value, ValueError> {
     id.to_value()
 }
 
-/// The id that a value holds.
-pub fn id_from_value<T: Syncable>(value: Value) -> Result<T::Id, ValueError> {
-    T::Id::from_value(value)
+/// The id of a record that is read.
+pub fn id_from_reader<T: Syncable>(reader: &mut Reader) -> T::Id {
+    T::Id::from_reader(reader)
 }
 
-/// The field of the id.
-pub const fn id_field<T: Syncable>(name: &'static str) -> crate::schema::FieldSchema {
-    crate::schema::FieldSchema {
-        name,
-        ty: <T::Id as FieldValue>::TYPE,
-        nullable: false,
-        local: false,
-        default: None,
+/// The schema of the field of the id, all but its name.
+pub const fn id_column<T: Syncable>() -> &'static FieldSchema {
+    <T::Id as FieldValue>::COLUMN
+}
+
+/// The schema of a field that travels and has no default, all but its name.
+pub(crate) const fn column(ty: FieldType, nullable: bool) -> FieldSchema {
+    FieldSchema { name: "", ty, nullable, local: false, default: None }
+}
+
+/// The schemas of fields, out of the name and all the rest of each.
+///
+/// One call for all, as rustc takes longer to check a call for each.
+pub const fn fields<const N: usize>(named: [(&'static str, &FieldSchema); N]) -> [FieldSchema; N] {
+    let mut fields = [column(FieldType::Bool, false); N];
+    let mut place = 0;
+    while place < N {
+        let (name, column) = named[place];
+        fields[place] = FieldSchema { name, ..*column };
+        place += 1;
     }
+    fields
 }
 
 /// A record from the values of its fields, in the order of the schema.
@@ -134,25 +147,46 @@ pub fn to_record<T: Syncable, const N: usize>(
 
 /// Takes the values out of a record, in the order of the schema.
 ///
-/// It keeps the first error to itself, so that the code of a model has one branch in place of one for each field.
+/// It keeps the first error to itself and gives placeholders from there on, so that the code of a model has no branch
+/// for each field.
 #[derive(Debug)]
 pub struct Reader {
     schema: &'static ModelSchema,
     record: Record,
     next: usize,
     error: Option<ValueError>,
+    /// Whether every field so far reads every value that its type lets pass.
+    always: bool,
 }
 
 impl Reader {
     /// A reader that stands at the first field.
-    pub fn new<T: Syncable>(record: Record) -> Self {
-        Reader { schema: T::SCHEMA, record, next: 0, error: None }
+    pub(crate) fn new(schema: &'static ModelSchema, record: Record) -> Self {
+        Reader { schema, record, next: 0, error: None, always: true }
+    }
+
+    /// Whether every record that passes the check of the schema reads.
+    ///
+    /// No where a field is local: it is read from its default, which nothing has checked.
+    pub(crate) fn always_reads<T: Syncable>() -> bool {
+        // After an error the reader looks at no value, so this only asks for each field. One that is kept as JSON has
+        // no placeholder, and ends it.
+        let mut reader = Reader::new(T::SCHEMA, Record::new(Vec::new()));
+        reader.error = Some(unlike(T::SCHEMA));
+        let read = T::from_reader(&mut reader);
+        read.is_some() && reader.always && T::SCHEMA.fields.iter().all(|field| !field.local)
+    }
+
+    /// The next field; a placeholder if it does not fit, or if one before it did not.
+    pub(crate) fn next_or_placeholder<T: FieldValue>(&mut self) -> T {
+        self.always &= T::ALWAYS_READS;
+        self.next(T::from_value).unwrap_or_else(T::placeholder)
     }
 
     /// The value of the next field; where it is absent its default, else null if the field may be null.
     ///
     /// `None` if the field is required and absent, or does not fit, or if one before it was so.
-    pub fn next<T>(&mut self, read: fn(Value) -> Result<T, ValueError>) -> Option<T> {
+    fn next<T>(&mut self, read: impl FnOnce(Value) -> Result<T, ValueError>) -> Option<T> {
         if self.error.is_some() {
             return None;
         }
@@ -164,18 +198,26 @@ impl Reader {
                 let value = value.ok_or_else(|| ValueError::new("missing, and it has no default"));
                 value.and_then(read).map_err(|error| error.in_field(field.name))
             }
-            None => Err(ValueError::new(format!("`{}` has no field {place}", self.schema.name))),
+            None => Err(unlike(self.schema)),
         };
         read.map_err(|error| self.error = Some(error)).ok()
     }
 
-    /// The answer where a field gave `None`.
+    /// The struct that was read, where all of its fields fit.
     ///
     /// # Errors
-    /// The first error, always.
-    pub fn refuse<T>(self) -> Result<T, ValueError> {
-        Err(self.error.unwrap_or_else(|| ValueError::new(format!("not a `{}`", self.schema.name))))
+    /// The first error.
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, ValueError> {
+        match (self.error, read) {
+            (None, Some(read)) => Ok(read),
+            (Some(error), _) => Err(error),
+            (None, None) => Err(unlike(self.schema)),
+        }
     }
+}
+
+fn unlike(schema: &ModelSchema) -> ValueError {
+    ValueError::new(format!("not a record of `{}`", schema.name))
 }
 
 /// The field at a place of the enum.
@@ -270,4 +312,56 @@ pub const NO_SCHEMA: &ModelSchema = &ModelSchema { name: "", table: "", fields: 
 /// The body of a function of a struct that does not compile, so it never runs.
 pub fn never<T>() -> T {
     unreachable!("the struct did not compile")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+    use uuid::Uuid;
+
+    #[derive(Syncable)]
+    #[sync(methods = false)]
+    struct Plain {
+        #[sync(id)]
+        id: Uuid,
+        title: Option<String>,
+        size: u8,
+        share: f32,
+        due: Option<jiff::Timestamp>,
+    }
+
+    #[derive(Syncable)]
+    #[sync(methods = false)]
+    struct List {
+        #[sync(id)]
+        id: i64,
+        words: Vec<String>,
+    }
+
+    #[derive(Syncable)]
+    #[sync(methods = false)]
+    struct Kept {
+        #[sync(id)]
+        id: i64,
+        #[sync(json)]
+        words: Option<Vec<String>>,
+    }
+
+    #[derive(Syncable)]
+    #[sync(methods = false)]
+    struct Local {
+        #[sync(id)]
+        id: i64,
+        #[sync(local)]
+        draft: String,
+    }
+
+    #[test]
+    fn records_are_read_to_be_checked_only_where_a_value_may_not_fit() {
+        assert!(Reader::always_reads::<Plain>());
+        assert!(!Reader::always_reads::<List>(), "the JSON may be of another shape");
+        assert!(!Reader::always_reads::<Kept>(), "the JSON may be of another shape");
+        assert!(!Reader::always_reads::<Local>(), "the default may not fit");
+    }
 }

@@ -20,6 +20,7 @@ macro_rules! integers {
         #[diagnostic::do_not_recommend]
         impl FieldValue for $ty {
             const TYPE: FieldType = FieldType::Int { min: <$ty>::MIN as i64, max: <$ty>::MAX as i64 };
+            const ALWAYS_READS: bool = true;
 
             fn to_value(&self) -> Result<Value, ValueError> {
                 Ok(Value::Int(i64::from(*self)))
@@ -34,6 +35,10 @@ macro_rules! integers {
                     other => mismatch(Self::TYPE, &other),
                 }
             }
+
+            fn placeholder() -> Self {
+                0
+            }
         }
     )*};
 }
@@ -46,6 +51,7 @@ macro_rules! plain {
         #[diagnostic::do_not_recommend]
         impl FieldValue for $ty {
             const TYPE: FieldType = $field_type;
+            const ALWAYS_READS: bool = true;
 
             fn to_value(&self) -> Result<Value, ValueError> {
                 let value = Value::$variant(self.clone());
@@ -58,6 +64,10 @@ macro_rules! plain {
                     Value::$variant(value) => Ok(value),
                     other => mismatch(Self::TYPE, &other),
                 }
+            }
+
+            fn placeholder() -> Self {
+                Self::default()
             }
         }
     )*};
@@ -83,11 +93,16 @@ impl FieldValue for &str {
         // Only conditions take a borrowed text; a struct that is read back owns its fields.
         Err(ValueError::new("text that is read is a String"))
     }
+
+    fn placeholder() -> Self {
+        ""
+    }
 }
 
 #[diagnostic::do_not_recommend]
 impl FieldValue for f32 {
     const TYPE: FieldType = FieldType::Float32;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         let value = Value::Float(f64::from(*self));
@@ -102,12 +117,17 @@ impl FieldValue for f32 {
             other => mismatch(Self::TYPE, &other),
         }
     }
+
+    fn placeholder() -> Self {
+        0.0
+    }
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: FieldValue> FieldValue for Option<T> {
     const TYPE: FieldType = T::TYPE;
     const NULLABLE: bool = true;
+    const ALWAYS_READS: bool = T::ALWAYS_READS;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         match self {
@@ -121,6 +141,10 @@ impl<T: FieldValue> FieldValue for Option<T> {
             Value::Null => Ok(None),
             value => T::from_value(value).map(Some),
         }
+    }
+
+    fn placeholder() -> Self {
+        None
     }
 }
 
@@ -192,6 +216,10 @@ macro_rules! collections {
             fn from_value(value: Value) -> Result<Self, ValueError> {
                 json_from_value(value)
             }
+
+            fn placeholder() -> Self {
+                Self::default()
+            }
         }
     )*};
 }
@@ -207,6 +235,7 @@ const FINER: &str = "finer than a microsecond, which not every database holds; r
 #[diagnostic::do_not_recommend]
 impl FieldValue for jiff::Timestamp {
     const TYPE: FieldType = FieldType::Timestamp;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         if self.subsec_nanosecond() % 1000 != 0 {
@@ -222,6 +251,10 @@ impl FieldValue for jiff::Timestamp {
             }
             other => mismatch(Self::TYPE, &other),
         }
+    }
+
+    fn placeholder() -> Self {
+        Self::default()
     }
 }
 
@@ -241,6 +274,7 @@ fn date_value(days: i64) -> Result<Value, ValueError> {
 #[diagnostic::do_not_recommend]
 impl FieldValue for jiff::civil::Date {
     const TYPE: FieldType = FieldType::Date;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         let days = jiff::civil::date(1970, 1, 1).until(*self);
@@ -257,12 +291,17 @@ impl FieldValue for jiff::civil::Date {
             other => mismatch(Self::TYPE, &other),
         }
     }
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
 }
 
 #[cfg(feature = "chrono")]
 #[diagnostic::do_not_recommend]
 impl FieldValue for chrono::DateTime<chrono::Utc> {
     const TYPE: FieldType = FieldType::Timestamp;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         if !self.timestamp_subsec_nanos().is_multiple_of(1000) {
@@ -282,12 +321,17 @@ impl FieldValue for chrono::DateTime<chrono::Utc> {
             other => mismatch(Self::TYPE, &other),
         }
     }
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
 }
 
 #[cfg(feature = "chrono")]
 #[diagnostic::do_not_recommend]
 impl FieldValue for chrono::NaiveDate {
     const TYPE: FieldType = FieldType::Date;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         date_value(self.signed_duration_since(chrono::NaiveDate::default()).num_days())
@@ -301,12 +345,17 @@ impl FieldValue for chrono::NaiveDate {
             other => mismatch(Self::TYPE, &other),
         }
     }
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
 }
 
 #[cfg(feature = "time")]
 #[diagnostic::do_not_recommend]
 impl FieldValue for time::OffsetDateTime {
     const TYPE: FieldType = FieldType::Timestamp;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         if !self.nanosecond().is_multiple_of(1000) {
@@ -325,12 +374,17 @@ impl FieldValue for time::OffsetDateTime {
             other => mismatch(Self::TYPE, &other),
         }
     }
+
+    fn placeholder() -> Self {
+        Self::UNIX_EPOCH
+    }
 }
 
 #[cfg(feature = "time")]
 #[diagnostic::do_not_recommend]
 impl FieldValue for time::Date {
     const TYPE: FieldType = FieldType::Date;
+    const ALWAYS_READS: bool = true;
 
     fn to_value(&self) -> Result<Value, ValueError> {
         date_value(i64::from(self.to_julian_day()) - JULIAN_DAY_OF_EPOCH)
@@ -342,6 +396,10 @@ impl FieldValue for time::Date {
                 .map_err(|error| ValueError::new(error.to_string())),
             other => mismatch(Self::TYPE, &other),
         }
+    }
+
+    fn placeholder() -> Self {
+        Self::MIN
     }
 }
 
@@ -362,6 +420,10 @@ impl FieldValue for rust_decimal::Decimal {
             Value::Decimal(text) => text.parse().map_err(|_| ValueError::new("not a decimal number")),
             other => mismatch(Self::TYPE, &other),
         }
+    }
+
+    fn placeholder() -> Self {
+        Self::default()
     }
 }
 
