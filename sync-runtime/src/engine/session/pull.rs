@@ -18,7 +18,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 /// Records of several pulled pages that are applied in one local transaction, while memory stays bounded.
-const APPLY_RECORDS: usize = 2_000;
+const APPLY_RECORDS: usize = 1_000;
 /// Bytes of the same.
 const APPLY_BYTES: usize = 3 << 20;
 
