@@ -459,6 +459,7 @@ fn as_child() {
     println!("ready");
     match task.as_str() {
         "count" => count(&store, 200),
+        "fill" => fill(&store),
         _ => {
             for number in 0.. {
                 let id = i64::from(number % 40);
@@ -474,13 +475,57 @@ fn as_child() {
 }
 
 fn child(folder: &Folder, task: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    run_as_child(&mut Command::new(std::env::current_exe().unwrap()), folder, task)
+}
+
+fn run_as_child(command: &mut Command, folder: &Folder, task: &str) -> Child {
+    command
         .args(["--exact", "as_child", "--nocapture"])
         .env("SYNC_TEST_URL", folder.url())
         .env("SYNC_TEST_TASK", task)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// Makes notes until there is no room, and says how each attempt ended.
+fn fill(store: &SqlStore) {
+    for id in 0.. {
+        let write = saving(&NOTE, note(id, &"x".repeat(1_000), None), Expect::Absent);
+        match pollster::block_on(transact(store, Access::WRITE, |t| Box::pin(t.save(vec![write], 1)))) {
+            Ok(saved) => println!("kept {saved:?}"),
+            Err(error) => {
+                println!("refused {} {error}", error.is_retryable());
+                return;
+            }
+        }
+    }
+}
+
+/// Files that may not grow, which is what a full disk comes to.
+#[test]
+#[cfg(unix)]
+fn where_there_is_no_room_nothing_is_half_written() {
+    let world = World::new(&[&NOTE]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap());
+    let output = run_as_child(&mut shell, &world.folder, "fill").wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let kept = said.lines().filter(|line| line.contains("kept [Tracked]")).count();
+    let refused = said.lines().find(|line| line.contains("refused")).unwrap();
+    assert!(kept > 20, "{said}");
+    for part in ["refused true", "test.db", "try again"] {
+        assert!(refused.contains(part), "{part} is not in: {refused}");
+    }
+    // What was acknowledged is there, with its changes, and nothing else; with room again it goes on.
+    assert_eq!(world.newest(), kept as i64);
+    assert_eq!(world.untracked(&NOTE), []);
+    let check: String = world.folder.value("PRAGMA integrity_check");
+    assert_eq!(check, "ok");
+    let write = saving(&NOTE, note(kept as i64, "more", None), Expect::Absent);
+    assert_eq!(world.save(vec![write], 2), [Saved::Tracked]);
 }
 
 fn wait_until_ready(child: &mut Child) {
