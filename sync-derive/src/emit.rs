@@ -42,6 +42,7 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
                 table: #table,
                 fields: &__sync::fields([#(#schemas),*]),
                 id: #id,
+                on_delete: __sync::OnDelete::Manual,
             };
 
             fn id(&self) -> Self::Id {

@@ -14,8 +14,14 @@ use sync_runtime::{FieldSchema, FieldType, ModelSchema, Models, schema::Model};
 const PAGE: &str = include_str!("../../docs/protocol.md");
 const MOST: usize = 1_000;
 
-const TITLE: FieldSchema =
-    FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None };
+const TITLE: FieldSchema = FieldSchema {
+    name: "title",
+    ty: FieldType::Text,
+    nullable: false,
+    local: false,
+    default: None,
+    merge: sync_runtime::Merge::Manual,
+};
 static TODO: ModelSchema = ModelSchema {
     name: "Todo",
     table: "todo",
@@ -25,6 +31,7 @@ static TODO: ModelSchema = ModelSchema {
         FieldSchema { name: "completed", ty: FieldType::Bool, ..TITLE },
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// The blocks of the page: what each is, and its JSON.

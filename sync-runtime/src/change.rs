@@ -1,9 +1,11 @@
 //! Changes: the tracking row of a record, and the state it stood for.
 
+use crate::merge::Merge;
 use crate::record::{Id, Record, Unknown};
 use crate::schema::ModelSchema;
-use crate::version::{Ancestry, Position, ReplicaId, Revision};
+use crate::version::{Ancestry, Position, ReplicaId, Revision, Stamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What happened to a record last.
@@ -32,6 +34,11 @@ impl fmt::Display for ChangeKind {
 /// transaction. What is put into a store gets the store's own number; only which are equal matters.
 pub type Group = i64;
 
+/// When fields were last written, by name, as far as that was before the revision of the change.
+///
+/// A field that is not named was written with the current revision, so a record that nobody edited has none.
+pub type Stamps = BTreeMap<String, Stamp>;
+
 /// A record's tracking row: one for each record ever seen, tombstones included.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -55,6 +62,8 @@ pub struct Change {
     pub origin: Option<ReplicaId>,
     /// Fields that this replica's schema does not know.
     pub unknown: Option<Box<Unknown>>,
+    /// When the fields were written that merge by their own stamp ([`Merge::LastWrite`]).
+    pub stamps: Option<Box<Stamps>>,
 }
 
 impl Change {
@@ -66,6 +75,35 @@ impl Change {
     /// Whether the record is gone.
     pub fn is_delete(&self) -> bool {
         self.kind == ChangeKind::Delete
+    }
+
+    /// When the field of this name was last written.
+    pub fn stamp_of(&self, field: &str) -> Stamp {
+        let own = self.stamps.as_deref().and_then(|stamps| stamps.get(field));
+        own.copied().unwrap_or(self.ancestry.current.stamp)
+    }
+
+    /// The stamps after a tracked write on top of this change; `same` says whether the field at a place stays as it
+    /// was. A store asks for them where there was a record before and there is one after; else there are none.
+    ///
+    /// Written fields take the stamp of the new revision, which is the one of any field that is not named.
+    pub fn stamps_after(&self, same: impl Fn(usize) -> bool) -> Option<Box<Stamps>> {
+        let schema = self.schema;
+        if self.stamps.is_none() && !schema.fields.iter().any(|field| matches!(field.merge, Merge::LastWrite))
+        {
+            return None;
+        }
+        let mut stamps = self.stamps.as_deref().cloned().unwrap_or_default();
+        for (place, field) in schema.replicated() {
+            match (same(place), field.merge) {
+                (false, _) => drop(stamps.remove(field.name)),
+                (true, Merge::LastWrite) => {
+                    drop(stamps.insert(field.name.to_owned(), self.stamp_of(field.name)))
+                }
+                (true, _) => {}
+            }
+        }
+        (!stamps.is_empty()).then(|| Box::new(stamps))
     }
 
     /// `Todo 0193…`, for messages.

@@ -20,9 +20,9 @@
 //! use sync_runtime::{FieldSchema, FieldType, ModelSchema, Record, Value};
 //!
 //! const TITLE: FieldSchema =
-//!     FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None };
+//!     FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual };
 //! static NOTE: ModelSchema =
-//!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0 };
+//!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual };
 //!
 //! let note = Record::new(vec![Some(Value::Text("7".into())), Some(Value::Text("eat".into()))]);
 //! let json = codec::to_json(&codec::wire_record(&NOTE, &note, None))?;

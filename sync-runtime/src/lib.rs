@@ -18,6 +18,7 @@ pub mod env;
 pub mod error;
 mod finite;
 pub mod live;
+pub mod merge;
 pub mod methods;
 #[doc(hidden)]
 pub mod planted;
@@ -42,6 +43,7 @@ pub use env::SystemEnv;
 pub use env::{BoxFuture, Env};
 pub use error::{Error, ErrorKind, Result};
 pub use live::{Connection, KeepInSync, Live};
+pub use merge::{Merge, OnDelete, Side};
 pub use methods::{ModelFuture, Replicate, replicate_all};
 pub use query::{Condition, Query};
 pub use record::{Id, Record};
@@ -74,6 +76,10 @@ pub mod __private {
     pub use crate::change::Change;
     pub use crate::derived::*;
     pub use crate::error::Result;
+    pub use crate::merge::{
+        Merge, NestedField, OnDelete, OrderedField, SyncFields, fields as merge_fields, list as merge_list,
+        merged_by, sum as merge_sum, text as merge_text, union as merge_union,
+    };
     pub use crate::methods::{ModelFuture, Replicate};
     pub use crate::record::Record;
     pub use crate::schema::{FieldSchema, ModelSchema};

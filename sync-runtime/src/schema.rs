@@ -1,5 +1,6 @@
 //! What a model is to stores and peers: its name, its table, its fields.
 
+use crate::merge::{Merge, OnDelete};
 use crate::record::{Id, Record};
 use crate::value::{self, FieldType, Value, ValueError};
 use crate::{Error, ErrorKind, Result};
@@ -20,6 +21,8 @@ pub struct FieldSchema {
     pub local: bool,
     /// The value for peers and rows that lack the field; `None` if such a record is refused.
     pub default: Option<fn() -> Value>,
+    /// What decides where both sides of a conflict changed it.
+    pub merge: Merge,
 }
 
 impl FieldSchema {
@@ -62,6 +65,8 @@ pub struct ModelSchema {
     pub fields: &'static [FieldSchema],
     /// Which of the fields is the id.
     pub id: usize,
+    /// What decides where one side deleted what the other changed.
+    pub on_delete: OnDelete,
 }
 
 impl ModelSchema {
@@ -78,6 +83,11 @@ impl ModelSchema {
     /// The fields that travel, with their places; the id is among them.
     pub fn replicated(&self) -> impl Iterator<Item = (usize, &'static FieldSchema)> + use<> {
         self.fields.iter().enumerate().filter(|(_, field)| field.replicated())
+    }
+
+    /// Whether equal changes of both sides may count twice, so that equal records need not be the same.
+    pub(crate) fn counts(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.merge, Merge::Sum(_)))
     }
 
     /// Whether records of this schema are records of the other: the same fields in the same places.

@@ -150,7 +150,8 @@ impl<'de> Deserialize<'de> for Revision {
 /// A record's version vector: its current revision, and for every other replica that wrote it the newest
 /// stamp seen.
 ///
-/// The current revision is the newest of all, because a writer stamps above everything it has seen.
+/// A writer stamps above everything it has seen, so the current revision is the newest of all; but for a merge whose
+/// result was one of the two sides, which keeps that side's revision and has the other's among the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ancestry {
     /// The state that this is the ancestry of.
@@ -198,11 +199,10 @@ impl Ancestry {
         std::iter::once(self.current).chain(others)
     }
 
-    /// Whether the ancestry can be true: its current revision is the newest of all, and below
-    /// [`MAX_PEER_STAMP`]. One that comes from a peer is anybody's word.
+    /// Whether the ancestry can be true: all of it is below [`MAX_PEER_STAMP`]. One that comes from a peer is anybody's
+    /// word.
     pub fn is_sound(&self) -> bool {
-        let newest = |&(_, stamp): &(ReplicaId, Stamp)| (0..=self.current.stamp).contains(&stamp);
-        (0..=MAX_PEER_STAMP).contains(&self.current.stamp) && self.others.iter().all(newest)
+        self.entries().all(|entry| (0..=MAX_PEER_STAMP).contains(&entry.stamp))
     }
 
     /// The ancestry of the next revision that `me` writes on top of this one, at `now` or just above all it has seen.
@@ -223,9 +223,20 @@ impl Ancestry {
         }
     }
 
-    /// Both ancestries as one; the newer of the two current revisions is current, equal stamps by replica id.
+    /// Both ancestries as one. The current revision is that of the side which knew of the other; of two that knew
+    /// nothing of each other the newer one, equal stamps by replica id.
     pub fn join(&self, other: &Ancestry) -> Ancestry {
-        let mut joined = Ancestry::of(self.current.max(other.current));
+        match compare(self, other) {
+            Relation::Same | Relation::Newer => self.join_into(other),
+            Relation::Older => other.join_into(self),
+            Relation::Concurrent if self.current > other.current => self.join_into(other),
+            Relation::Concurrent => other.join_into(self),
+        }
+    }
+
+    /// This ancestry with all that the other one knew; the current revision stays.
+    pub fn join_into(&self, other: &Ancestry) -> Ancestry {
+        let mut joined = Ancestry::of(self.current);
         for entry in self.entries().chain(other.entries()) {
             joined.note(entry);
         }
@@ -242,7 +253,8 @@ impl Ancestry {
                 == self.others.len() + 1
     }
 
-    fn newest(&self) -> Stamp {
+    /// The newest stamp of all.
+    pub(crate) fn newest(&self) -> Stamp {
         self.entries().map(|entry| entry.stamp).max().unwrap_or(self.current.stamp)
     }
 
@@ -271,8 +283,12 @@ pub enum Relation {
 }
 
 /// Compares two states of one record by their ancestry.
+///
+/// Two that hold each other without being one revision were merged from the same two sides by different rules, each to
+/// another side: neither descends from the other.
 pub fn compare(a: &Ancestry, b: &Ancestry) -> Relation {
     match (a.holds(b.current), b.holds(a.current)) {
+        (true, true) if a.current != b.current => Relation::Concurrent,
         (true, true) => Relation::Same,
         (true, false) => Relation::Newer,
         (false, true) => Relation::Older,
@@ -352,10 +368,21 @@ mod tests {
             (ancestry(at(10, 2), &[]), Relation::Concurrent),
             (ancestry(at(99, 2), &[at(9, 1)]), Relation::Concurrent),
             (ancestry(at(5, 1), &[]), Relation::Newer),
+            // A merge that came to the other side, and one that came to this.
+            (ancestry(at(5, 2), &[at(10, 1)]), Relation::Older),
+            (ancestry(at(10, 1), &[at(5, 2)]), Relation::Same),
         ];
         for (other, relation) in cases {
             assert_eq!(compare(&first, &other), relation, "{first:?} against {other:?}");
         }
+    }
+
+    #[test]
+    fn merges_that_came_to_different_sides_are_a_conflict() {
+        let (one, other) = (ancestry(at(5, 2), &[at(10, 1)]), ancestry(at(10, 1), &[at(5, 2)]));
+        assert_eq!(compare(&one, &other), Relation::Concurrent);
+        assert_eq!(one.join(&other), other);
+        assert_eq!(one.next(3, replica(3)).current, at(11, 3), "above everything that it has seen");
     }
 
     #[test]
@@ -393,7 +420,7 @@ mod tests {
     #[test]
     fn an_ancestry_that_cannot_be_true_is_told() {
         assert!(ancestry(at(10, 1), &[at(10, 2), at(3, 3)]).is_sound());
-        assert!(!ancestry(at(10, 1), &[at(11, 2)]).is_sound(), "an ancestor is newer than its descendant");
+        assert!(!ancestry(at(10, 1), &[at(MAX_PEER_STAMP + 1, 2)]).is_sound());
         assert!(
             !ancestry(at(MAX_PEER_STAMP + 1, 1), &[]).is_sound(),
             "nobody could write on top of it for long"

@@ -15,7 +15,7 @@ use sync_runtime::{
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None }
+    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual }
 }
 
 static ALL: ModelSchema = ModelSchema {
@@ -39,10 +39,16 @@ static ALL: ModelSchema = ModelSchema {
         FieldSchema { nullable: true, local: true, ..field("draft", FieldType::Text) },
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
-static COUNTER: ModelSchema =
-    ModelSchema { name: "Counter", table: "counter", fields: &[field("id", FieldType::I64)], id: 0 };
+static COUNTER: ModelSchema = ModelSchema {
+    name: "Counter",
+    table: "counter",
+    fields: &[field("id", FieldType::I64)],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
 
 const ID: Uuid = Uuid::from_u128(0x0193_a1b2_c3d4_7e8f_9a0b_1c2d_3e4f_5a6b);
 
@@ -87,6 +93,7 @@ fn update() -> Update {
         group: Some(76),
         origin: Some(replica(9)),
         unknown: Some(Box::new(unknown)),
+        stamps: None,
     };
     Update { state: State { change, record: Some(whole()) }, based_on: Some(revision(20, 2)) }
 }

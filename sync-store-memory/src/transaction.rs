@@ -96,6 +96,12 @@ impl MemoryTransaction {
             group: Some(*self.group.get_or_insert(position)),
             origin: None,
             unknown: last.and_then(|change| change.unknown.clone()).filter(|_| record.is_some()),
+            stamps: match (last, before.record.as_deref(), record.as_deref()) {
+                (Some(last), Some(old), Some(new)) if live => {
+                    last.stamps_after(|place| old.get(place) == new.get(place))
+                }
+                _ => None,
+            },
         };
         self.state.meta.newest = position;
         self.keep_base(schema, &id, &before, position);

@@ -107,13 +107,29 @@ mod conformance {
     sync_testkit::store_conformance!(Filed::new());
 }
 
-const TEXT: FieldSchema =
-    FieldSchema { name: "text", ty: FieldType::Text, nullable: false, local: false, default: None };
-static NOTE: ModelSchema =
-    ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TEXT }, TEXT], id: 0 };
+const TEXT: FieldSchema = FieldSchema {
+    name: "text",
+    ty: FieldType::Text,
+    nullable: false,
+    local: false,
+    default: None,
+    merge: sync_runtime::Merge::Manual,
+};
+static NOTE: ModelSchema = ModelSchema {
+    name: "Note",
+    table: "note",
+    fields: &[FieldSchema { name: "id", ..TEXT }, TEXT],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
 static OTHER: ModelSchema = ModelSchema { name: "Other", table: "other", ..NOTE_FIELDS };
-const NOTE_FIELDS: ModelSchema =
-    ModelSchema { name: "", table: "", fields: &[FieldSchema { name: "id", ..TEXT }, TEXT], id: 0 };
+const NOTE_FIELDS: ModelSchema = ModelSchema {
+    name: "",
+    table: "",
+    fields: &[FieldSchema { name: "id", ..TEXT }, TEXT],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
 
 fn models(schemas: &[&'static ModelSchema]) -> Models {
     let mut models = Models::default();

@@ -72,7 +72,13 @@ mod tests {
 
     #[test]
     fn names_of_ours_are_taken() {
-        let schema = ModelSchema { name: "State", table: "Sync_state", fields: &[], id: 0 };
+        let schema = ModelSchema {
+            name: "State",
+            table: "Sync_state",
+            fields: &[],
+            id: 0,
+            on_delete: sync_runtime::OnDelete::Manual,
+        };
         let error = check(&schema).expect_err("a table of ours");
         assert!(error.to_string().contains("`Sync_state`"), "{error}");
     }

@@ -158,6 +158,7 @@ static LONGER: ModelSchema = ModelSchema {
         FieldSchema { default: Some(|| Value::Float(-0.5)), ..field("weight", FieldType::Float) },
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 #[test]

@@ -394,6 +394,7 @@ fn rule_triggers_that_miss_nothing_user_triggers_are_tracked_and_a_put_record_is
             group: Some(77),
             origin: Some(peer(9)),
             unknown: None,
+            stamps: None,
         },
         record: Some(note(7, "brought", None).without_local(&NOTE)),
     };
@@ -434,6 +435,7 @@ fn rule_triggers_that_miss_nothing_the_ancestry_of_a_plain_write_is_that_of_the_
             group: None,
             origin: Some(peer(9)),
             unknown: Some(Box::new([("new".to_owned(), serde_json::json!([1.0, -0.0, "é"]))].into())),
+            stamps: None,
         };
         let record = Some(note(1, "a", None).without_local(&NOTE));
         world.put(vec![sync_runtime::change::State { change: change.clone(), record }]);

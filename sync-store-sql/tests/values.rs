@@ -32,6 +32,7 @@ static EVERY: ModelSchema = ModelSchema {
         optional("json", FieldType::Json),
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 fn edges(field: usize) -> Vec<Value> {
@@ -209,6 +210,7 @@ static EVENT: ModelSchema = ModelSchema {
         FieldSchema { nullable: true, ..field("owner", FieldType::Uuid) },
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 #[test]

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None }
+    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual }
 }
 
 pub static TODO: ModelSchema = ModelSchema {
@@ -38,10 +38,16 @@ pub static TODO: ModelSchema = ModelSchema {
         FieldSchema { nullable: true, ..field("notes", FieldType::Text) },
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
-pub static TAG: ModelSchema =
-    ModelSchema { name: "Tag", table: "tag", fields: &[field("id", FieldType::Text)], id: 0 };
+pub static TAG: ModelSchema = ModelSchema {
+    name: "Tag",
+    table: "tag",
+    fields: &[field("id", FieldType::Text)],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
 
 pub fn models(schemas: &[&'static ModelSchema]) -> Models {
     let mut models = Models::default();
@@ -91,6 +97,7 @@ pub fn state(schema: &'static ModelSchema, id: Id, record: Option<Record>, n: i6
         group: None,
         origin: None,
         unknown: None,
+        stamps: None,
     };
     State { change, record }
 }

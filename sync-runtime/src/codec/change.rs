@@ -4,7 +4,7 @@ use super::json::Checked;
 use super::map::{Fields, Map, required, twice};
 use super::record::{Fielded, IdOf, WrittenId};
 use super::{Form, Reader};
-use crate::change::{Change, ChangeKind, Group, State};
+use crate::change::{Change, ChangeKind, Group, Stamps, State};
 use crate::record::{Id, Record, Unknown};
 use crate::replica::Update;
 use crate::schema::ModelSchema;
@@ -89,6 +89,7 @@ impl<T: Tracked> Serialize for Written<'_, T> {
             + usize::from(origin.is_some())
             + usize::from(based_on.is_some())
             + usize::from(apart.is_some())
+            + usize::from(change.stamps.is_some())
             + usize::from(record.is_some());
         let mut map = serializer.serialize_map(Some(fields))?;
         map.serialize_entry("model", change.schema.name)?;
@@ -115,6 +116,9 @@ impl<T: Tracked> Serialize for Written<'_, T> {
         }
         if let Some(based_on) = &based_on {
             map.serialize_entry("based_on", based_on)?;
+        }
+        if let Some(stamps) = &change.stamps {
+            map.serialize_entry("stamps", stamps)?;
         }
         if let Some(unknown) = apart {
             map.serialize_entry("unknown", unknown)?;
@@ -180,6 +184,44 @@ impl<'de> Visitor<'de> for ReadOthers {
     }
 }
 
+/// The most fields whose own stamps a change may have.
+const MAX_STAMPS: usize = 1_000;
+
+/// Reads the stamps of fields, by name.
+struct ReadStamps;
+
+impl<'de> DeserializeSeed<'de> for ReadStamps {
+    type Value = Stamps;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Stamps, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadStamps {
+    type Value = Stamps;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map from field name to stamp")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stamps, A::Error> {
+        let mut stamps = Stamps::new();
+        while let Some((field, stamp)) = map.next_entry::<String, Stamp>()? {
+            if stamps.len() == MAX_STAMPS {
+                return Err(de::Error::custom(format_args!("more than {MAX_STAMPS} stamps of fields")));
+            }
+            if !(0..STAMP_LIMIT).contains(&stamp) {
+                return Err(de::Error::custom(format_args!("{stamp} is not a stamp")));
+            }
+            if stamps.insert(field.clone(), stamp).is_some() {
+                return Err(twice(&field));
+            }
+        }
+        Ok(stamps)
+    }
+}
+
 /// Reads the model of a change.
 struct ReadModel<'r>(&'r Reader);
 
@@ -239,6 +281,7 @@ pub(super) struct Tracking<'r> {
     position: Position,
     group: Option<Group>,
     origin: Option<ReplicaId>,
+    stamps: Stamps,
     unknown: Unknown,
     data: Late<(Record, Unknown)>,
     based_on: Option<Revision>,
@@ -259,6 +302,7 @@ impl<'r> Tracking<'r> {
             position: 0,
             group: None,
             origin: None,
+            stamps: Stamps::new(),
             unknown: Unknown::new(),
             data: Late::Absent,
             based_on: None,
@@ -284,7 +328,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
     const WHAT: &'static str = "a change";
     const NAMES: &'static [&'static str] = &[
         "model", "id", "kind", "rev", "ancestry", "merged", "prev", "pos", "group", "origin", "based_on",
-        "unknown", "data",
+        "stamps", "unknown", "data",
     ];
 
     fn field<A: MapAccess<'de>>(&mut self, place: usize, map: &mut A) -> Result<(), A::Error> {
@@ -316,6 +360,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
             }
             "origin" => self.origin = Some(map.next_value()?),
             "based_on" => self.based_on = Some(map.next_value()?),
+            "stamps" => self.stamps = map.next_value_seed(ReadStamps)?,
             "unknown" => {
                 let fields = map.next_value_seed(Checked::FIELDS)?;
                 if reader.form == Form::Stored {
@@ -378,6 +423,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
             group: self.group,
             origin: self.origin,
             unknown: (!unknown.is_empty()).then(|| Box::new(unknown)),
+            stamps: (!self.stamps.is_empty()).then(|| Box::new(self.stamps)),
         };
         Ok(Some(Update { state: State { change, record }, based_on: self.based_on }))
     }

@@ -4,6 +4,7 @@ mod macros;
 
 use crate::change::Change;
 use crate::error::Result;
+use crate::merge::{Merge, OnDelete};
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
 use crate::schema::{FieldSchema, ModelSchema};
@@ -114,7 +115,7 @@ pub const fn id_column<T: Syncable>() -> &'static FieldSchema {
 
 /// The schema of a field that travels and has no default, all but its name.
 pub(crate) const fn column(ty: FieldType, nullable: bool) -> FieldSchema {
-    FieldSchema { name: "", ty, nullable, local: false, default: None }
+    FieldSchema { name: "", ty, nullable, local: false, default: None, merge: Merge::Manual }
 }
 
 /// The schemas of fields, out of the name and all the rest of each.
@@ -307,7 +308,8 @@ impl<T: Syncable<Field = Self>> crate::syncable::Field for NoField<T> {
 }
 
 /// The schema of a struct that does not compile.
-pub const NO_SCHEMA: &ModelSchema = &ModelSchema { name: "", table: "", fields: &[], id: 0 };
+pub const NO_SCHEMA: &ModelSchema =
+    &ModelSchema { name: "", table: "", fields: &[], id: 0, on_delete: OnDelete::Manual };
 
 /// The body of a function of a struct that does not compile, so it never runs.
 pub fn never<T>() -> T {

@@ -57,10 +57,25 @@ mod tests {
         name: "Note",
         table: "note",
         fields: &[
-            FieldSchema { name: "id", ty: FieldType::I64, nullable: false, local: false, default: None },
-            FieldSchema { name: "text", ty: FieldType::Text, nullable: false, local: false, default: None },
+            FieldSchema {
+                name: "id",
+                ty: FieldType::I64,
+                nullable: false,
+                local: false,
+                default: None,
+                merge: crate::Merge::Manual,
+            },
+            FieldSchema {
+                name: "text",
+                ty: FieldType::Text,
+                nullable: false,
+                local: false,
+                default: None,
+                merge: crate::Merge::Manual,
+            },
         ],
         id: 0,
+        on_delete: crate::OnDelete::Manual,
     };
 
     fn replica(n: u128) -> ReplicaId {
@@ -84,6 +99,7 @@ mod tests {
                 group: None,
                 origin: None,
                 unknown: None,
+                stamps: None,
             },
             record: text
                 .map(|text| Record::new(vec![Some(Value::Int(1)), Some(Value::Text(text.to_owned()))])),

@@ -15,7 +15,7 @@ use sync_store_sql::SqlStore;
 use uuid::Uuid;
 
 pub const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None }
+    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual }
 }
 
 pub const fn optional(name: &'static str, ty: FieldType) -> FieldSchema {
@@ -38,6 +38,7 @@ pub static NOTE: ModelSchema = ModelSchema {
         local("draft", FieldType::Text),
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// A child of a note, with an id of another type.
@@ -50,6 +51,7 @@ pub static COMMENT: ModelSchema = ModelSchema {
         field("text", FieldType::Text),
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 pub static TODO: ModelSchema = ModelSchema {
@@ -63,6 +65,7 @@ pub static TODO: ModelSchema = ModelSchema {
         field("notes", FieldType::Text),
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 fn fine(_: &Record) -> Result<()> {

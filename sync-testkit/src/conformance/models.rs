@@ -7,7 +7,7 @@ use sync_runtime::value::{FieldType, Value};
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None }
+    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual }
 }
 
 const fn optional(name: &'static str, ty: FieldType) -> FieldSchema {
@@ -36,6 +36,7 @@ pub(crate) static TASK: ModelSchema = ModelSchema {
         FieldSchema { local: true, ..optional("seen", FieldType::I64) },
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// Where the fields of [`TASK`] stand.
@@ -64,6 +65,7 @@ pub(crate) static TASK_GROWN: ModelSchema = ModelSchema {
         local("zoom", FieldType::Float, || Value::Float(-0.25)),
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// [`TASK`] with a field that records from before cannot have.
@@ -80,6 +82,7 @@ pub(crate) static TASK_BROKEN: ModelSchema = ModelSchema {
         field("owner", FieldType::Text),
     ],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// A second model, with whole numbers as ids.
@@ -88,6 +91,7 @@ pub(crate) static COUNTER: ModelSchema = ModelSchema {
     table: "counter",
     fields: &[field("id", FieldType::I64), field("count", FieldType::I64)],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// Every type of field, required and optional; its id, a UUID, is not the first field.
@@ -122,6 +126,7 @@ pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
         optional("maybe_json", FieldType::Json),
     ],
     id: 1,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 /// A model that is never registered.
@@ -130,6 +135,7 @@ pub(crate) static STRANGER: ModelSchema = ModelSchema {
     table: "stranger",
     fields: &[field("id", FieldType::Text), field("title", FieldType::Text)],
     id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
 };
 
 fn models_of(schemas: &[&'static ModelSchema]) -> Models {

@@ -3,7 +3,7 @@
 use super::StoreFactory;
 use super::models::{models, task, text_id};
 use std::sync::Arc;
-use sync_runtime::change::{Change, ChangeKind, State};
+use sync_runtime::change::{Change, ChangeKind, Stamps, State};
 use sync_runtime::env::BoxFuture;
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record, Unknown};
@@ -52,6 +52,7 @@ pub(crate) struct Plain {
     pub(crate) group: Option<Position>,
     pub(crate) origin: Option<ReplicaId>,
     pub(crate) unknown: Unknown,
+    pub(crate) stamps: Stamps,
 }
 
 /// The change without its schema; no unknown fields and none at all are the same.
@@ -67,6 +68,7 @@ pub(crate) fn plain(change: &Change) -> Plain {
         group: change.group,
         origin: change.origin,
         unknown: change.unknown.as_deref().cloned().unwrap_or_default(),
+        stamps: change.stamps.as_deref().cloned().unwrap_or_default(),
     }
 }
 
@@ -104,6 +106,7 @@ pub(crate) fn brought(schema: &'static ModelSchema, record: Record, revision: Re
         group: None,
         origin: Some(revision.replica),
         unknown: None,
+        stamps: None,
     };
     State { change, record: Some(record) }
 }
@@ -121,6 +124,7 @@ pub(crate) fn brought_tombstone(schema: &'static ModelSchema, id: &Id, revision:
         group: None,
         origin: Some(revision.replica),
         unknown: None,
+        stamps: None,
     };
     State { change, record: None }
 }

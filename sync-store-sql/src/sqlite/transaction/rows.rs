@@ -155,6 +155,7 @@ pub(super) fn change(
         group: row.get(from + 7)?,
         origin,
         unknown,
+        stamps: None,
     })
 }
 

@@ -224,6 +224,7 @@ impl SqliteTransaction {
             group: Some(group),
             origin: None,
             unknown: unknown.filter(|_| kind != ChangeKind::Delete),
+            stamps: None,
         };
         match before {
             Some(before) => {

@@ -1,0 +1,341 @@
+//! Which policies fit which types, and the policies that look into a value.
+//!
+//! A trait for each such policy says which types it fits, so that a policy on a field of another type does not
+//! compile.
+
+use super::{Merge, sequence};
+use crate::syncable::{FieldValue, json_from_value, json_to_value};
+use crate::value::{FieldType, Value, ValueError, check};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
+use std::hash::{BuildHasher, Hash};
+
+/// A type that has an order: `min` and `max` fit it.
+#[diagnostic::on_unimplemented(
+    message = "`min` and `max` do not fit a field of type `{Self}`",
+    note = "`min` and `max` fit numbers, decimals, text, timestamps and dates, and `Option` of each",
+    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `sum` \
+            fits integers and decimals, `union` sets and maps, `list` lists, `text` text"
+)]
+pub trait OrderedField {}
+
+/// A type whose changes can be added up: `sum` fits it.
+#[diagnostic::on_unimplemented(
+    message = "`sum` does not fit a field of type `{Self}`",
+    note = "`sum` fits integers and decimals, and `Option` of each; the sum of floats would depend on the order",
+    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
+            and `max` fit numbers, text and times, `union` sets and maps, `list` lists, `text` text"
+)]
+pub trait SumField: FieldValue {
+    /// The base with what both sides added to it; `None` where the type cannot hold that.
+    fn sum(base: &Self, older: &Self, newer: &Self) -> Option<Self>;
+}
+
+/// A set or map: `union` fits it.
+#[diagnostic::on_unimplemented(
+    message = "`union` does not fit a field of type `{Self}`",
+    note = "`union` fits `BTreeSet`, `BTreeMap` and `HashMap`, and `Option` of each",
+    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
+            and `max` fit numbers, text and times, `sum` integers and decimals, `list` lists, `text` text"
+)]
+pub trait UnionField: Sized {
+    /// The base with what both sides put in and without what either removed.
+    ///
+    /// # Errors
+    /// What both sides changed, each in another way.
+    fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String>;
+}
+
+/// A list: `list` fits it.
+#[diagnostic::on_unimplemented(
+    message = "`list` does not fit a field of type `{Self}`",
+    note = "`list` fits `Vec` of plain values, and `Option` of it",
+    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
+            and `max` fit numbers, text and times, `sum` integers and decimals, `union` sets and maps, `text` text"
+)]
+pub trait ListField {}
+
+/// Text: `text` fits it.
+#[diagnostic::on_unimplemented(
+    message = "`text` does not fit a field of type `{Self}`",
+    note = "`text` fits `String` and `Option<String>`",
+    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
+            and `max` fit numbers, text and times, `sum` integers and decimals, `union` sets and maps, `list` lists"
+)]
+pub trait TextField {}
+
+macro_rules! ordered {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl OrderedField for $ty {}
+    )*};
+}
+
+ordered!(i8, i16, i32, i64, u8, u16, u32, f32, f64, String, jiff::Timestamp, jiff::civil::Date);
+#[cfg(feature = "chrono")]
+ordered!(chrono::DateTime<chrono::Utc>, chrono::NaiveDate);
+#[cfg(feature = "time")]
+ordered!(time::OffsetDateTime, time::UtcDateTime, time::Date);
+#[cfg(feature = "decimal")]
+ordered!(rust_decimal::Decimal);
+
+#[diagnostic::do_not_recommend]
+impl<T: OrderedField> OrderedField for Option<T> {}
+
+macro_rules! summed {
+    ($($ty:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl SumField for $ty {
+            fn sum(base: &Self, older: &Self, newer: &Self) -> Option<Self> {
+                let wide = |n: &Self| i128::from(*n);
+                Self::try_from(wide(older) + wide(newer) - wide(base)).ok()
+            }
+        }
+    )*};
+}
+
+summed!(i8, i16, i32, i64, u8, u16, u32);
+
+#[cfg(feature = "decimal")]
+#[diagnostic::do_not_recommend]
+impl SumField for rust_decimal::Decimal {
+    fn sum(base: &Self, older: &Self, newer: &Self) -> Option<Self> {
+        // The difference first: the sum of both sides may be more than there is, and their base nearly as much.
+        let added = newer.checked_sub(*base)?;
+        let sum = older.checked_add(added)?;
+        // A decimal that does not fit is rounded without a word.
+        (sum.checked_sub(added)? == *older && sum.scale() >= older.scale().max(newer.scale())).then_some(sum)
+    }
+}
+
+/// Null counts as nothing added yet; one that a side put there is a conflict.
+#[diagnostic::do_not_recommend]
+impl<T: SumField + Default> SumField for Option<T> {
+    fn sum(base: &Self, older: &Self, newer: &Self) -> Option<Self> {
+        let nothing = T::default();
+        T::sum(base.as_ref().unwrap_or(&nothing), older.as_ref()?, newer.as_ref()?).map(Some)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Ord + Clone> UnionField for BTreeSet<T> {
+    fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
+        let stays = |item: &&T| match base.contains(item) {
+            true => older.contains(item) && newer.contains(item),
+            false => true,
+        };
+        Ok(older.union(newer).filter(stays).cloned().collect())
+    }
+}
+
+/// Merges maps by key, with their ways to look up and to list.
+fn union_of_maps<'m, K: 'm + Clone, V: 'm + Clone + PartialEq, M: FromIterator<(K, V)>>(
+    keys: impl Iterator<Item = &'m K>,
+    [base, older, newer]: [&dyn Fn(&K) -> Option<&'m V>; 3],
+) -> Result<M, String> {
+    let mut merged = Vec::new();
+    for key in keys {
+        let (before, a, b) = (base(key), older(key), newer(key));
+        let value = match (a == before, b == before) {
+            (true, _) => b,
+            (_, true) => a,
+            _ if a == b => a,
+            _ => return Err("both sides changed the value of one key".to_owned()),
+        };
+        merged.extend(value.map(|value| (key.clone(), value.clone())));
+    }
+    Ok(merged.into_iter().collect())
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: Ord + Clone, V: PartialEq + Clone> UnionField for BTreeMap<K, V> {
+    fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
+        let keys: BTreeSet<&K> = older.keys().chain(newer.keys()).collect();
+        union_of_maps(keys.into_iter(), [&|key| base.get(key), &|key| older.get(key), &|key| newer.get(key)])
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<K: Hash + Eq + Clone, V: PartialEq + Clone, S: BuildHasher + Default> UnionField for HashMap<K, V, S> {
+    fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
+        let keys = older.keys().chain(newer.keys().filter(|key| !older.contains_key(key)));
+        union_of_maps(keys, [&|key| base.get(key), &|key| older.get(key), &|key| newer.get(key)])
+    }
+}
+
+/// Null counts as empty; one that a side put there is a conflict.
+#[diagnostic::do_not_recommend]
+impl<T: UnionField + Default> UnionField for Option<T> {
+    fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
+        match (older, newer) {
+            (Some(older), Some(newer)) => {
+                let nothing = T::default();
+                T::union(base.as_ref().unwrap_or(&nothing), older, newer).map(Some)
+            }
+            _ => Err(REMOVED.to_owned()),
+        }
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> ListField for Vec<T> {}
+#[diagnostic::do_not_recommend]
+impl<T: ListField> ListField for Option<T> {}
+#[diagnostic::do_not_recommend]
+impl TextField for String {}
+#[diagnostic::do_not_recommend]
+impl TextField for Option<String> {}
+
+const REMOVED: &str = "one side removed what the other changed";
+
+/// The policy `sum` for a field of this type.
+pub const fn sum<T: SumField>() -> Merge {
+    Merge::Sum(|base, older, newer| {
+        let base = if base.is_null() && !T::NULLABLE { Err(REMOVED.to_owned()) } else { read::<T>(base) };
+        let sum = T::sum(&base?, &read(older)?, &read(newer)?);
+        let sum = sum.ok_or_else(|| "the field cannot hold the sum of both changes".to_owned())?;
+        sum.to_value().map_err(|error| error.to_string())
+    })
+}
+
+fn read<T: FieldValue>(value: &Value) -> Result<T, String> {
+    T::from_value(value.clone()).map_err(|error| error.to_string())
+}
+
+/// The policy `union` for a field of this type.
+pub const fn union<T: UnionField + Serialize + DeserializeOwned>() -> Merge {
+    Merge::Function("union", |base, older, newer| {
+        let read = |value: &Value| json_from_value::<T>(value.clone()).map_err(|error| error.to_string());
+        let merged = T::union(&read(base)?, &read(older)?, &read(newer)?)?;
+        json_to_value(&merged).map_err(|error| error.to_string())
+    })
+}
+
+/// The policy `list` for a field of this type.
+pub const fn list<T: ListField + ?Sized>() -> Merge {
+    Merge::Function("list", |base, older, newer| {
+        let items = |value: &Value| match value {
+            Value::Json(Json::Array(items)) => Ok(items.iter().map(Json::to_string).collect::<Vec<_>>()),
+            _ => Err(REMOVED.to_owned()),
+        };
+        let before = if base.is_null() { Ok(Vec::new()) } else { items(base) };
+        let (base, older, newer) = (before?, items(older)?, items(newer)?);
+        let merged = sequence::list(&base, &older, &newer)?;
+        let merged: Result<Vec<Json>, _> = merged.iter().map(|item| serde_json::from_str(item)).collect();
+        Ok(Value::Json(Json::Array(merged.map_err(|error| error.to_string())?)))
+    })
+}
+
+/// The policy `text` for a field of this type.
+pub const fn text<T: TextField + ?Sized>() -> Merge {
+    Merge::Function("text", |base, older, newer| match (base, older, newer) {
+        (Value::Text(base), Value::Text(older), Value::Text(newer)) => {
+            sequence::text(base, older, newer).map(Value::Text)
+        }
+        (Value::Null, Value::Text(older), Value::Text(newer)) => {
+            sequence::text("", older, newer).map(Value::Text)
+        }
+        _ => Err(REMOVED.to_owned()),
+    })
+}
+
+/// Merges by a user's function; the derive makes the [`super::MergeFn`] of `with` out of it.
+///
+/// # Errors
+/// The function's own, as text.
+pub fn merged_by<T, E: Display>(
+    function: impl FnOnce(&T, &T, &T) -> Result<T, E>,
+    from_value: impl Fn(Value) -> Result<T, ValueError>,
+    to_value: impl FnOnce(&T) -> Result<Value, ValueError>,
+    values: [&Value; 3],
+) -> Result<Value, String> {
+    let read = |value: &Value| from_value(value.clone()).map_err(|error| error.to_string());
+    let [base, older, newer] = values.map(read);
+    let merged = function(&base?, &older?, &newer?).map_err(|error| error.to_string())?;
+    to_value(&merged).map_err(|error| error.to_string())
+}
+
+/// A struct that is one JSON value in a field of a model, and merges field by field. Derive it.
+#[diagnostic::on_unimplemented(
+    message = "`fields` does not fit a field of type `{Self}`",
+    note = "`fields` fits structs: add `#[derive(SyncFields)]` to `{Self}`",
+    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type"
+)]
+pub trait SyncFields: Serialize + DeserializeOwned {
+    /// Its fields.
+    const FIELDS: &'static [NestedField];
+}
+
+/// A field of a struct that derives [`SyncFields`].
+#[derive(Debug, Clone, Copy)]
+pub struct NestedField {
+    /// Its name in the JSON.
+    pub name: &'static str,
+    /// The value of its JSON, and back.
+    pub value: fn(&Json) -> Result<Value, ValueError>,
+    /// The JSON of its value.
+    pub json: fn(Value) -> Result<Json, ValueError>,
+    /// What decides where both sides changed it.
+    pub merge: Merge,
+}
+
+/// The policy `fields` for a field of this type.
+pub const fn fields<T: SyncFields>() -> Merge {
+    Merge::Function("fields", |base, older, newer| merge_objects(T::FIELDS, base, older, newer))
+}
+
+fn merge_objects(
+    fields: &[NestedField],
+    base: &Value,
+    older: &Value,
+    newer: &Value,
+) -> Result<Value, String> {
+    let object = |value: &Value| match value {
+        Value::Json(Json::Object(fields)) => Some(fields.clone()),
+        _ => None,
+    };
+    let (Some(base), Some(older), Some(newer)) = (object(base), object(older), object(newer)) else {
+        return Err(REMOVED.to_owned());
+    };
+    let mut merged = Map::new();
+    let names: BTreeSet<&String> = base.keys().chain(older.keys()).chain(newer.keys()).collect();
+    for name in names {
+        let (before, a, b) = (base.get(name), older.get(name), newer.get(name));
+        let field = fields.iter().find(|field| field.name == name);
+        let counts = field.is_some_and(|field| matches!(field.merge, Merge::Sum(_)));
+        let value = match (a == before, b == before) {
+            (true, _) => b.cloned(),
+            (_, true) => a.cloned(),
+            _ if a == b && !counts => a.cloned(),
+            _ => Some(merge_nested(field, before, a, b).map_err(|reason| format!("`{name}`: {reason}"))?),
+        };
+        merged.extend(value.map(|value| (name.clone(), value)));
+    }
+    let merged = Value::Json(Json::Object(merged));
+    check(FieldType::Json, &merged).map_err(|error| error.to_string())?;
+    Ok(merged)
+}
+
+/// Merges what both sides changed of one nested field.
+fn merge_nested(
+    field: Option<&NestedField>,
+    base: Option<&Json>,
+    older: Option<&Json>,
+    newer: Option<&Json>,
+) -> Result<Json, String> {
+    let (Some(field), Some(older), Some(newer)) = (field, older, newer) else {
+        return Err(REMOVED.to_owned());
+    };
+    let value = |json: &Json| (field.value)(json).map_err(|error| error.to_string());
+    let (older, newer) = (value(older)?, value(newer)?);
+    let base = base.map(value).transpose()?.unwrap_or(Value::Null);
+    let merged = match field.merge {
+        Merge::Min | Merge::Max => super::states::extreme(field.merge, &older, &newer).clone(),
+        Merge::Sum(merge) | Merge::Function(_, merge) => merge(&base, &older, &newer)?,
+        _ => return Err("both sides changed it".to_owned()),
+    };
+    (field.json)(merged).map_err(|error| error.to_string())
+}
