@@ -1,6 +1,7 @@
 //! Changes: the tracking row of a record, and the state it stood for.
 
 use crate::merge::Merge;
+use crate::planted::{self, Bug};
 use crate::record::{Id, Record, Unknown};
 use crate::schema::ModelSchema;
 use crate::version::{Ancestry, Position, ReplicaId, Revision, Stamp};
@@ -80,6 +81,7 @@ impl Change {
     /// When the field of this name was last written.
     pub fn stamp_of(&self, field: &str) -> Stamp {
         let own = self.stamps.as_deref().and_then(|stamps| stamps.get(field));
+        let own = own.filter(|_| !planted::on(Bug::RecordStamp));
         own.copied().unwrap_or(self.ancestry.current.stamp)
     }
 
@@ -95,12 +97,10 @@ impl Change {
         }
         let mut stamps = self.stamps.as_deref().cloned().unwrap_or_default();
         for (place, field) in schema.replicated() {
-            match (same(place), field.merge) {
-                (false, _) => drop(stamps.remove(field.name)),
-                (true, Merge::LastWrite) => {
-                    drop(stamps.insert(field.name.to_owned(), self.stamp_of(field.name)))
-                }
-                (true, _) => {}
+            if !same(place) {
+                stamps.remove(field.name);
+            } else if matches!(field.merge, Merge::LastWrite) {
+                stamps.insert(field.name.to_owned(), self.stamp_of(field.name));
             }
         }
         (!stamps.is_empty()).then(|| Box::new(stamps))

@@ -3,6 +3,7 @@
 use crate::change::{Change, State};
 use crate::engine::Engine;
 use crate::engine::inbox::{self, Matter, Parked, Resolution};
+use crate::merge::{Combined, Side, combine};
 use crate::record::difference;
 use crate::store::Access;
 use crate::syncable::{Field, ModelId, Syncable};
@@ -37,6 +38,8 @@ pub struct Conflict<T: Syncable> {
     here: Option<T>,
     there: Option<T>,
     swapped: bool,
+    /// Sides chosen of single fields, as this replica sees them.
+    chosen: Vec<(usize, Side)>,
 }
 
 impl<T: Syncable + fmt::Debug> fmt::Debug for Conflict<T> {
@@ -54,7 +57,7 @@ impl<T: Syncable + fmt::Debug> fmt::Debug for Conflict<T> {
 impl<T: Syncable> Conflict<T> {
     /// The conflict of a parked entry; `None` if the entry is of another model or about something else.
     pub(crate) fn read(engine: &Engine, parked: &Parked, mine: Option<State>) -> Result<Option<Self>> {
-        let Matter::Conflict { theirs, base } = &parked.matter else {
+        let Matter::Conflict { theirs, base, .. } = &parked.matter else {
             return Ok(None);
         };
         let Some(id) = T::Id::from_id(&parked.id).filter(|_| parked.schema.name == T::SCHEMA.name) else {
@@ -76,6 +79,7 @@ impl<T: Syncable> Conflict<T> {
             mine,
             parked: parked.clone(),
             swapped: false,
+            chosen: Vec::new(),
         }))
     }
 
@@ -118,19 +122,58 @@ impl<T: Syncable> Conflict<T> {
         if self.swapped { (theirs, mine) } else { (mine, theirs) }
     }
 
-    /// The fields that differ between the two versions, in the order of the struct; all that travel, apart from
-    /// the id, if one side deleted the record.
+    /// The fields in dispute, in the order of the struct: what no policy may decide. All that travel, apart from the
+    /// id, if one side deleted the record; those that differ, if nothing is known of what the two come from but that
+    /// they cannot stand together.
     pub fn fields(&self) -> Vec<T::Field> {
-        let records = (self.mine.as_ref().and_then(|state| state.record.as_ref()), &self.theirs.record);
-        let places = match records {
-            (Some(mine), Some(theirs)) => difference(T::SCHEMA, mine, theirs),
-            _ => T::SCHEMA
-                .replicated()
-                .map(|(place, _)| place)
-                .filter(|place| *place != T::SCHEMA.id)
-                .collect(),
+        let all = || T::SCHEMA.replicated().map(|(place, _)| place).filter(|place| *place != T::SCHEMA.id);
+        let places: Vec<usize> = match self.combined() {
+            Some(combined) => {
+                let mut disputed: Vec<usize> =
+                    combined.disputed.iter().map(|dispute| dispute.place).collect();
+                if disputed.is_empty() {
+                    // The record fits as it was merged, and was refused as a whole.
+                    disputed = self.differences();
+                }
+                disputed
+            }
+            None => all().collect(),
         };
         places.into_iter().filter_map(T::Field::from_index).collect()
+    }
+
+    /// Why the two could not be merged, where that is not just that people have to decide: a merge function failed, or
+    /// the merged record was refused.
+    pub fn reason(&self) -> Option<String> {
+        let Matter::Conflict { reason, .. } = &self.parked.matter else { return None };
+        let of_field = || {
+            let disputed = self.combined()?.disputed;
+            disputed.into_iter().find_map(|dispute| {
+                Some(format!("{}: {}", T::SCHEMA.fields[dispute.place].name, dispute.reason?))
+            })
+        };
+        reason.clone().or_else(of_field)
+    }
+
+    /// Who wrote the two versions and when, source first: `stamp@replica`. The source's is `None` if it never had the
+    /// record.
+    pub fn revisions(&self) -> (Option<Revision>, Option<Revision>) {
+        let (source, target) = self.changes();
+        (source.map(Change::revision), target.map(Change::revision))
+    }
+
+    /// What the policies make of the two; `None` if one side deleted the record.
+    fn combined(&self) -> Option<Combined> {
+        let mine = self.mine.as_ref().filter(|mine| mine.record.is_some() && self.theirs.record.is_some())?;
+        Some(combine(self.parked.versions(mine, &self.theirs)))
+    }
+
+    fn differences(&self) -> Vec<usize> {
+        let mine = self.mine.as_ref().and_then(|state| state.record.as_ref());
+        match (mine, &self.theirs.record) {
+            (Some(mine), Some(theirs)) => difference(T::SCHEMA, mine, theirs),
+            _ => Vec::new(),
+        }
     }
 
     /// The other replica.
@@ -174,6 +217,38 @@ impl<T: Syncable> Conflict<T> {
     pub async fn resolve_using_target(self) -> Result<()> {
         let resolution = if self.swapped { Resolution::Mine } else { Resolution::Theirs };
         self.settle(resolution).await
+    }
+
+    /// Chooses a side for one field, in dispute or not; [`Conflict::resolve_fields`] makes it stand. The last choice for
+    /// a field counts.
+    ///
+    /// ```
+    /// # use sync_runtime::{Result, Side, Workspace, prelude::*};
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String, notes: String }
+    /// # async fn example(workspace: &Workspace) -> Result<()> {
+    /// for conflict in workspace.conflicts::<Todo>().await? {
+    ///     let mine = conflict.resolve_field(TodoField::Title, Side::Source);
+    ///     mine.resolve_field(TodoField::Notes, Side::Target).resolve_fields().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "a choice stands after `resolve_fields`"]
+    pub fn resolve_field(mut self, field: T::Field, side: Side) -> Self {
+        let side = if self.swapped { side.other() } else { side };
+        self.chosen.push((field.index(), side));
+        self
+    }
+
+    /// What the policies make of the two versions stands, and of each field in dispute the chosen side.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Moved`] if either side changed since the conflict was read; [`ErrorKind::Usage`] if a field in
+    /// dispute was not chosen, with its name, or if one side deleted the record.
+    pub async fn resolve_fields(mut self) -> Result<()> {
+        let chosen = std::mem::take(&mut self.chosen);
+        self.settle(Resolution::Fields(chosen)).await
     }
 
     /// This value stands; `None` deletes the record.

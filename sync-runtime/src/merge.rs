@@ -12,7 +12,7 @@ pub use fields::{
     ListField, NestedField, OrderedField, SumField, SyncFields, TextField, UnionField, fields, list,
     merged_by, sum, text, union,
 };
-pub(crate) use states::{Base, Combined, Decided, Dispute, Versions, combine};
+pub(crate) use states::{Base, Combined, Decided, Versions, combine};
 
 use crate::value::Value;
 use std::fmt;

@@ -13,6 +13,18 @@ pub enum Bug {
     PullOverwrites,
     /// The record and its change are not written in one transaction.
     NotAtomic,
+    /// Two equal increments count as one.
+    EqualIncrements,
+    /// The base is the oldest state that was kept, from before the first edit, instead of the one that was sent.
+    FirstBase,
+    /// One base, the newest that was kept, serves for every peer.
+    OneBase,
+    /// A patch is applied although its base is merely an ancestor of what is here.
+    LoosePatch,
+    /// `last_write` goes by the stamp of the record.
+    RecordStamp,
+    /// A resolution overwrites a version that came after the conflict was read.
+    BlindResolution,
 }
 
 #[cfg(feature = "planted")]

@@ -4,8 +4,10 @@ use crate::change::State;
 use crate::conflict::Conflict;
 use crate::engine::Engine;
 use crate::engine::inbox::{Matter, Parked};
+use crate::engine::rebase::Rebased;
 use crate::record::Id;
-use crate::syncable::Syncable;
+use crate::syncable::{Field, ModelId, Syncable};
+use crate::value::Value;
 use crate::version::{Checkpoint, ReplicaId};
 use std::fmt;
 
@@ -23,6 +25,7 @@ pub struct SyncReport {
     pub level: bool,
     /// Records that one side refused. They are parked; everything else went on.
     pub rejected: Vec<Rejected>,
+    pub(crate) merged: Vec<Rebased>,
     pub(crate) conflicts: Vec<(Parked, Option<State>)>,
     pub(crate) engine: Engine,
     pub(crate) swapped: bool,
@@ -36,6 +39,7 @@ impl fmt::Debug for SyncReport {
             .field("pulled", &self.pulled)
             .field("requests", &self.requests)
             .field("level", &self.level)
+            .field("merged", &self.merged.len())
             .field("conflicts", &self.conflicts.len())
             .field("rejected", &self.rejected)
             .finish()
@@ -56,6 +60,69 @@ impl SyncReport {
     /// How many conflicts of all models there are.
     pub fn conflict_count(&self) -> usize {
         self.conflicts.len()
+    }
+}
+
+impl SyncReport {
+    /// The records of a model that both sides had changed and that were merged, with what policies decided of them.
+    pub fn merged<T: Syncable>(&self) -> Vec<Merged<T>> {
+        self.merged.iter().filter_map(Merged::of).collect()
+    }
+
+    /// How many records of all models were merged.
+    pub fn merged_count(&self) -> usize {
+        self.merged.len()
+    }
+}
+
+/// A record that both sides had changed, as it was merged.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Merged<T: Syncable> {
+    /// The record's id.
+    pub id: T::Id,
+    /// The fields that both sides had changed, each decided by its policy. Empty where each side changed others.
+    pub fields: Vec<MergedField<T::Field>>,
+    /// The policy that decided a delete against an edit, if that is what met.
+    pub on_delete: Option<&'static str>,
+    /// The edited record that a delete took away.
+    pub lost: Option<T>,
+}
+
+/// A field that both sides had changed, as its policy decided.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct MergedField<F> {
+    /// The field.
+    pub field: F,
+    /// Its policy, as the attribute writes it.
+    pub policy: &'static str,
+    /// The value that stands.
+    pub kept: Value,
+    /// The value of the other side that was lost; `None` where both went into the one that stands.
+    pub lost: Option<Value>,
+}
+
+impl<T: Syncable> Merged<T> {
+    fn of(rebased: &Rebased) -> Option<Self> {
+        let id = T::Id::from_id(&rebased.id).filter(|_| rebased.schema.name == T::SCHEMA.name)?;
+        let fields = rebased.decided.iter().filter_map(|decided| {
+            Some(MergedField {
+                field: T::Field::from_index(decided.place?)?,
+                policy: decided.policy,
+                kept: decided.kept.clone()?,
+                lost: decided.lost.clone(),
+            })
+        });
+        let on_delete = rebased.decided.iter().find(|decided| decided.place.is_none());
+        // One of an older schema may not read any more.
+        let lost = rebased.lost.as_ref().and_then(|state| T::from_record(state.record.clone()?).ok());
+        Some(Merged {
+            id,
+            fields: fields.collect(),
+            on_delete: on_delete.map(|decided| decided.policy),
+            lost,
+        })
     }
 }
 

@@ -55,6 +55,7 @@ pub struct WorkspaceBuilder {
     models: Models,
     env: Option<Arc<dyn Env>>,
     limits: Limits,
+    upstream: Option<Arc<dyn Replica>>,
 }
 
 impl WorkspaceBuilder {
@@ -76,6 +77,13 @@ impl WorkspaceBuilder {
         self
     }
 
+    /// Declares a peer upstream: in a sync with it, `server_wins` fields take its side where both changed them, and
+    /// `client_wins` fields this one's. In a sync with any other peer such a field is a conflict. Asks nobody yet.
+    pub fn upstream(mut self, peer: &dyn AsReplica) -> Self {
+        self.upstream = Some(peer.to_replica());
+        self
+    }
+
     /// Opens the store for the models.
     ///
     /// # Errors
@@ -87,7 +95,7 @@ impl WorkspaceBuilder {
         let env = self
             .env
             .ok_or_else(|| Error::new(ErrorKind::Usage, "in a browser the workspace needs an `env`"))?;
-        let engine = Engine::open(self.store, self.models, env, self.limits).await;
+        let engine = Engine::open(self.store, self.models, env, self.limits, self.upstream).await;
         Ok(Workspace { engine: engine.map_err(|error| error.context("opening the workspace"))? })
     }
 }
@@ -124,6 +132,7 @@ impl Workspace {
             models: Models::default(),
             env: None,
             limits: Limits::default(),
+            upstream: None,
         }
     }
 
@@ -502,6 +511,7 @@ impl Workspace {
             requests: summary.requests,
             level: summary.level,
             rejected,
+            merged: summary.rebased,
             conflicts,
             engine: self.engine.clone(),
             swapped,

@@ -5,7 +5,7 @@ use super::adopt::adopted;
 use super::decide::{Verdict, decide};
 use super::notes;
 use super::outbox::whole;
-use crate::change::{Change, Group, State};
+use crate::change::{Change, Group, Stamps, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record};
 use crate::replica::{Outcome, Rejection, Update};
@@ -27,6 +27,20 @@ pub(crate) struct Arrival {
     pub(crate) now: Stamp,
     /// The most bytes a record may have.
     pub(crate) record_bytes: usize,
+    /// Whether conflicts are merged.
+    pub(crate) merging: Merging,
+}
+
+/// Whether conflicts are merged by the policies of their models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merging {
+    /// Every conflict is somebody else's: this is the target of a push, or a replication that goes one way.
+    Never,
+    /// In a sync, by this side.
+    By {
+        /// Whether the peer is this replica's upstream.
+        upstream: bool,
+    },
 }
 
 /// What came of updates.
@@ -221,20 +235,39 @@ fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) 
         false => update.state.change.merged,
     };
     let group = update.state.change.group;
-    let change = Change { ancestry, origin, merged, group, ..here.change.clone() };
+    let stamps = later_stamps(&here.change, &update.state.change);
+    let change = Change { ancestry, origin, merged, group, stamps, ..here.change.clone() };
     State { change, record: here.record.clone() }
+}
+
+/// The later stamp of each field that has one of its own on a side.
+fn later_stamps(a: &Change, b: &Change) -> Option<Box<Stamps>> {
+    if a.stamps == b.stamps {
+        return a.stamps.clone();
+    }
+    let names = a.stamps.iter().chain(&b.stamps).flat_map(|stamps| stamps.keys());
+    Some(Box::new(names.map(|name| (name.clone(), a.stamp_of(name).max(b.stamp_of(name)))).collect()))
+}
+
+/// No field was written after the record was: a peer's word is bounded by its own ancestry.
+fn bounded(stamps: &mut Option<Box<Stamps>>, ancestry: &Ancestry) {
+    let newest = ancestry.newest();
+    for stamp in stamps.iter_mut().flat_map(|stamps| stamps.values_mut()) {
+        *stamp = (*stamp).min(newest);
+    }
 }
 
 /// The state after the update was taken.
 fn taken(
     place: usize,
-    update: Update,
+    mut update: Update,
     here: Option<&State>,
     ancestry: Ancestry,
     arrival: &Arrival,
 ) -> Pending {
     let schema = update.state.change.schema;
     let origin = arrival.from.filter(|_| ancestry == update.state.change.ancestry);
+    bounded(&mut update.state.change.stamps, &ancestry);
     // Most of a first pull: what comes is the whole record, and nothing is here. It is not worth a copy.
     let as_it_came = here.is_none()
         && update.based_on.is_none()
@@ -274,7 +307,7 @@ fn taken(
 }
 
 /// Whether a state that came is one that may stand here.
-fn fits(state: &State, arrival: &Arrival) -> Result<()> {
+pub(crate) fn fits(state: &State, arrival: &Arrival) -> Result<()> {
     let State { change, record } = state;
     let Some(record) = record else {
         if !change.is_delete() {
@@ -339,7 +372,7 @@ async fn put(
 
 /// rule: one revision, one content. What the database made of a record is a revision of its own, on top of the
 /// one that was sent.
-async fn amend(
+pub(crate) async fn amend(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     sent: &State,
@@ -355,7 +388,11 @@ async fn amend(
         ..sent.change.clone()
     };
     for _ in 0..AMENDMENTS {
-        let state = State { change: change.clone(), record: Some(record) };
+        let given = sent.record.as_ref();
+        let stamps = sent
+            .change
+            .stamps_after(|place| given.is_some_and(|given| given.get(place) == record.get(place)));
+        let state = State { change: Change { stamps, ..change.clone() }, record: Some(record) };
         match tx.put(std::slice::from_ref(&state), arrival.now).await?.pop() {
             Some(Put::Differs(other)) => record = other,
             Some(Put::Refused(reason)) => return Ok(Err(reason)),

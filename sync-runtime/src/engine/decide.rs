@@ -1,6 +1,7 @@
 //! What to do with an incoming change, given what is here: plain functions on values.
 
 use crate::change::State;
+use crate::planted::{self, Bug};
 use crate::replica::Update;
 use crate::version::{Ancestry, Relation, compare};
 
@@ -35,12 +36,25 @@ pub(crate) fn decide(update: &Update, current: Option<&State>) -> Verdict {
         Relation::Same | Relation::Older => Verdict::Join(joined),
         // Whole records fit everywhere; a patch only on exactly the state that it was made from.
         Relation::Newer if update.based_on.is_none_or(|base| base == mine.current) => Verdict::Take(joined),
-        Relation::Concurrent if update.based_on.is_none() && current.same_content(&update.state) => {
+        _ if planted::on(Bug::LoosePatch) && update.based_on.is_some_and(|base| mine.holds(base)) => {
+            Verdict::Take(incoming.join_into(mine))
+        }
+        Relation::Concurrent if update.based_on.is_none() && is_same(update, current) => {
             Verdict::Join(joined)
         }
         Relation::Concurrent if update.based_on.is_none() => Verdict::Conflict,
         Relation::Newer | Relation::Concurrent => Verdict::NeedWhole,
     }
+}
+
+/// Whether two versions that knew nothing of each other need no merging: they hold the same, and no field adds up what
+/// both sides changed, unless both are the one merge of the same two.
+fn is_same(update: &Update, current: &State) -> bool {
+    let (mine, theirs) = (&current.change, &update.state.change);
+    let one_merge = mine.merged.is_some() && mine.merged == theirs.merged;
+    let knew = mine.ancestry.holds(theirs.revision()) && theirs.ancestry.holds(mine.revision());
+    let may_count = mine.schema.counts() && current.record.is_some() && !one_merge && !knew;
+    (!may_count || planted::on(Bug::EqualIncrements)) && current.same_content(&update.state)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! - `adopt`: updates in the shape that a model has here.
 //! - `apply`: taking updates into the store, as the target of a push or of a pull.
 //! - `outbox`: freezing, acknowledging and renaming what is pushed.
+//! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
@@ -17,14 +18,16 @@ pub(crate) mod inbox;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;
+pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
 mod serve;
 pub(crate) mod session;
 
 use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};
-use crate::replica::Limits;
-use crate::schema::Models;
+use crate::merge::Merge;
+use crate::replica::{Caller, Limits, Replica};
+use crate::schema::{FieldSchema, Models};
 use crate::store::{Access, Room, Store, Transaction, transact};
 use crate::version::{ReplicaId, STAMP_LIMIT, Stamp};
 use crate::{Error, ErrorKind, Result};
@@ -44,6 +47,8 @@ struct Inner {
     models: Models,
     env: Arc<dyn Env>,
     limits: Limits,
+    /// The replica that `server_wins` and `client_wins` mean.
+    upstream: Option<Arc<dyn Replica>>,
     /// Names this engine among others on the same store, for leases.
     instance: ReplicaId,
     /// How far the peers' clocks are ahead of this one's, once a peer said that ours is wrong.
@@ -83,12 +88,14 @@ impl Engine {
         models: Models,
         env: Arc<dyn Env>,
         limits: Limits,
+        upstream: Option<Arc<dyn Replica>>,
     ) -> Result<Engine> {
         store.prepare(&models, fresh_replica(&*env)).await?;
         let engine = Engine(Arc::new(Inner {
             store,
             models,
             limits,
+            upstream,
             instance: fresh_replica(&*env),
             env,
             offset: AtomicI64::new(0),
@@ -168,6 +175,19 @@ impl Engine {
         self.0.offset.store(read.await?.unwrap_or(0), Ordering::Relaxed);
         self.0.offset_read.store(self.0.env.now(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether this peer is the one that was declared upstream. Where nobody needs to know, nobody is asked.
+    pub(crate) async fn is_upstream(&self, peer: ReplicaId) -> bool {
+        let needs = |field: &FieldSchema| matches!(field.merge, Merge::ServerWins | Merge::ClientWins);
+        let needed = self.models().iter().any(|model| model.schema.fields.iter().any(needs));
+        match self.0.upstream.as_ref().filter(|_| needed) {
+            // One that does not answer is not the peer, which just did.
+            Some(upstream) => {
+                upstream.describe(&Caller::owner()).await.is_ok_and(|upstream| upstream.replica == peer)
+            }
+            None => false,
+        }
     }
 
     /// This store's replica id.

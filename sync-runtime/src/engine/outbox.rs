@@ -2,7 +2,7 @@
 
 use super::notes::{self, InFlight, Part, PeerState};
 use super::page::{self, Cut, FeedPart};
-use crate::change::{Group, RecordName, State};
+use crate::change::{Change, Group, RecordName, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, patch};
 use crate::replica::{Limits, Update};
@@ -209,17 +209,8 @@ async fn patches(
         let schema = edited[0].change.schema;
         let ids: Vec<Id> = edited.iter().map(|state| state.change.id.clone()).collect();
         for (state, bases) in edited.iter().zip(tx.bases(schema, &ids).await?) {
-            // What came after the state was frozen is not what it was made from.
-            let before = bases.into_iter().filter(|base| base.until <= state.change.position);
-            // A state that a peer brought when a conflict was resolved never stood here: it has no position.
-            let held = before.filter(|base| {
-                let change = &base.state.change;
-                (1..=peer.sent()).contains(&change.position) || change.origin == Some(peer_id)
-            });
-            // Where a conflict was resolved, the peer holds its own side of it rather than ours.
-            let newest = |base: &Base| (base.until, base.state.change.origin == Some(peer_id));
-            if let Some(held) = held.max_by_key(newest) {
-                known.insert((name, held.state.change.id.clone()), held.state);
+            if let Some(held) = held(bases, &state.change, peer_id, peer) {
+                known.insert((name, held.change.id.clone()), held);
             }
         }
     }
@@ -235,6 +226,20 @@ async fn patches(
         }
     });
     Ok(updates.collect())
+}
+
+/// What the peer holds of a record, by what is kept here, before it has this change.
+pub(crate) fn held(bases: Vec<Base>, change: &Change, peer_id: ReplicaId, peer: &PeerState) -> Option<State> {
+    // What came after the state was frozen is not what it was made from.
+    let before = bases.into_iter().filter(|base| base.until <= change.position);
+    // A state that a peer brought when a conflict was resolved never stood here: it has no position.
+    let held = before.filter(|base| {
+        let change = &base.state.change;
+        (1..=peer.sent()).contains(&change.position) || change.origin == Some(peer_id)
+    });
+    // Where a conflict was resolved, the peer holds its own side of it rather than ours.
+    let newest = |base: &Base| (base.until, base.state.change.origin == Some(peer_id));
+    held.max_by_key(newest).map(|base| base.state)
 }
 
 /// The states of the parts that are staged at the peer, and of the page in flight.

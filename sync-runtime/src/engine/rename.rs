@@ -123,6 +123,11 @@ async fn stamped_anew(
     let ancestry = Ancestry::new(crate::Revision { stamp: now.max(first), replica: fresh }, others);
     let base = held.iter().max_by_key(|base| base.until);
     let previous = base.map(|base| base.state.change.revision());
-    let change = Change { ancestry, previous, merged: None, ..state.change };
+    let mut stamps = state.change.stamps;
+    // A field was not written after the record, which the wrong clock may have said.
+    for stamp in stamps.iter_mut().flat_map(|stamps| stamps.values_mut()) {
+        *stamp = (*stamp).min(ancestry.current.stamp);
+    }
+    let change = Change { ancestry, previous, merged: None, stamps, ..state.change };
     Ok(State { change, record: state.record })
 }

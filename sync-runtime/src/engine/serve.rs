@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::adopt::adopt_all;
-use super::apply::{Applied, Arrival, apply};
+use super::apply::{Applied, Arrival, Merging, apply};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::page::{Cut, cut};
@@ -55,6 +55,7 @@ impl Engine {
             from,
             now: self.now(),
             record_bytes: self.limits().record_bytes,
+            merging: Merging::Never,
         }
     }
 }

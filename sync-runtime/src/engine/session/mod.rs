@@ -5,9 +5,11 @@ mod pull;
 mod push;
 
 use super::Engine;
-use super::inbox::Parked;
+use super::apply::{Arrival, Merging};
+use super::inbox::{Home, Parked};
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::{InFull, Next};
+use super::rebase::Rebased;
 use super::rename::{self, RENAMING};
 use crate::env::fresh_replica;
 use crate::replica::{Caller, Description, Exchange, Exchanged, Limits, Pull, Pulled, PushPage, Replica};
@@ -62,12 +64,20 @@ pub(crate) struct Summary {
     pub(crate) pushed: usize,
     pub(crate) pulled: usize,
     pub(crate) parked: Vec<Parked>,
+    pub(crate) rebased: Vec<Rebased>,
     pub(crate) requests: usize,
     /// Whether both were level at the end.
     pub(crate) level: bool,
 }
 
 impl Summary {
+    /// Adds what came home; says whether it brought work for another push.
+    fn take_in(&mut self, home: Home) -> bool {
+        self.rebased.extend(home.rebased);
+        self.file(home.parked);
+        home.news
+    }
+
     /// Adds entries; one of the same record is replaced.
     pub(crate) fn file(&mut self, parked: Vec<Parked>) {
         for entry in parked {
@@ -107,7 +117,9 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         let lease = lease(engine, id).await?;
         let limits = limits(&plan, &description);
         let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
-        let session = Session { engine, peer, id, caller: &caller, plan: &plan, limits, held, lease };
+        let upstream = engine.is_upstream(id).await;
+        let session =
+            Session { engine, peer, id, caller: &caller, plan: &plan, limits, held, upstream, lease };
         let turn = session.run(description.former, &mut summary).await;
         let released = release(engine, id).await;
         if session.lease.is_lost() {
@@ -143,6 +155,8 @@ struct Session<'a> {
     limits: Limits,
     /// The models that the peer holds.
     held: Arc<HashSet<String>>,
+    /// Whether the peer is declared upstream.
+    upstream: bool,
     /// That nobody else syncs the pair meanwhile.
     lease: Arc<Held>,
 }
@@ -292,6 +306,11 @@ impl Session<'_> {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// What comes from the peer, and how it is merged.
+    fn arrival(&self) -> Arrival {
+        Arrival { merging: Merging::By { upstream: self.upstream }, ..self.engine.arrival(Some(self.id)) }
     }
 
     /// Goes on under a new name.

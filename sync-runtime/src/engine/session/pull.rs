@@ -103,8 +103,7 @@ impl Session<'_> {
                 Either::Left(Err(error)) => (more, end) = (false, Err(error)),
                 Either::Right(home) => {
                     let home = home?;
-                    news |= home.news;
-                    summary.file(home.parked);
+                    news |= summary.take_in(home);
                 }
             }
         }
@@ -138,7 +137,7 @@ impl Session<'_> {
     /// Applies pulled updates and moves the checkpoint that covers them, in one transaction.
     async fn take(&self, updates: Vec<Update>, checkpoint: Checkpoint, open: bool) -> Result<Home> {
         let id = self.id;
-        let arrival = self.engine.arrival(Some(id));
+        let arrival = self.arrival();
         if updates.is_empty() {
             let current =
                 self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
@@ -219,8 +218,7 @@ impl Session<'_> {
             }
             summary.pulled += updates.len();
             let home = self.take(updates, page.checkpoint, false).await?;
-            news |= home.news;
-            summary.file(home.parked);
+            news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
             if !page.more {
                 self.end_pull_by_diff().await?;

@@ -117,8 +117,7 @@ impl Session<'_> {
                 }
                 summary.pushed += sent.changes.len();
                 let home = self.absorb(number, sent, outcomes).await?;
-                summary.file(home.parked);
-                Ok(Answered::Done(home.news))
+                Ok(Answered::Done(summary.take_in(home)))
             }
             Some(Pushed::Staged) => {
                 let staged = self.run_leased(Access::WRITE, move |tx| {
@@ -148,7 +147,7 @@ impl Session<'_> {
     /// rule: parents first. Sends once more what only a constraint of the peer refused: its parent may have come in
     /// a later page. Says whether something came home that the peer does not hold so.
     pub(super) async fn push_refused(&self, summary: &mut Summary) -> Result<bool> {
-        let (id, arrival) = (self.id, self.engine.arrival(Some(self.id)));
+        let (id, arrival) = (self.id, self.arrival());
         let models = arrival.models.clone();
         let refused = self
             .engine
@@ -181,8 +180,7 @@ impl Session<'_> {
             });
             let (home, settled) = taken.await?;
             summary.parked.retain(|entry| !settled.contains(&(entry.schema.name, entry.id.clone())));
-            summary.file(home.parked);
-            news |= home.news;
+            news |= summary.take_in(home);
         }
         Ok(news)
     }
@@ -200,7 +198,7 @@ impl Session<'_> {
     /// Takes the answer to a page: what the peer holds instead comes home, the rest is acknowledged.
     async fn absorb(&self, number: u64, sent: Sent, outcomes: Vec<Outcome>) -> Result<Home> {
         let id = self.id;
-        let arrival = self.engine.arrival(Some(id));
+        let arrival = self.arrival();
         let access = sized(Access::WRITE, outcomes.len());
         let held = self.held.clone();
         let odd = self.odd("the number of its answers is not that of the records sent");
@@ -250,15 +248,13 @@ async fn take_answers(
     let mut theirs = Vec::new();
     let mut settled = Vec::new();
     let mut parked = Vec::new();
-    let mut refuse = |change: Change, rejection: Rejection| {
-        let matter = Matter::Rejected { revision: change.revision(), rejection };
-        parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
-    };
+    let state = notes::peer(tx, peer).await?;
+    let mut refused: Vec<(Change, Rejection)> = Vec::new();
     // Nobody can miss the delete of what they never had.
     for change in strange.into_iter().filter(|change| !change.is_delete()) {
         let reason = format!("{}: the peer does not hold the model `{}`", change.name(), change.schema.name);
         let code = ErrorKind::UnknownModel.code().to_owned();
-        refuse(change, Rejection { code, reason });
+        refused.push((change, Rejection { code, reason }));
     }
     for (change, outcome) in answers {
         match outcome {
@@ -266,8 +262,20 @@ async fn take_answers(
                 settled.push((change.schema, change.id))
             }
             Outcome::Amended(state) | Outcome::Conflict(state) => theirs.push(whole(*state)),
-            Outcome::Rejected(rejection) => refuse(change, rejection),
+            Outcome::Rejected(rejection) => refused.push((change, rejection)),
         }
+    }
+    for (change, rejection) in refused {
+        let before = inbox::rejected_by(tx, &arrival.models, &change, peer).await?;
+        let mut bases =
+            tx.bases(change.schema, std::slice::from_ref(&change.id)).await?.pop().unwrap_or_default();
+        // What it refused before it does not hold, although it was sent.
+        bases.retain(|base| {
+            before.as_ref().is_none_or(|(revision, _)| base.state.change.revision() != *revision)
+        });
+        let held = outbox::held(bases, &change, peer, &state).or(before.and_then(|(_, held)| held));
+        let matter = Matter::Rejected { revision: change.revision(), rejection, held };
+        parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     }
     inbox::settle(tx, &arrival.models, settled).await?;
     // The bases are still there: they go with the acknowledgement.

@@ -1,0 +1,285 @@
+//! Making one version of two that knew nothing of each other, by the policies of their model; what no policy may
+//! decide is left for the inbox.
+
+use super::apply::{Arrival, Merging, amend, fits, horizon, kept_as_base};
+use super::inbox::{self, Matter};
+use crate::Result;
+use crate::change::{Change, ChangeKind, RecordName, Stamps, State};
+use crate::merge::{Base as MergeBase, Combined, Decided, Side, Versions, combine};
+use crate::planted::{self, Bug};
+use crate::record::Id;
+use crate::schema::ModelSchema;
+use crate::store::{Base, Put, Transaction};
+use crate::version::{Ancestry, ReplicaId, Revision, Stamp};
+use std::collections::{BTreeMap, HashMap};
+
+/// A record that was merged, and what policies decided of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rebased {
+    pub(crate) schema: &'static ModelSchema,
+    pub(crate) id: Id,
+    pub(crate) decided: Vec<Decided>,
+    /// The side that did not stand where a delete met an edit.
+    pub(crate) lost: Option<State>,
+}
+
+/// What came of conflicts.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) rebased: Vec<Rebased>,
+    /// What is left for people.
+    pub(crate) left: Vec<(&'static ModelSchema, Id, Matter)>,
+}
+
+/// Both sides of one record.
+struct Meeting {
+    mine: State,
+    theirs: State,
+    base: Option<State>,
+}
+
+/// Merges what the peer holds with what is here. Every one of `theirs` conflicted with the record as it is here.
+pub(crate) async fn rebase(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    peer: ReplicaId,
+    theirs: Vec<State>,
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if theirs.is_empty() {
+        return Ok(outcome);
+    }
+    let me = tx.replica().await?;
+    let mut standing = Vec::new();
+    for meeting in meetings(tx, arrival, theirs).await? {
+        let combined = combine(meeting.versions(upstream(arrival)));
+        let refusal = match arrival.merging {
+            Merging::Never => Some(None),
+            Merging::By { .. } if !combined.is_settled() => Some(None),
+            Merging::By { .. } => {
+                let state = meeting.stands(&combined, me, arrival.now);
+                match fits(&state, arrival) {
+                    Ok(()) => {
+                        standing.push((meeting, combined, state));
+                        continue;
+                    }
+                    Err(error) => Some(Some(error.to_string())),
+                }
+            }
+        };
+        if let Some(reason) = refusal {
+            outcome.leave(meeting, arrival, reason);
+        }
+    }
+    store(tx, arrival, peer, standing, &mut outcome).await?;
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn leave(&mut self, meeting: Meeting, arrival: &Arrival, reason: Option<String>) {
+        let Meeting { mine, theirs, base } = meeting;
+        let upstream = upstream(arrival).is_some();
+        self.left.push((
+            mine.change.schema,
+            mine.change.id,
+            Matter::Conflict { theirs, base, upstream, reason },
+        ));
+    }
+}
+
+/// The side that is upstream: that of the peer, where it was declared so.
+fn upstream(arrival: &Arrival) -> Option<Side> {
+    match arrival.merging {
+        Merging::By { upstream: true } => Some(Side::Target),
+        _ => None,
+    }
+}
+
+/// The records in conflict as they are here now, each with the state that both sides come from.
+async fn meetings(tx: &mut dyn Transaction, arrival: &Arrival, theirs: Vec<State>) -> Result<Vec<Meeting>> {
+    // Of a record that came twice, the last is what the peer holds.
+    let mut newest: BTreeMap<RecordName, State> = BTreeMap::new();
+    let mut order = Vec::new();
+    for state in theirs {
+        let name = state.change.record_name();
+        if newest.insert(name.clone(), state).is_none() {
+            order.push(name);
+        }
+    }
+    let mut by_model: BTreeMap<&'static str, (&'static ModelSchema, Vec<Id>)> = BTreeMap::new();
+    for state in newest.values() {
+        let schema = state.change.schema;
+        by_model.entry(schema.name).or_insert((schema, Vec::new())).1.push(state.change.id.clone());
+    }
+    let mut here: HashMap<RecordName, (State, Vec<State>)> = HashMap::new();
+    for (schema, ids) in by_model.into_values() {
+        let kept = tx.bases(schema, &ids).await?;
+        for (state, bases) in tx.states(schema, &ids).await?.into_iter().zip(kept) {
+            let Some(state) = state else { continue };
+            let bases = bases.into_iter().map(|base| base.state).collect();
+            here.insert(state.change.record_name(), (state, bases));
+        }
+    }
+    let parked = inbox::states_in_conflicts(tx, &arrival.models, order.iter()).await?;
+    let mut meetings = Vec::new();
+    for name in order {
+        let (Some(theirs), Some((mine, mut bases))) = (newest.remove(&name), here.remove(&name)) else {
+            continue;
+        };
+        if mine.change.ancestry.holds(theirs.change.revision()) {
+            continue;
+        }
+        bases.extend(parked.get(&name).into_iter().flatten().cloned());
+        if planted::on(Bug::OneBase) {
+            bases.reverse();
+        }
+        let base = bases.into_iter().find(|state| is_base(state, &mine, &theirs));
+        meetings.push(Meeting { mine, theirs, base });
+    }
+    Ok(meetings)
+}
+
+/// rule: exact base. Whether this is the state that both come from.
+pub(crate) fn is_base(base: &State, mine: &State, theirs: &State) -> bool {
+    planted::on(Bug::OneBase)
+        || planted::on(Bug::FirstBase)
+        || base.change.ancestry.is_meet_of(&mine.change.ancestry, &theirs.change.ancestry)
+}
+
+/// The two sides with what is known of their base.
+pub(crate) fn versions<'a>(
+    mine: &'a State,
+    theirs: &'a State,
+    base: Option<&'a State>,
+    upstream: Option<Side>,
+) -> Versions<'a> {
+    let (a, b) = (&mine.change.ancestry, &theirs.change.ancestry);
+    let base = match base {
+        Some(base) if is_base(base, mine, theirs) => MergeBase::Exact(base),
+        _ if a.entries().any(|entry| b.seen(entry.replica).is_some()) => MergeBase::Unknown,
+        _ => MergeBase::Nothing,
+    };
+    Versions { base, source: mine, target: theirs, upstream }
+}
+
+impl Meeting {
+    fn versions(&self, upstream: Option<Side>) -> Versions<'_> {
+        versions(&self.mine, &self.theirs, self.base.as_ref(), upstream)
+    }
+
+    /// The state that the record gets. One that has the content of a side keeps that side's revision: nothing new
+    /// was written, both sides only know of each other now.
+    fn stands(&self, combined: &Combined, me: ReplicaId, now: Stamp) -> State {
+        let record = combined.record.clone();
+        let kind = match (&record, &self.mine.record) {
+            (None, _) => ChangeKind::Delete,
+            (Some(_), None) => ChangeKind::Create,
+            (Some(_), Some(_)) => ChangeKind::Update,
+        };
+        let (mine, theirs) = (&self.mine.change, &self.theirs.change);
+        let change = Change {
+            kind,
+            ancestry: mine.ancestry.join(&theirs.ancestry).next(now, me),
+            merged: Some(merged_pair(mine.revision(), theirs.revision())),
+            previous: Some(mine.revision()),
+            origin: None,
+            unknown: combined.unknown.clone().filter(|_| record.is_some()),
+            stamps: combined.stamps.clone().filter(|_| record.is_some()),
+            ..mine.clone()
+        };
+        let state = State { change, record };
+        let (is_mine, is_theirs) = (state.same_content(&self.mine), state.same_content(&self.theirs));
+        let side = match (is_mine, is_theirs) {
+            (true, true) if mine.revision() > theirs.revision() => mine,
+            (true, false) => mine,
+            (_, true) => theirs,
+            (false, false) => return state,
+        };
+        let other = if std::ptr::eq(side, mine) { theirs } else { mine };
+        let ancestry: Ancestry = side.ancestry.join_into(&other.ancestry);
+        let (stamps, group) = (state.change.stamps.clone(), mine.group);
+        let change = Change { ancestry, origin: None, stamps, group, ..side.clone() };
+        State { change, record: state.record }
+    }
+}
+
+/// The two revisions of a merge, in an order that does not depend on who merges.
+pub(crate) fn merged_pair(a: Revision, b: Revision) -> (Revision, Revision) {
+    (a.min(b), a.max(b))
+}
+
+/// Puts the merged states into the store, with the states before as bases.
+async fn store(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    peer: ReplicaId,
+    standing: Vec<(Meeting, Combined, State)>,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    if standing.is_empty() {
+        return Ok(());
+    }
+    let horizon = horizon(tx).await?;
+    let mut until = tx.newest().await?;
+    let mut bases = Vec::with_capacity(standing.len() * 2);
+    let mut states = Vec::with_capacity(standing.len());
+    let mut met = Vec::with_capacity(standing.len());
+    for (meeting, combined, state) in standing {
+        until += 1;
+        // What is overwritten here may be in a page that was sent and not answered.
+        if kept_as_base(&meeting.mine.change, horizon) {
+            bases.push(Base { state: meeting.mine.clone(), until });
+        }
+        bases.push(Base { state: common(&meeting.theirs, peer), until });
+        states.push(state);
+        met.push((meeting, combined));
+    }
+    tx.add_bases(bases).await?;
+    let results = tx.put(&states, arrival.now).await?;
+    for (((meeting, combined), state), result) in met.into_iter().zip(states).zip(results) {
+        let refused = match result {
+            Put::Stored => None,
+            Put::Differs(record) => amend(tx, arrival, &state, record).await?.err(),
+            Put::Refused(reason) => Some(reason),
+        };
+        if let Some(reason) = refused {
+            outcome.leave(meeting, arrival, Some(reason));
+            continue;
+        }
+        let lost = match (&meeting.mine.record, &meeting.theirs.record, &state.record) {
+            (Some(_), None, None) => Some(meeting.mine),
+            (None, Some(_), None) => Some(meeting.theirs),
+            _ => None,
+        };
+        let (schema, id) = (state.change.schema, state.change.id);
+        outcome.rebased.push(Rebased { schema, id, decided: combined.decided, lost });
+    }
+    Ok(())
+}
+
+/// After a rebase, the other side's state is what both have in common. It never stood here, so it has no position.
+pub(crate) fn common(theirs: &State, peer: ReplicaId) -> State {
+    let mut common = theirs.clone();
+    common.change.origin = Some(peer);
+    common.change.position = 0;
+    common
+}
+
+/// When the fields of a resolved record were written: where it has a side's value, when that side wrote it.
+pub(crate) fn resolved_stamps(resolved: &State, mine: &State, theirs: &State) -> Option<Box<Stamps>> {
+    let record = resolved.record.as_ref()?;
+    let schema = resolved.change.schema;
+    let mut stamps = Stamps::new();
+    for (place, field) in schema.replicated() {
+        if !matches!(field.merge, crate::Merge::LastWrite) {
+            continue;
+        }
+        let same =
+            |side: &State| side.record.as_ref().is_some_and(|side| side.get(place) == record.get(place));
+        let of = |side: &State| same(side).then(|| side.change.stamp_of(field.name));
+        if let Some(stamp) = of(mine).max(of(theirs)) {
+            stamps.insert(field.name.to_owned(), stamp);
+        }
+    }
+    (!stamps.is_empty()).then(|| Box::new(stamps))
+}
