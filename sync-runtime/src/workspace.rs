@@ -2,20 +2,21 @@
 
 use crate::change::{Change, Group, State};
 use crate::collection::{Collection, write_of, write_one};
-use crate::conflict::Conflict;
 use crate::engine::Engine;
 use crate::engine::apply::{horizon, kept_as_base};
-use crate::engine::inbox::{self, Matter, Parked};
+use crate::engine::inbox::{self, Matter};
 use crate::engine::notes;
 use crate::engine::replicate::{Replicated, Route, replicate};
 use crate::engine::session::{self, Plan, Progress, Summary};
 use crate::env::{BoxFuture, Env, MaybeSend, MaybeSync, fresh_uuid};
+use crate::incoming::{Hooks, Incoming, Ruling};
 use crate::live::KeepInSync;
 use crate::record::Id;
 use crate::replica::{Limits, Replica};
 use crate::report::{Rejected, ReplicationConflicts, ReplicationReport, SyncReport};
 use crate::schema::{ModelSchema, Models};
-use crate::store::{Access, Base, Expect, Feed, Put, Room, Store, Transaction, Write};
+use crate::status::with_states;
+use crate::store::{Access, Base, Expect, Put, Room, Store, Transaction, Write};
 use crate::syncable::{ModelId, Syncable, model_of};
 use crate::version::{Ancestry, Checkpoint, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
@@ -56,6 +57,7 @@ pub struct WorkspaceBuilder {
     env: Option<Arc<dyn Env>>,
     limits: Limits,
     upstream: Option<Arc<dyn Replica>>,
+    hooks: Hooks,
 }
 
 impl WorkspaceBuilder {
@@ -84,6 +86,31 @@ impl WorkspaceBuilder {
         self
     }
 
+    /// Has a say in every update of a model that a peer pushes here, inside the transaction that takes it: it may refuse
+    /// it, store something else in its place, or settle a conflict. What an authoritative server needs.
+    ///
+    /// The function sees values and gives one; it must not wait. What it decides goes to the peer with the answer.
+    ///
+    /// ```
+    /// # use sync_runtime::{Ruling, WorkspaceBuilder, prelude::*};
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String }
+    /// fn with_rules(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    ///     builder.model::<Todo>().on_incoming::<Todo>(|update| match (&update.current, &update.incoming) {
+    ///         (Some(_), None) => Ruling::Reject("todos are not deleted here".into()),
+    ///         (Some(current), Some(_)) if update.in_conflict => Ruling::Store(Some(current.clone())),
+    ///         _ => Ruling::Pass,
+    ///     })
+    /// }
+    /// ```
+    pub fn on_incoming<T: Syncable>(
+        mut self,
+        rule: impl Fn(&Incoming<'_, T>) -> Ruling<T> + MaybeSend + MaybeSync + 'static,
+    ) -> Self {
+        self.hooks.add(rule);
+        self
+    }
+
     /// Opens the store for the models.
     ///
     /// # Errors
@@ -95,33 +122,9 @@ impl WorkspaceBuilder {
         let env = self
             .env
             .ok_or_else(|| Error::new(ErrorKind::Usage, "in a browser the workspace needs an `env`"))?;
-        let engine = Engine::open(self.store, self.models, env, self.limits, self.upstream).await;
+        let engine = Engine::open(self.store, self.models, env, self.limits, self.upstream, self.hooks).await;
         Ok(Workspace { engine: engine.map_err(|error| error.context("opening the workspace"))? })
     }
-}
-
-/// Where a record stands with the peers of its workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    /// Every peer that this workspace pushes to holds the record as it is here.
-    Synced,
-    /// It is to be sent.
-    NeedsSync,
-    /// Neither side knew of the other's edit; see [`Workspace::conflicts`].
-    Conflicted,
-    /// A peer, or this store, refuses it, with this reason.
-    Rejected(String),
-}
-
-/// A record that is to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingChange {
-    /// The model.
-    pub model: &'static str,
-    /// The record's id.
-    pub id: Id,
-    /// Whether the record was deleted.
-    pub deleted: bool,
 }
 
 impl Workspace {
@@ -133,6 +136,7 @@ impl Workspace {
             env: None,
             limits: Limits::default(),
             upstream: None,
+            hooks: Hooks::default(),
         }
     }
 
@@ -161,7 +165,7 @@ impl Workspace {
         Ok(Collection::new(self.clone()))
     }
 
-    fn registered<T: Syncable>(&self) -> Result<&'static ModelSchema> {
+    pub(crate) fn registered<T: Syncable>(&self) -> Result<&'static ModelSchema> {
         Ok(self.engine.models().get(T::SCHEMA.name)?.schema)
     }
 
@@ -228,85 +232,6 @@ impl Workspace {
     /// Syncs with a peer again and again, until the handle is dropped.
     pub fn keep_in_sync(&self, peer: &dyn AsReplica) -> KeepInSync {
         KeepInSync::new(self.clone(), peer.to_replica())
-    }
-
-    /// The conflicts of a model that wait for a decision, with this replica as source.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnknownModel`]; what the store fails with.
-    pub async fn conflicts<T: Syncable>(&self) -> Result<Vec<Conflict<T>>> {
-        self.registered::<T>()?;
-        let open = self.open_entries(T::SCHEMA, None).await?;
-        let read = open.iter().map(|(parked, mine)| Conflict::read(&self.engine, parked, mine.clone()));
-        Ok(read.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-    }
-
-    /// Records of a model that a peer or this store refuses.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnknownModel`]; what the store fails with.
-    pub async fn rejected<T: Syncable>(&self) -> Result<Vec<Rejected>> {
-        self.registered::<T>()?;
-        let open = self.open_entries(T::SCHEMA, None).await?;
-        Ok(open.iter().filter_map(|(parked, _)| Rejected::of(parked)).collect())
-    }
-
-    /// Where a record stands; `None` if there never was one of this id.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnknownModel`]; what the store fails with.
-    pub async fn status<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<Option<Status>> {
-        self.registered::<T>()?;
-        let id = id.into().to_id();
-        let open = self.open_entries(T::SCHEMA, Some(id.clone())).await?;
-        let mut status = None;
-        for (parked, _) in &open {
-            match &parked.matter {
-                Matter::Conflict { .. } => status = Some(Status::Conflicted),
-                Matter::Rejected { rejection, .. } | Matter::Refused { rejection, .. } => {
-                    status.get_or_insert(Status::Rejected(rejection.reason.clone()));
-                }
-            }
-        }
-        let sent = self.engine.read(move |tx| {
-            Box::pin(async move {
-                let Some(change) = tx.changes(T::SCHEMA, &[id]).await?.pop().flatten() else {
-                    return Ok(None);
-                };
-                let peers = notes::peers(tx).await?;
-                let holds = |(peer, state): &(ReplicaId, notes::PeerState)| {
-                    change.position <= state.pushed || change.origin == Some(*peer)
-                };
-                Ok(Some(!peers.is_empty() && peers.iter().all(holds)))
-            })
-        });
-        let sent = sent.await?;
-        Ok(status.or(sent.map(|sent| if sent { Status::Synced } else { Status::NeedsSync })))
-    }
-
-    /// The records that are still to be sent to some peer, at most `limit`, oldest change first. Before the first
-    /// sync that is everything. Reads only what is pending.
-    ///
-    /// # Errors
-    /// What the store fails with.
-    pub async fn pending(&self, limit: usize) -> Result<Vec<PendingChange>> {
-        let states = self.engine.run(Access::READ.long(), move |tx| {
-            Box::pin(async move {
-                let peers = notes::peers(tx).await?;
-                let after = peers.iter().map(|(_, peer)| peer.pushed).min().unwrap_or(0);
-                let not_from = match &peers[..] {
-                    [(only, _)] => Some(*only),
-                    _ => None,
-                };
-                tx.feed(&Feed { limit, not_from, ..Feed::after(after) }).await
-            })
-        });
-        let pending = states.await?.into_iter().map(|state| PendingChange {
-            model: state.change.schema.name,
-            deleted: state.change.is_delete(),
-            id: state.change.id,
-        });
-        Ok(pending.collect())
     }
 
     /// The peers that this workspace has synced with.
@@ -473,23 +398,6 @@ impl Workspace {
             .await
     }
 
-    /// Parked entries that are still open, with this replica's state of each record.
-    async fn open_entries(
-        &self,
-        schema: &'static ModelSchema,
-        id: Option<Id>,
-    ) -> Result<Vec<(Parked, Option<State>)>> {
-        let models = self.engine.models().clone();
-        self.engine
-            .run(Access::READ.long(), move |tx| {
-                Box::pin(async move {
-                    let entries = inbox::list(tx, &models, schema, id.as_ref()).await?;
-                    with_states(tx, entries).await
-                })
-            })
-            .await
-    }
-
     async fn report(&self, summary: Summary, swapped: bool) -> Result<SyncReport> {
         let peer = summary.peer.ok_or_else(|| Error::new(ErrorKind::Protocol, "the peer has no name"))?;
         let open = match summary.parked.is_empty() {
@@ -520,7 +428,7 @@ impl Workspace {
 }
 
 /// Gives a state, as it stands, a new revision of this replica that knew of `knew` too.
-async fn stamp_anew(
+pub(crate) async fn stamp_anew(
     tx: &mut dyn Transaction,
     state: State,
     knew: Option<&Ancestry>,
@@ -542,18 +450,6 @@ async fn stamp_anew(
         }
         _ => Ok(()),
     }
-}
-
-/// The entries that are still open, with the state of each record here.
-async fn with_states(tx: &mut dyn Transaction, entries: Vec<Parked>) -> Result<Vec<(Parked, Option<State>)>> {
-    let mut open = Vec::with_capacity(entries.len());
-    for parked in entries {
-        let mine = tx.states(parked.schema, std::slice::from_ref(&parked.id)).await?.pop().flatten();
-        if !inbox::is_settled(&parked.matter, mine.as_ref().map(|state| &state.change)) {
-            open.push((parked, mine));
-        }
-    }
-    Ok(open)
 }
 
 /// Ties the lifetimes of a transaction and its work together.

@@ -5,15 +5,18 @@ use super::adopt::adopted;
 use super::decide::{Verdict, decide};
 use super::notes;
 use super::outbox::whole;
-use crate::change::{Change, Group, Stamps, State};
+use super::rebase;
+use crate::change::{Change, ChangeKind, Group, Stamps, State};
+use crate::incoming::{Hooks, Ruled};
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record};
-use crate::replica::{Outcome, Rejection, Update};
+use crate::replica::{Caller, Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Base, Put, Transaction};
 use crate::version::{Ancestry, Position, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 /// How often a database may store something else than it was given before the record is refused.
 const AMENDMENTS: usize = 3;
@@ -29,6 +32,20 @@ pub(crate) struct Arrival {
     pub(crate) record_bytes: usize,
     /// Whether conflicts are merged.
     pub(crate) merging: Merging,
+    /// Who pushes, and what the app has to say of it; `None` where nobody pushes.
+    pub(crate) pushed_by: Option<(Caller, Arc<Hooks>)>,
+}
+
+impl Arrival {
+    /// What the app says of an update that is pushed here.
+    fn ask(&self, current: Option<&State>, incoming: &State, in_conflict: bool) -> Ruled {
+        match &self.pushed_by {
+            Some((caller, hooks)) => {
+                hooks.ask(caller, incoming.change.schema, current, incoming, in_conflict)
+            }
+            None => Ruled::Pass,
+        }
+    }
 }
 
 /// Whether conflicts are merged by the policies of their models.
@@ -54,12 +71,22 @@ pub(crate) struct Applied {
     pub(crate) news: bool,
 }
 
+impl Applied {
+    /// The update at this place is refused.
+    fn refuse(&mut self, place: usize, update: Update, rejection: Rejection) {
+        self.outcomes[place] = Outcome::Rejected(rejection);
+        self.left.push((place, update));
+    }
+}
+
 /// A state on its way into the store, for the update at this place.
 struct Pending {
     place: usize,
     state: State,
     /// The update as it came, where the state is not just that.
     update: Option<Update>,
+    /// Whether the state is a revision of its own, which the one who brought the update does not have.
+    ruled: bool,
 }
 
 impl Pending {
@@ -84,10 +111,7 @@ pub(crate) async fn apply(
     for (place, update) in updates.into_iter().enumerate() {
         match adopted(&arrival.models, &update) {
             Ok(changed) => rest.push_back((place, changed.unwrap_or(update))),
-            Err(error) => {
-                applied.outcomes[place] = Outcome::Rejected(rejection(&error));
-                applied.left.push((place, update));
-            }
+            Err(error) => applied.refuse(place, update, rejection(&error)),
         }
     }
     while !rest.is_empty() {
@@ -117,33 +141,63 @@ pub(crate) async fn apply(
             let waits = update.state.change.group.is_some_and(|group| torn.contains(&group));
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
             let taken = match (verdict, &here) {
+                (Verdict::Known, Some(here)) if arrival.pushed_by.is_some() && stands_on(here, &update) => {
+                    // rule: one revision, one content. The answer to it was lost, and is given again.
+                    applied.outcomes[place] = Outcome::Amended(Box::new(here.clone()));
+                    continue;
+                }
                 (Verdict::Known, _) => continue,
                 _ if !update.state.change.ancestry.is_sound() => {
                     let reason = format!("the ancestry of {} cannot be true", update.state.change.name());
                     let code = ErrorKind::Protocol.code().to_owned();
-                    applied.outcomes[place] = Outcome::Rejected(Rejection { code, reason });
-                    applied.left.push((place, update));
+                    applied.refuse(place, update, Rejection { code, reason });
                     continue;
                 }
                 (Verdict::NeedWhole, _) => {
                     applied.outcomes[place] = Outcome::NeedWhole;
                     continue;
                 }
-                (Verdict::Conflict, Some(here)) => {
-                    applied.outcomes[place] = Outcome::Conflict(Box::new(here.clone()));
-                    applied.left.push((place, update));
-                    continue;
-                }
+                (Verdict::Conflict, Some(here)) => match arrival.ask(Some(here), &update.state, true) {
+                    Ruled::Pass => {
+                        applied.outcomes[place] = Outcome::Conflict(Box::new(here.clone()));
+                        applied.left.push((place, update));
+                        continue;
+                    }
+                    Ruled::Reject(rejection) => {
+                        applied.refuse(place, update, rejection);
+                        continue;
+                    }
+                    Ruled::Store(record) => {
+                        let state =
+                            rebase::ruled(here, &update.state, record, tx.replica().await?, arrival.now);
+                        Pending { place, state, update: Some(update), ruled: true }
+                    }
+                },
                 (Verdict::Join(ancestry), Some(here)) => {
                     let state = joined(here, &update, ancestry, arrival);
-                    Pending { place, state, update: Some(update) }
+                    Pending { place, state, update: Some(update), ruled: false }
                 }
                 (Verdict::Take(ancestry), here) => {
-                    let pending = taken(place, update, here.as_ref(), ancestry, arrival);
+                    let mut pending = taken(place, update, here.as_ref(), ancestry, arrival);
                     if let Err(error) = fits(&pending.state, arrival) {
-                        applied.outcomes[place] = Outcome::Rejected(rejection(&error));
-                        applied.left.push((place, pending.into_update()));
+                        applied.refuse(place, pending.into_update(), rejection(&error));
                         continue;
+                    }
+                    match arrival.ask(here.as_ref(), &pending.state, false) {
+                        Ruled::Pass => {}
+                        Ruled::Reject(rejection) => {
+                            applied.refuse(place, pending.into_update(), rejection);
+                            continue;
+                        }
+                        Ruled::Store(record) => {
+                            let ruled = on_top(&pending.state, record, tx.replica().await?, arrival.now);
+                            if !ruled.same_content(&pending.state) {
+                                let mut sent = std::mem::replace(&mut pending.state, ruled);
+                                sent.change.origin = None;
+                                pending.update.get_or_insert_with(|| whole(sent));
+                                pending.ruled = true;
+                            }
+                        }
                     }
                     pending
                 }
@@ -167,8 +221,7 @@ pub(crate) async fn apply(
     }
     for (pending, reason) in refused {
         let code = ErrorKind::Constraint.code().to_owned();
-        applied.outcomes[pending.place] = Outcome::Rejected(Rejection { code, reason });
-        applied.left.push((pending.place, pending.into_update()));
+        applied.refuse(pending.place, pending.into_update(), Rejection { code, reason });
     }
     Ok(applied)
 }
@@ -279,7 +332,7 @@ fn taken(
         let mut state = update.state;
         state.change.ancestry = ancestry;
         state.change.origin = origin;
-        return Pending { place, state, update: None };
+        return Pending { place, state, update: None, ruled: false };
     }
     let mut change = Change { ancestry, origin, ..update.state.change.clone() };
     let record = update.state.record.as_ref().map(|data| {
@@ -303,7 +356,7 @@ fn taken(
     if record.is_none() {
         change.unknown = None;
     }
-    Pending { place, state: State { change, record }, update: Some(update) }
+    Pending { place, state: State { change, record }, update: Some(update), ruled: false }
 }
 
 /// Whether a state that came is one that may stand here.
@@ -344,15 +397,20 @@ async fn put(
     if pending.is_empty() {
         return Ok(Vec::new());
     }
-    let (states, rest): (Vec<_>, Vec<_>) =
-        pending.into_iter().map(|pending| (pending.state, (pending.place, pending.update))).unzip();
+    let (states, rest): (Vec<_>, Vec<_>) = pending
+        .into_iter()
+        .map(|pending| (pending.state, (pending.place, pending.update, pending.ruled)))
+        .unzip();
     let results = tx.put(&states, arrival.now).await?;
     let mut refused = Vec::new();
-    for ((state, (place, update)), result) in states.into_iter().zip(rest).zip(results) {
+    for ((state, (place, update, ruled)), result) in states.into_iter().zip(rest).zip(results) {
         let reason = match result {
             Put::Stored => {
                 applied.news |= state.change.origin.is_none();
-                applied.outcomes[place] = Outcome::Applied;
+                applied.outcomes[place] = match ruled {
+                    true => Outcome::Amended(Box::new(state)),
+                    false => Outcome::Applied,
+                };
                 continue;
             }
             Put::Refused(reason) => reason,
@@ -365,7 +423,7 @@ async fn put(
                 Err(reason) => reason,
             },
         };
-        refused.push((Pending { place, state, update }, reason));
+        refused.push((Pending { place, state, update, ruled }, reason));
     }
     Ok(refused)
 }
@@ -379,27 +437,48 @@ pub(crate) async fn amend(
     mut record: Record,
 ) -> Result<Result<State, String>> {
     let me = tx.replica().await?;
-    let change = Change {
-        ancestry: sent.change.ancestry.next(arrival.now, me),
-        previous: Some(sent.change.revision()),
-        merged: None,
-        origin: None,
-        group: Some(Group::MIN),
-        ..sent.change.clone()
-    };
     for _ in 0..AMENDMENTS {
-        let given = sent.record.as_ref();
-        let stamps = sent
-            .change
-            .stamps_after(|place| given.is_some_and(|given| given.get(place) == record.get(place)));
-        let state = State { change: Change { stamps, ..change.clone() }, record: Some(record) };
+        let mut state = on_top(sent, Some(record), me, arrival.now);
+        state.change.group = Some(Group::MIN);
         match tx.put(std::slice::from_ref(&state), arrival.now).await?.pop() {
             Some(Put::Differs(other)) => record = other,
             Some(Put::Refused(reason)) => return Ok(Err(reason)),
             Some(Put::Stored) | None => return Ok(Ok(state)),
         }
     }
-    Ok(Err(format!("the database changes {} anew with every write", change.name())))
+    Ok(Err(format!("the database changes {} anew with every write", sent.change.name())))
+}
+
+/// Whether what is here was made directly on the update.
+fn stands_on(here: &State, update: &Update) -> bool {
+    let sent = update.state.change.revision();
+    let merged = here.change.merged.is_some_and(|(a, b)| a == sent || b == sent);
+    here.change.revision() != sent && (here.change.previous == Some(sent) || merged)
+}
+
+/// A revision of this replica on top of one that was sent, with this content.
+fn on_top(sent: &State, record: Option<Record>, me: ReplicaId, now: Stamp) -> State {
+    let stamps = match (&sent.record, &record) {
+        (Some(sent_record), Some(record)) => {
+            sent.change.stamps_after(|place| sent_record.get(place) == record.get(place))
+        }
+        _ => None,
+    };
+    let change = Change {
+        kind: if record.is_some() { sent.change.kind } else { ChangeKind::Delete },
+        ancestry: sent.change.ancestry.next(now, me),
+        previous: Some(sent.change.revision()),
+        merged: None,
+        origin: None,
+        unknown: sent.change.unknown.clone().filter(|_| record.is_some()),
+        stamps,
+        ..sent.change.clone()
+    };
+    let kind = match change.kind {
+        ChangeKind::Delete if record.is_some() => ChangeKind::Create,
+        kind => kind,
+    };
+    State { change: Change { kind, ..change }, record }
 }
 
 /// rule: parents first. What a constraint refused is tried again, for as long as that helps: its parent may have

@@ -97,6 +97,11 @@ impl Parked {
         rebase::versions(mine, theirs, base, upstream.then_some(Side::Target))
     }
 
+    /// `Todo 0193…`, for messages.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.schema.name, self.id)
+    }
+
     fn key(&self) -> String {
         format!("{}{}{}", prefix(self.schema, Some(&self.id)), SEPARATOR, self.peer)
     }

@@ -25,6 +25,7 @@ mod serve;
 pub(crate) mod session;
 
 use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};
+use crate::incoming::Hooks;
 use crate::merge::Merge;
 use crate::replica::{Caller, Limits, Replica};
 use crate::schema::{FieldSchema, Models};
@@ -49,6 +50,7 @@ struct Inner {
     limits: Limits,
     /// The replica that `server_wins` and `client_wins` mean.
     upstream: Option<Arc<dyn Replica>>,
+    hooks: Arc<Hooks>,
     /// Names this engine among others on the same store, for leases.
     instance: ReplicaId,
     /// How far the peers' clocks are ahead of this one's, once a peer said that ours is wrong.
@@ -83,12 +85,13 @@ impl Engine {
     ///
     /// # Errors
     /// What the store's [`Store::prepare`] fails with.
-    pub async fn open(
+    pub(crate) async fn open(
         store: Arc<dyn Store>,
         models: Models,
         env: Arc<dyn Env>,
         limits: Limits,
         upstream: Option<Arc<dyn Replica>>,
+        hooks: Hooks,
     ) -> Result<Engine> {
         store.prepare(&models, fresh_replica(&*env)).await?;
         let engine = Engine(Arc::new(Inner {
@@ -96,6 +99,7 @@ impl Engine {
             models,
             limits,
             upstream,
+            hooks: Arc::new(hooks),
             instance: fresh_replica(&*env),
             env,
             offset: AtomicI64::new(0),
@@ -175,6 +179,11 @@ impl Engine {
         self.0.offset.store(read.await?.unwrap_or(0), Ordering::Relaxed);
         self.0.offset_read.store(self.0.env.now(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What the app says of updates that are pushed here.
+    pub(crate) fn hooks(&self) -> &Arc<Hooks> {
+        &self.0.hooks
     }
 
     /// Whether this peer is the one that was declared upstream. Where nobody needs to know, nobody is asked.

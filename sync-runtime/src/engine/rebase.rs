@@ -7,7 +7,7 @@ use crate::Result;
 use crate::change::{Change, ChangeKind, RecordName, Stamps, State};
 use crate::merge::{Base as MergeBase, Combined, Decided, Side, Versions, combine};
 use crate::planted::{self, Bug};
-use crate::record::Id;
+use crate::record::{Id, Record, Unknown};
 use crate::schema::ModelSchema;
 use crate::store::{Base, Put, Transaction};
 use crate::version::{Ancestry, ReplicaId, Revision, Stamp};
@@ -167,39 +167,66 @@ impl Meeting {
         versions(&self.mine, &self.theirs, self.base.as_ref(), upstream)
     }
 
-    /// The state that the record gets. One that has the content of a side keeps that side's revision: nothing new
-    /// was written, both sides only know of each other now.
     fn stands(&self, combined: &Combined, me: ReplicaId, now: Stamp) -> State {
-        let record = combined.record.clone();
-        let kind = match (&record, &self.mine.record) {
-            (None, _) => ChangeKind::Delete,
-            (Some(_), None) => ChangeKind::Create,
-            (Some(_), Some(_)) => ChangeKind::Update,
-        };
-        let (mine, theirs) = (&self.mine.change, &self.theirs.change);
-        let change = Change {
-            kind,
-            ancestry: mine.ancestry.join(&theirs.ancestry).next(now, me),
-            merged: Some(merged_pair(mine.revision(), theirs.revision())),
-            previous: Some(mine.revision()),
-            origin: None,
-            unknown: combined.unknown.clone().filter(|_| record.is_some()),
-            stamps: combined.stamps.clone().filter(|_| record.is_some()),
-            ..mine.clone()
-        };
-        let state = State { change, record };
-        let (is_mine, is_theirs) = (state.same_content(&self.mine), state.same_content(&self.theirs));
-        let side = match (is_mine, is_theirs) {
-            (true, true) if mine.revision() > theirs.revision() => mine,
-            (true, false) => mine,
-            (_, true) => theirs,
-            (false, false) => return state,
-        };
-        let other = if std::ptr::eq(side, mine) { theirs } else { mine };
-        let ancestry: Ancestry = side.ancestry.join_into(&other.ancestry);
-        let (stamps, group) = (state.change.stamps.clone(), mine.group);
-        let change = Change { ancestry, origin: None, stamps, group, ..side.clone() };
-        State { change, record: state.record }
+        let Combined { record, unknown, stamps, .. } = combined;
+        let content = (record.clone(), unknown.clone(), stamps.clone());
+        stands(&self.mine, &self.theirs, content, me, now)
+    }
+}
+
+/// The state of two versions on which the app has ruled.
+pub(super) fn ruled(
+    mine: &State,
+    theirs: &State,
+    record: Option<Record>,
+    me: ReplicaId,
+    now: Stamp,
+) -> State {
+    let unknown = mine.change.unknown.clone().or_else(|| theirs.change.unknown.clone());
+    let mut state = stands(mine, theirs, (record, unknown, None), me, now);
+    state.change.stamps = resolved_stamps(&state, mine, theirs);
+    // It arrives together with what it was sent with.
+    state.change.group = theirs.change.group;
+    state
+}
+
+/// The state that a record gets. One that has the content of a side keeps that side's revision: nothing new was
+/// written, both sides only know of each other now.
+fn stands(
+    mine: &State,
+    theirs: &State,
+    (record, unknown, stamps): (Option<Record>, Option<Box<Unknown>>, Option<Box<Stamps>>),
+    me: ReplicaId,
+    now: Stamp,
+) -> State {
+    let kind = match (&record, &mine.record) {
+        (None, _) => ChangeKind::Delete,
+        (Some(_), None) => ChangeKind::Create,
+        (Some(_), Some(_)) => ChangeKind::Update,
+    };
+    let change = Change {
+        kind,
+        ancestry: mine.change.ancestry.join(&theirs.change.ancestry).next(now, me),
+        merged: Some(merged_pair(mine.change.revision(), theirs.change.revision())),
+        previous: Some(mine.change.revision()),
+        origin: None,
+        unknown: unknown.filter(|_| record.is_some()),
+        stamps: stamps.filter(|_| record.is_some()),
+        ..mine.change.clone()
+    };
+    let state = State { change, record };
+    let newer = mine.change.revision() > theirs.change.revision();
+    let (side, other) = match (state.same_content(mine), state.same_content(theirs)) {
+        (true, true) if newer => (mine, theirs),
+        (true, false) => (mine, theirs),
+        (_, true) => (theirs, mine),
+        (false, false) => return state,
+    };
+    let ancestry: Ancestry = side.change.ancestry.join_into(&other.change.ancestry);
+    let (stamps, group) = (state.change.stamps, mine.change.group);
+    State {
+        change: Change { ancestry, origin: None, stamps, group, ..side.change.clone() },
+        record: state.record,
     }
 }
 

@@ -56,6 +56,7 @@ impl Engine {
             now: self.now(),
             record_bytes: self.limits().record_bytes,
             merging: Merging::Never,
+            pushed_by: None,
         }
     }
 }
@@ -84,7 +85,8 @@ impl Replica for Engine {
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
         let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
-        let arrival = self.arrival(Some(exchange.from));
+        let pushed_by = Some((caller.clone(), self.hooks().clone()));
+        let arrival = Arrival { pushed_by, ..self.arrival(Some(exchange.from)) };
         let pushed = exchange.push.as_ref().map_or(0, |push| push.page.updates.len());
         let to_read = match &exchange.pull {
             Some(pull) => self.waiting(pull).await?,
@@ -171,7 +173,8 @@ impl Replica for Engine {
 
     async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
         caller.may_write()?;
-        let arrival = self.arrival(None);
+        let arrival =
+            Arrival { pushed_by: Some((caller.clone(), self.hooks().clone())), ..self.arrival(None) };
         let access = sized(Access::WRITE, updates.len()).durable();
         let applied: Applied =
             self.run(access, move |tx| Box::pin(async move { apply(tx, &arrival, updates).await })).await?;

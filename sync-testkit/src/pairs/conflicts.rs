@@ -276,6 +276,7 @@ pub(super) async fn fields_in_dispute_are_named(pair: &dyn ReplicaPair) {
     a.sync_clean(&b).await;
     a.put("1", "of a").await;
     a.count("1", 5).await;
+    b.put("1", "of b").await;
     b.count("1", 6).await;
     a.delete("2").await;
     b.count("2", 7).await;

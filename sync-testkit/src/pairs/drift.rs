@@ -157,6 +157,8 @@ pub(super) async fn a_conflict_across_versions_is_resolved_without_erasing(pair:
     a.sync_clean(&b).await;
     a.put("1", "of the old app").await;
     put_richer(&b, "1", "blue", 8).await;
+    let items = b.workspace.collection::<RicherItem>().expect("the model is registered");
+    items.update("1", |item| item.title = "of the new app".into()).await.expect("an item is saved");
     let mut conflicts = a.sync(&b).await.conflicts::<Item>();
     assert_eq!(conflicts.len(), 1);
     conflicts.remove(0).resolve_manually(Some(Item::new("1", "resolved"))).await.expect("it is resolved");
