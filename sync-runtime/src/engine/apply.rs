@@ -288,7 +288,10 @@ fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) 
         false => update.state.change.merged,
     };
     let group = update.state.change.group;
-    let stamps = later_stamps(&here.change, &update.state.change);
+    let stamps = match here.change.ancestry.holds(update.state.change.revision()) {
+        true => here.change.stamps.clone(),
+        false => later_stamps(&here.change, &update.state.change),
+    };
     let change = Change { ancestry, origin, merged, group, stamps, ..here.change.clone() };
     State { change, record: here.record.clone() }
 }

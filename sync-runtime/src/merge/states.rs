@@ -256,8 +256,12 @@ fn by_policy(field: &FieldSchema, versions: &Versions<'_>, contest: &Contest<'_>
     match field.merge {
         Merge::Manual => Verdict::Dispute(None),
         Merge::LastWrite => {
-            let later = contest.source_stamp.cmp(&contest.target_stamp);
-            Verdict::Take(side_of(later.then_with(|| writer_order(versions)) == Ordering::Greater), true)
+            let source_is_later = match contest.source_stamp.cmp(&contest.target_stamp) {
+                Ordering::Less => false,
+                Ordering::Equal => source_is_newer,
+                Ordering::Greater => true,
+            };
+            Verdict::Take(side_of(source_is_later), true)
         }
         Merge::ServerWins | Merge::ClientWins => match versions.upstream {
             Some(upstream) if matches!(field.merge, Merge::ServerWins) => Verdict::Take(upstream, true),
@@ -289,11 +293,6 @@ fn by_policy(field: &FieldSchema, versions: &Versions<'_>, contest: &Contest<'_>
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
-}
-
-/// Equal stamps are ordered by who wrote.
-fn writer_order(versions: &Versions<'_>) -> Ordering {
-    versions.source.change.revision().replica.cmp(&versions.target.change.revision().replica)
 }
 
 /// The smaller or larger of two values, whichever side has it.

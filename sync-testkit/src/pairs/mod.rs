@@ -62,13 +62,17 @@ mod detect;
 mod drift;
 mod groups;
 mod history;
+mod incoming;
 mod live;
+mod merging;
 mod pages;
 mod poison;
 mod relay;
 mod replicate;
+mod scenarios;
 mod settling;
 mod sql;
+mod statuses;
 mod topology;
 
 pub use env::BentEnv;
@@ -411,6 +415,54 @@ macro_rules! __pair_cases {
                 rule_exact_base_through_a_third_replica
                 rule_exact_base_there_is_none_after_two_merges
                 rule_exact_base_after_a_resolution
+            }
+            merging {
+                edits_of_different_fields_both_stand
+                every_policy_decides_its_field
+                rule_exact_base_votes_of_a_lost_answer_count_once
+                equal_increments_are_two
+                last_write_goes_by_the_stamp_of_the_field
+                rule_exact_base_without_one_nothing_is_counted
+                without_an_upstream_people_decide
+                a_merge_function_that_fails_parks_its_record
+                an_overflow_is_a_conflict
+                a_merge_that_equals_a_side_makes_no_revision
+                the_same_merge_at_two_places_is_one
+                a_conflict_is_resolved_field_by_field
+                a_delete_against_an_edit_by_policy
+                random_merges_end_level
+                a_merge_settles_a_conflict_that_stood
+            }
+            scenarios {
+                an_update_that_arrives_weeks_late
+                deleted_on_the_server_while_edited_offline
+                edited_on_the_server_while_deleted_offline
+                both_deleted
+                both_created_the_same_id
+                the_same_field_to_the_same_value
+                last_writer_wins_with_a_clock_that_is_right
+                last_writer_wins_with_a_clock_an_hour_slow
+                last_writer_wins_with_a_clock_an_hour_fast
+                last_writer_wins_with_a_clock_at_zero
+                the_server_edits_the_record_while_it_is_pushed
+                a_conflict_resolved_on_one_device_disappears_from_the_others
+                an_authoritative_server_settles_every_conflict
+            }
+            incoming {
+                a_ruling_amends_an_update
+                a_ruling_amends_a_new_record
+                a_ruling_settles_a_conflict
+                a_ruling_deletes
+                a_ruling_refuses_one_record
+                rule_one_revision_one_content_a_ruling_after_a_lost_answer
+                an_edit_during_a_ruling_is_merged
+                a_refused_record_is_reverted_or_tried_again
+            }
+            statuses {
+                records_are_listed_by_status
+                pending_is_exact_and_can_be_exported
+                a_change_of_status_is_told
+                conflicts_are_watched
             }
             topology {
                 every_kind_of_change_reaches_everyone

@@ -1,5 +1,7 @@
 //! The models that the cases use.
 
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use sync_runtime::prelude::*;
 
 /// What most cases write.
@@ -126,4 +128,84 @@ impl Entry {
     pub(super) fn new(id: &str, list: &str) -> Self {
         Entry { id: id.into(), list: list.into(), text: "foo".into() }
     }
+}
+
+/// A record with a field for each policy.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Card", table = "pair_card", methods = false)]
+pub(super) struct Card {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+    #[sync(merge = "last_write")]
+    pub(super) done: bool,
+    #[sync(merge = "last_write")]
+    pub(super) color: String,
+    #[sync(merge = "sum")]
+    pub(super) votes: i64,
+    #[sync(merge = "min")]
+    pub(super) due: Option<i64>,
+    #[sync(merge = "max")]
+    pub(super) best: i64,
+    #[sync(merge = "union")]
+    pub(super) tags: BTreeSet<String>,
+    #[sync(merge = "list")]
+    pub(super) steps: Vec<String>,
+    #[sync(merge = "text")]
+    pub(super) notes: String,
+    #[sync(merge = "server_wins")]
+    pub(super) price: i64,
+    #[sync(merge = "client_wins")]
+    pub(super) place: String,
+    #[sync(with = longer)]
+    pub(super) code: String,
+    #[sync(json, merge = "fields")]
+    pub(super) address: Address,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, SyncFields)]
+pub(super) struct Address {
+    pub(super) street: String,
+    pub(super) city: String,
+    #[sync(merge = "sum")]
+    pub(super) floors: i64,
+}
+
+/// The longer of two codes. One of a strange form cannot be merged, and one of a stranger form is too much.
+fn longer(_: &String, older: &String, newer: &String) -> Result<String, String> {
+    if [older, newer].iter().any(|code| code.contains('!')) {
+        panic!("no such code");
+    }
+    match [older, newer].iter().find(|code| code.contains('?')) {
+        Some(code) => Err(format!("`{code}` is no code")),
+        None if older.len() > newer.len() => Ok(older.clone()),
+        None => Ok(newer.clone()),
+    }
+}
+
+/// A record that stays where one side edited what the other deleted.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Kept", table = "pair_kept", methods = false, on_delete = "keep_edit")]
+pub(super) struct Kept {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+}
+
+/// A record that goes then.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Gone", table = "pair_gone", methods = false, on_delete = "keep_delete")]
+pub(super) struct Gone {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+}
+
+/// A record that is then as who wrote later left it.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Latest", table = "pair_latest", methods = false, on_delete = "last_write", merge = "last_write")]
+pub(super) struct Latest {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
 }

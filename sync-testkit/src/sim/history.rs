@@ -3,8 +3,10 @@
 //! The engine's ancestry serves as the name of a state, and is never asked who descends from whom: that is known
 //! from having seen every write, every resolution and every state that travelled.
 
+use super::merges::{self, Common};
 use std::collections::BTreeMap;
 use std::fmt;
+use sync_runtime::schema::ModelSchema;
 use sync_runtime::{Ancestry, Record, Revision};
 
 /// A set of small numbers.
@@ -35,6 +37,18 @@ impl Bits {
         other.0.iter().zip(self.0.iter().chain(none)).all(|(theirs, mine)| theirs & !mine == 0)
     }
 
+    fn and(&self, other: &Bits) -> Bits {
+        let mut both: Vec<u64> = self.0.iter().zip(&other.0).map(|(mine, theirs)| mine & theirs).collect();
+        while both.last() == Some(&0) {
+            both.pop();
+        }
+        Bits(both)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     fn meets(&self, other: &Bits) -> bool {
         self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
     }
@@ -45,8 +59,10 @@ impl Bits {
 pub(crate) enum Made {
     /// A tracked write.
     Written,
-    /// A conflict was resolved.
+    /// A conflict was resolved, by people or by the rule of a server.
     Resolved,
+    /// The policies of the model merged two states.
+    Merged,
     /// Ancestries were joined; the content is that of one of the sides.
     Joined,
     /// The store took a new name.
@@ -60,6 +76,8 @@ pub(crate) struct Node {
     /// Without local fields; `None` for a tombstone.
     pub(crate) content: Option<Record>,
     pub(crate) made: Made,
+    /// When each field was written, by place; of no meaning in a tombstone.
+    pub(crate) stamps: Vec<i64>,
     /// This state and all that it comes from, apart from what was only joined.
     covers: Bits,
     /// The same without what a new name dropped from the ancestry.
@@ -141,6 +159,7 @@ impl History {
     /// A write on top of what was there.
     pub(crate) fn write(
         &mut self,
+        schema: &ModelSchema,
         before: Option<usize>,
         ancestry: Ancestry,
         content: Option<Record>,
@@ -151,12 +170,115 @@ impl History {
         }
         let parents: Vec<usize> = before.into_iter().collect();
         self.check_claims(&ancestry, &parents)?;
-        Ok(self.add(ancestry, content, Made::Written, &parents, Some(group)))
+        let stamps = self.stamps(schema, &parents, &ancestry, &content);
+        Ok(self.add(ancestry, content, Made::Written, &parents, Some(group), stamps))
+    }
+
+    /// When the fields of a state were written: where it has the value of a side, when that side wrote it.
+    fn stamps(
+        &self,
+        schema: &ModelSchema,
+        sides: &[usize],
+        ancestry: &Ancestry,
+        content: &Option<Record>,
+    ) -> Vec<i64> {
+        let of = |place: usize| {
+            let value = content.as_ref()?.get(place)?;
+            let sides = sides.iter().map(|side| &self.nodes[*side]);
+            let same = sides.filter(|side| side.content.as_ref().and_then(|record| record.get(place)) == Some(value));
+            same.map(|side| side.stamps[place]).max()
+        };
+        (0..schema.fields.len()).map(|place| of(place).unwrap_or(ancestry.current.stamp)).collect()
+    }
+
+    /// The policies of the model merged what is here with the other side's revision.
+    pub(crate) fn merge(
+        &mut self,
+        schema: &'static ModelSchema,
+        replica: usize,
+        before: usize,
+        theirs: Revision,
+        ancestry: Ancestry,
+        content: Option<Record>,
+    ) -> Result<usize, String> {
+        let mut parents = self.within(replica, &ancestry);
+        let sides = parents.iter().copied().filter(|node| self.nodes[*node].revision() == theirs);
+        let sides: Vec<usize> = sides.collect();
+        let stamps = sides.iter().find_map(|side| self.merged(schema, before, *side, &content));
+        let Some(stamps) = stamps else {
+            let sides: Vec<_> = sides.iter().map(|node| &self.nodes[*node]).collect();
+            let common = self.common(before, self.of_revision(theirs).unwrap_or(before));
+            return Err(format!(
+                "P2: no policy makes {content:?} of {:?} and {sides:?}, which have in common {}",
+                self.nodes[before],
+                match common {
+                    Common::State(node) => format!("{node:?}"),
+                    Common::Nothing => "nothing".to_owned(),
+                    Common::Something => "something".to_owned(),
+                }
+            ));
+        };
+        parents.push(before);
+        self.check_claims(&ancestry, &parents)?;
+        Ok(self.add(ancestry, content, Made::Merged, &parents, None, stamps))
+    }
+
+    /// The stamps of a merge of these two, if it comes to this content.
+    fn merged(
+        &self,
+        schema: &'static ModelSchema,
+        mine: usize,
+        theirs: usize,
+        content: &Option<Record>,
+    ) -> Option<Vec<i64>> {
+        let (a, b) = (&self.nodes[mine], &self.nodes[theirs]);
+        let (merged, stamps) = merges::merged(schema, a, b, self.common(mine, theirs))?;
+        (merged == *content).then_some(stamps)
+    }
+
+    /// What two states come from.
+    fn common(&self, mine: usize, theirs: usize) -> Common<'_> {
+        let both = self.nodes[mine].kept.and(&self.nodes[theirs].kept);
+        if both.is_empty() {
+            return Common::Nothing;
+        }
+        match self.nodes.iter().find(|node| node.kept == both) {
+            Some(node) => Common::State(node),
+            None => Common::Something,
+        }
+    }
+
+    /// A server stored what its rule made of a state that was pushed to it, on top of that and of what was here.
+    pub(crate) fn rule(
+        &mut self,
+        schema: &'static ModelSchema,
+        replica: usize,
+        before: Option<usize>,
+        sent: Revision,
+        ancestry: Ancestry,
+        content: Option<Record>,
+    ) -> Result<usize, String> {
+        let mut parents = self.within(replica, &ancestry);
+        let current = before.and_then(|before| self.nodes[before].content.clone());
+        let fits = parents.iter().any(|node| {
+            let node = &self.nodes[*node];
+            let in_conflict = before.is_some_and(|before| !node.kept.has_all(&self.nodes[before].kept));
+            let ruled = merges::ruled(schema, current.as_ref(), node.content.as_ref(), in_conflict);
+            node.revision() == sent && ruled.as_ref() == Some(&content)
+        });
+        if !fits {
+            return Err(format!("no rule makes {content:?} of {sent}"));
+        }
+        parents.extend(before);
+        self.check_claims(&ancestry, &parents)?;
+        let stamps = self.stamps(schema, &parents, &ancestry, &content);
+        Ok(self.add(ancestry, content, Made::Resolved, &parents, None, stamps))
     }
 
     /// A conflict was resolved between what is here and the other side's revision.
     pub(crate) fn resolve(
         &mut self,
+        schema: &ModelSchema,
         replica: usize,
         before: usize,
         theirs: Revision,
@@ -167,14 +289,18 @@ impl History {
         if !parents.iter().any(|node| self.nodes[*node].revision() == theirs) {
             return Err(format!("a conflict was resolved with {theirs}, which never came here"));
         }
+        let of_revision = parents.iter().copied().filter(|node| self.nodes[*node].revision() == theirs);
+        let sides: Vec<usize> = of_revision.chain([before]).collect();
+        let stamps = self.stamps(schema, &sides, &ancestry, &content);
         parents.push(before);
         self.check_claims(&ancestry, &parents)?;
-        Ok(self.add(ancestry, content, Made::Resolved, &parents, None))
+        Ok(self.add(ancestry, content, Made::Resolved, &parents, None, stamps))
     }
 
     /// A state under a name that nobody wrote: what was here was joined with something that came.
     pub(crate) fn join(
         &mut self,
+        schema: &'static ModelSchema,
         replica: usize,
         before: Option<usize>,
         ancestry: Ancestry,
@@ -192,13 +318,29 @@ impl History {
         let is_side = |node: &usize| !parents.iter().any(|other| other != node && below(node, other));
         let lost = parents.iter().filter(|node| is_side(node)).map(|node| &self.nodes[*node]);
         let mut lost = lost.filter(|side| !standing.iter().any(|node| node.covers.meets(&side.alike)));
-        if let Some(lost) = lost.next() {
+        let lost = lost.next();
+        let sides: Vec<usize> = parents.iter().copied().filter(|node| is_side(node)).collect();
+        // What equals a side may be what policies, or the rule of a server, made of both.
+        let merged = before.and_then(|before| {
+            let others = sides.iter().filter(|side| **side != before);
+            let mut merged = others.clone().filter_map(|side| self.merged(schema, before, *side, &content));
+            let mine = &self.nodes[before];
+            merged.next().or_else(|| {
+                let ruled = |side: &&usize| {
+                    let theirs = self.nodes[**side].content.as_ref();
+                    merges::ruled(schema, mine.content.as_ref(), theirs, true).as_ref() == Some(&content)
+                };
+                others.clone().find(ruled).map(|_| self.stamps(schema, &sides, &ancestry, &content))
+            })
+        });
+        if let Some(lost) = lost.filter(|_| merged.is_none()) {
             let sides: Vec<_> = parents.iter().map(|node| &self.nodes[*node]).collect();
             return Err(format!(
                 "P2: a join lost a side: {ancestry:?} with {content:?} lost {lost:?}; it comes from {sides:#?}"
             ));
         }
-        Ok(self.add(ancestry, content, Made::Joined, &parents, None))
+        let stamps = merged.unwrap_or_else(|| self.stamps(schema, &sides, &ancestry, &content));
+        Ok(self.add(ancestry, content, Made::Joined, &parents, None, stamps))
     }
 
     /// What is here under a new name.
@@ -215,7 +357,9 @@ impl History {
         let held: Vec<usize> = (0..self.nodes.len())
             .filter(|node| self.covers(before, *node) && ancestry.holds(self.nodes[*node].revision()))
             .collect();
-        let node = self.add(ancestry, content, Made::Restamped, &[before], group);
+        let newest = ancestry.current.stamp;
+        let stamps = self.nodes[before].stamps.iter().map(|stamp| (*stamp).min(newest)).collect();
+        let node = self.add(ancestry, content, Made::Restamped, &[before], group, stamps);
         let mut kept = Bits::default();
         kept.add(node);
         for held in held.into_iter().filter(|held| self.nodes[*held].made != Made::Joined) {
@@ -262,6 +406,7 @@ impl History {
         made: Made,
         parents: &[usize],
         group: Option<usize>,
+        stamps: Vec<i64>,
     ) -> usize {
         let node = self.nodes.len();
         let (mut covers, mut kept, mut alike) = (Bits::default(), Bits::default(), Bits::default());
@@ -279,7 +424,7 @@ impl History {
             }
         }
         self.by_revision.entry(ancestry.current).or_default().push(node);
-        self.nodes.push(Node { ancestry, content, made, covers, kept, alike, group });
+        self.nodes.push(Node { ancestry, content, made, stamps, covers, kept, alike, group });
         node
     }
 }

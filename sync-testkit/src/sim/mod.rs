@@ -41,6 +41,7 @@
 
 mod history;
 mod link;
+mod merges;
 mod models;
 mod oracle;
 mod random;

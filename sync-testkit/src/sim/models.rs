@@ -45,7 +45,9 @@ pub(crate) struct Note {
     #[sync(id)]
     id: i64,
     title: String,
+    #[sync(merge = "sum")]
     count: i64,
+    #[sync(merge = "last_write")]
     done: bool,
     #[sync(local)]
     draft: Option<String>,
@@ -57,7 +59,7 @@ impl Kind for Note {
         Note {
             id: Self::id_of(number),
             title: format!("note {value}"),
-            count: value as i64,
+            count: (value % 3) as i64,
             done: value.is_multiple_of(2),
             draft: None,
         }
@@ -72,7 +74,8 @@ impl Kind for Note {
             self.title = format!("title {}", edit.value);
         }
         if edit.of(1) {
-            self.count = edit.value as i64;
+            // Often by what somebody else adds too.
+            self.count += (edit.value % 3) as i64 + 1;
         }
         if edit.of(2) {
             self.done = edit.value.is_multiple_of(2);
@@ -83,12 +86,15 @@ impl Kind for Note {
     }
 }
 
-/// A model with a text as id, and a field that may be null.
+/// A model with a text as id, and a field that may be null. An edit stands against a delete.
 #[derive(Debug, Clone, PartialEq, Syncable)]
+#[sync(on_delete = "keep_edit")]
 pub(crate) struct Tag {
     #[sync(id)]
     id: String,
+    #[sync(merge = "last_write")]
     label: Option<String>,
+    #[sync(merge = "max")]
     weight: f64,
 }
 
@@ -112,13 +118,29 @@ impl Kind for Tag {
     }
 }
 
-/// A model with a UUID as id.
+/// A model with a UUID as id. Servers have a rule for it.
 #[derive(Debug, Clone, PartialEq, Syncable)]
+#[sync(on_delete = "last_write")]
 pub(crate) struct Visit {
     #[sync(id)]
     id: Uuid,
     place: String,
+    #[sync(merge = "min")]
     at: i64,
+}
+
+impl Visit {
+    /// What a server stores in place of what is pushed to it; `None` lets it pass.
+    pub(crate) fn rule(current: Option<&Visit>, incoming: Option<&Visit>, in_conflict: bool) -> Option<Option<Visit>> {
+        match (current, incoming) {
+            (Some(current), Some(incoming)) if in_conflict => {
+                Some(Some(Visit { at: incoming.at.max(current.at), ..current.clone() }))
+            }
+            (current, _) if in_conflict => Some(current.cloned()),
+            (_, Some(incoming)) if incoming.at % 8 == 5 => Some(Some(Visit { at: incoming.at + 1, ..incoming.clone() })),
+            _ => None,
+        }
+    }
 }
 
 impl Kind for Visit {

@@ -93,6 +93,8 @@ pub(crate) struct Oracle {
     pub(crate) by_model: bool,
     /// Whether all clocks agree, so that nobody has a reason to take a new name.
     pub(crate) good_clocks: bool,
+    /// Whether servers have a rule for what is pushed to them.
+    pub(crate) rules: bool,
     /// How many records were changed in any store.
     pub(crate) changes: u64,
     /// How many states were written.
@@ -112,6 +114,7 @@ impl Oracle {
             groups: Vec::new(),
             by_model: false,
             good_clocks: false,
+            rules: false,
             changes: 0,
             writes: 0,
         }
@@ -175,7 +178,7 @@ impl Oracle {
         if change.previous != previous {
             return Err(format!("a write on {previous:?} says that it is on {:?}", change.previous));
         }
-        let node = history.write(before, change.ancestry.clone(), record, group)?;
+        let node = history.write(change.schema, before, change.ancestry.clone(), record, group)?;
         self.writes += 1;
         self.groups[group].retain(|(other, _)| *other != key);
         self.groups[group].push((key, node));
@@ -207,9 +210,15 @@ impl Oracle {
             };
         }
         if history.of_revision(ancestry.current).is_some() {
-            return history.join(replica, before, ancestry, record);
+            return history.join(change.schema, replica, before, ancestry, record);
         }
-        let Some(before) = before.filter(|_| ancestry.current.replica == me) else {
+        if ancestry.current.replica != me {
+            return Err(format!("{ancestry:?} was put, but nobody wrote it"));
+        }
+        if let (None, Some(sent), true) = (change.merged, change.previous, self.rules && !renaming) {
+            return history.rule(change.schema, replica, before, sent, ancestry, record);
+        }
+        let Some(before) = before else {
             return Err(format!("{ancestry:?} was put, but nobody wrote it"));
         };
         if renaming {
@@ -224,12 +233,22 @@ impl Oracle {
             intent.replica == replica
                 && intent.key == key
                 && intent.mine == Some(mine)
-                && Some((mine, intent.theirs)) == change.merged
+                && Some((mine.min(intent.theirs), mine.max(intent.theirs))) == change.merged
                 && intent.wanted == record
         });
-        match intent {
-            Some(intent) => history.resolve(replica, before, intent.theirs, ancestry, record),
-            None => Err(format!("{ancestry:?} merges {:?}, which nobody asked for", change.merged)),
+        if let Some(intent) = intent {
+            return history.resolve(change.schema, replica, before, intent.theirs, ancestry, record);
+        }
+        let Some((a, b)) = change.merged else {
+            return Err(format!("{ancestry:?} was put, but nobody wrote it"));
+        };
+        let theirs = if a == mine { b } else { a };
+        let merged = history.merge(change.schema, replica, before, theirs, ancestry.clone(), record.clone());
+        match merged {
+            Err(_) if self.rules => history
+                .rule(change.schema, replica, Some(before), theirs, ancestry, record)
+                .or(merged),
+            merged => merged,
         }
     }
 

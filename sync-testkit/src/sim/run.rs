@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use sync_runtime::replica::Limits;
 use sync_runtime::report::SyncReport;
 use sync_runtime::store::Store;
-use sync_runtime::{Models, Workspace};
+use sync_runtime::{Models, Ruling, Workspace};
 
 /// How many steps the tasks of a run may take to end, once nothing new begins.
 const DRAIN: usize = 200_000;
@@ -38,6 +38,7 @@ impl Run {
     pub(crate) fn new(seed: u64, settings: &Settings, stores: &Stores<'_>, logging: bool) -> Run {
         let world = World::new(seed, settings.replicas, settings.yields, logging);
         world.lock().oracle.by_model = settings.by_model;
+        world.lock().oracle.rules = settings.rules;
         world.lock().oracle.good_clocks = settings.wrong_clocks == 0 && settings.clock_jumps == 0;
         Run {
             scheduler: Scheduler::new(world.clone()),
@@ -94,6 +95,14 @@ impl Run {
         }
         if self.settings.models > 2 {
             builder = builder.model::<Visit>();
+            if self.settings.rules && replica < self.settings.servers {
+                builder = builder.on_incoming::<Visit>(|update| {
+                    match Visit::rule(update.current.as_ref(), update.incoming.as_ref(), update.in_conflict) {
+                        Some(stored) => Ruling::Store(stored),
+                        None => Ruling::Pass,
+                    }
+                });
+            }
         }
         let opened = finish(async {
             let workspace = builder.build().await?;

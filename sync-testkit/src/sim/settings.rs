@@ -72,6 +72,8 @@ pub struct Settings {
     pub clock_error: i64,
     /// How many events set a clock anew.
     pub clock_jumps: u32,
+    /// Whether servers have a rule for what is pushed to them.
+    pub rules: bool,
     /// How often a store lets others go first, before, in or after a transaction.
     pub yields: u32,
 }
@@ -117,6 +119,7 @@ impl Settings {
             clock_error: random.between(1, 3600),
             clock_jumps: if good_clocks { 0 } else { rate(random, 10) },
             yields: random.between(0, 400) as u32,
+            rules: random.chance(400),
         }
     }
 
@@ -149,6 +152,7 @@ impl Settings {
             wrong_clocks: 250,
             clock_error: 300,
             clock_jumps: 2,
+            rules: true,
             yields: 200,
         }
     }

@@ -1,0 +1,463 @@
+//! Conflicts that policies merge: what stands, what is told, what it costs, and what is left for people.
+
+use super::models::{Address, Card, CardField, Gone, Kept, Latest};
+use super::world::{Device, assert_level};
+use super::ReplicaPair;
+use crate::flaky::{LineFault, Request};
+use sync_runtime::replica::Limits;
+use sync_runtime::{
+    ConflictKind, ErrorKind, Field, Side, SyncReport, Syncable, Value, WorkspaceBuilder,
+};
+
+pub(super) fn cards(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    builder.model::<Card>().model::<Kept>().model::<Gone>().model::<Latest>()
+}
+
+pub(super) async fn two_with_cards(pair: &dyn ReplicaPair) -> (Device, Device) {
+    let a = Device::open(pair, pair.a().await, cards).await;
+    let b = Device::open(pair, pair.b().await, cards).await;
+    (a, b)
+}
+
+/// Card `1` as a case begins.
+fn card() -> Card {
+    Card {
+        id: "1".into(),
+        title: "start".into(),
+        votes: 10,
+        due: Some(50),
+        best: 5,
+        tags: ["red", "old"].map(String::from).into(),
+        steps: ["one", "two"].map(String::from).into(),
+        notes: "The quick fox\njumps".into(),
+        price: 100,
+        place: "here".into(),
+        code: "ab".into(),
+        address: Address { street: "Main".into(), city: "Rome".into(), floors: 3 },
+        ..Card::default()
+    }
+}
+
+/// Two devices that have card `1` in common.
+pub(super) async fn two_level(pair: &dyn ReplicaPair) -> (Device, Device) {
+    let (a, b) = two_with_cards(pair).await;
+    create(&a, card()).await;
+    a.sync_clean(&b).await;
+    (a, b)
+}
+
+pub(super) async fn create<T: Syncable + Clone>(device: &Device, value: T) {
+    let records = device.workspace.collection::<T>().expect("the model is registered");
+    records.create(value).await.expect("a record is made");
+}
+
+pub(super) async fn edit<T: Syncable<Id = String> + Clone>(device: &Device, change: impl Fn(&mut T)) {
+    let records = device.workspace.collection::<T>().expect("the model is registered");
+    records.update("1", |value| change(value)).await.expect("a record is saved");
+}
+
+pub(super) async fn get<T: Syncable<Id = String> + Clone>(device: &Device) -> Option<T> {
+    let records = device.workspace.collection::<T>().expect("the model is registered");
+    records.get("1").await.expect("a record is read")
+}
+
+pub(super) async fn the_card(device: &Device) -> Card {
+    get(device).await.expect("the card is there")
+}
+
+async fn remove<T: Syncable<Id = String> + Clone>(device: &Device) {
+    let records = device.workspace.collection::<T>().expect("the model is registered");
+    assert!(records.delete("1").await.expect("a record is deleted"));
+}
+
+/// The policy and the lost value of each field that one decided.
+fn told(report: &SyncReport) -> Vec<(&'static str, &'static str, Value, Option<Value>)> {
+    let merged = report.merged::<Card>();
+    assert_eq!(merged.len(), 1, "{report:?}");
+    let fields = merged[0].fields.iter();
+    fields.map(|field| (field.field.name(), field.policy, field.kept.clone(), field.lost.clone())).collect()
+}
+
+/// Each side edited another field: both edits stand, everywhere.
+pub(super) async fn edits_of_different_fields_both_stand(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    edit::<Card>(&a, |card| card.title = "of a".into()).await;
+    edit::<Card>(&b, |card| card.best = 9).await;
+    let report = a.sync_clean(&b).await;
+    assert_eq!(report.merged_count(), 1);
+    assert_eq!(told(&report), [], "nothing had to be decided");
+    assert_eq!(report.requests, 2, "one more than without a conflict");
+    let card = the_card(&b).await;
+    assert_eq!((card.title.as_str(), card.best), ("of a", 9));
+    assert_level(&[&a, &b]).await;
+    assert_eq!(a.sync_clean(&b).await.pushed, 0, "nothing is left to send");
+}
+
+/// Every policy decides its field, and the report tells what was lost.
+pub(super) async fn every_policy_decides_its_field(pair: &dyn ReplicaPair) {
+    let (a, b) = two_with_cards(pair).await;
+    let a = with(a, |builder| builder.upstream(&b.replica)).await;
+    create(&a, card()).await;
+    a.sync_clean(&b).await;
+    let now = pair.env().now();
+    b.env.freeze(now);
+    a.env.freeze(now + 1_000_000);
+    edit::<Card>(&b, |card| {
+        *card = Card {
+            done: true,
+            color: "of b".into(),
+            votes: 13,
+            due: Some(30),
+            best: 8,
+            tags: ["red", "of b"].map(String::from).into(),
+            steps: ["one", "two", "of b"].map(String::from).into(),
+            notes: "The slow fox\njumps".into(),
+            price: 120,
+            place: "there".into(),
+            code: "abcd".into(),
+            address: Address { street: "Side".into(), city: "Rome".into(), floors: 4 },
+            ..card.clone()
+        };
+    })
+    .await;
+    edit::<Card>(&a, |card| {
+        *card = Card {
+            color: "of a".into(),
+            votes: 12,
+            due: Some(40),
+            best: 7,
+            tags: ["red", "old", "of a"].map(String::from).into(),
+            steps: ["two", "of a"].map(String::from).into(),
+            notes: "The quick fox\njumps high".into(),
+            price: 90,
+            place: "elsewhere".into(),
+            code: "abc".into(),
+            address: Address { street: "Main".into(), city: "Oslo".into(), floors: 5 },
+            ..card.clone()
+        };
+    })
+    .await;
+    let report = a.sync_clean(&b).await;
+    let merged = Card {
+        done: true,
+        color: "of a".into(),
+        votes: 15,
+        due: Some(30),
+        best: 8,
+        tags: ["red", "of a", "of b"].map(String::from).into(),
+        steps: ["two", "of b", "of a"].map(String::from).into(),
+        notes: "The slow fox\njumps high".into(),
+        price: 120,
+        place: "elsewhere".into(),
+        code: "abcd".into(),
+        address: Address { street: "Side".into(), city: "Oslo".into(), floors: 6 },
+        ..card()
+    };
+    assert_eq!(the_card(&a).await, merged);
+    assert_level(&[&a, &b]).await;
+    let told = told(&report);
+    let lost = |name: &str| {
+        let field = told.iter().find(|field| field.0 == name);
+        field.map(|field| (field.1, field.3.clone()))
+    };
+    assert_eq!(lost("color"), Some(("last_write", Some(Value::Text("of b".into())))));
+    assert_eq!(lost("votes"), Some(("sum", None)));
+    assert_eq!(lost("due"), Some(("min", Some(Value::Int(40)))));
+    assert_eq!(lost("best"), Some(("max", Some(Value::Int(7)))));
+    assert_eq!(lost("price"), Some(("server_wins", Some(Value::Int(90)))));
+    assert_eq!(lost("place"), Some(("client_wins", Some(Value::Text("there".into())))));
+    assert_eq!(lost("code"), Some(("with", None)));
+    assert_eq!((lost("title"), lost("done")), (None, None), "not both had changed it");
+}
+
+/// rule: exact base. Ten votes; one is added and the answer lost; another is added; somebody who saw eleven adds two.
+pub(super) async fn rule_exact_base_votes_of_a_lost_answer_count_once(pair: &dyn ReplicaPair) {
+    let (d, server) = two_level(pair).await;
+    let f = Device::open(pair, pair.a().await, cards).await;
+    edit::<Card>(&d, |card| card.votes += 1).await;
+    let line = server.line();
+    line.next(Request::Exchange, LineFault::LoseAnswer);
+    d.workspace.sync(&line).await.expect_err("the answer is lost");
+    edit::<Card>(&d, |card| card.votes += 1).await;
+    f.sync_clean(&server).await;
+    assert_eq!(the_card(&f).await.votes, 11);
+    edit::<Card>(&f, |card| card.votes += 2).await;
+    f.sync_clean(&server).await;
+    d.workspace.sync(&line).await.expect("the line is good again");
+    f.sync_clean(&server).await;
+    for device in [&d, &server, &f] {
+        assert_eq!(the_card(device).await.votes, 14);
+    }
+    assert_level(&[&d, &server, &f]).await;
+}
+
+/// Two equal increments are two, whoever meets whom in between.
+pub(super) async fn equal_increments_are_two(pair: &dyn ReplicaPair) {
+    let (a, server) = two_level(pair).await;
+    let b = Device::open(pair, pair.a().await, cards).await;
+    b.sync_clean(&server).await;
+    for device in [&a, &server, &b] {
+        edit::<Card>(device, |card| card.votes += 1).await;
+    }
+    a.sync_clean(&server).await;
+    b.sync_clean(&server).await;
+    a.sync_clean(&server).await;
+    for device in [&a, &server, &b] {
+        assert_eq!(the_card(device).await.votes, 13);
+    }
+    assert_level(&[&a, &server, &b]).await;
+}
+
+/// The later edit of a field stands, however late the rest of its record was written.
+pub(super) async fn last_write_goes_by_the_stamp_of_the_field(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    let now = pair.env().now();
+    a.env.freeze(now + 1_000);
+    edit::<Card>(&a, |card| card.color = "first".into()).await;
+    b.env.freeze(now + 2_000);
+    edit::<Card>(&b, |card| card.color = "second".into()).await;
+    a.env.freeze(now + 3_000);
+    edit::<Card>(&a, |card| card.best = 6).await;
+    let report = a.sync_clean(&b).await;
+    assert_eq!(the_card(&a).await.color, "second", "the record of `a` is newer, its color is not");
+    assert_eq!(told(&report)[0].3, Some(Value::Text("first".into())));
+    assert_level(&[&a, &b]).await;
+}
+
+/// rule: exact base. Without one only `last_write`, `min` and `max` decide; nothing is counted.
+pub(super) async fn rule_exact_base_without_one_nothing_is_counted(pair: &dyn ReplicaPair) {
+    let (a, b) = two_with_cards(pair).await;
+    create(&a, Card { votes: 3, best: 1, color: "of a".into(), ..card() }).await;
+    create(&b, Card { votes: 4, best: 2, color: "of b".into(), ..card() }).await;
+    let report = a.sync(&b).await;
+    let conflicts = report.conflicts::<Card>();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0].fields(), [CardField::Votes], "the others are decided");
+    assert_eq!(conflicts[0].base(), None);
+    let conflict = a.workspace.conflicts::<Card>().await.expect("conflicts are read").remove(0);
+    conflict.resolve_field(CardField::Votes, Side::Source).resolve_fields().await.expect("it is resolved");
+    a.sync_clean(&b).await;
+    let card = the_card(&b).await;
+    assert_eq!((card.votes, card.best, card.color.as_str()), (3, 2, "of b"));
+    assert_level(&[&a, &b]).await;
+}
+
+/// A field that only a side declared upstream could decide is a conflict with anybody else.
+pub(super) async fn without_an_upstream_people_decide(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    edit::<Card>(&a, |card| (card.price, card.place) = (1, "of a".into())).await;
+    edit::<Card>(&b, |card| (card.price, card.place) = (2, "of b".into())).await;
+    let conflicts = a.sync(&b).await.conflicts::<Card>();
+    assert_eq!(conflicts[0].fields(), [CardField::Price, CardField::Place]);
+}
+
+/// A merge function that fails, and one that panics: the record is a conflict with the reason, the sync goes on.
+pub(super) async fn a_merge_function_that_fails_parks_its_record(pair: &dyn ReplicaPair) {
+    for (code, reason) in [("a?", "`a?` is no code"), ("a!", "the function panicked: no such code")] {
+        let (a, b) = two_level(pair).await;
+        edit::<Card>(&a, |card| card.code = code.into()).await;
+        edit::<Card>(&b, |card| card.code = "of b".into()).await;
+        create(&a, Card { id: "2".into(), ..card() }).await;
+        let report = a.sync(&b).await;
+        let conflicts = report.conflicts::<Card>();
+        assert_eq!(conflicts[0].fields(), [CardField::Code]);
+        let told = conflicts[0].reason().expect("a reason");
+        assert!(told.contains(reason) && told.contains("code"), "{told}");
+        let there = b.workspace.collection::<Card>().expect("the model is registered");
+        assert!(there.get("2").await.expect("a record is read").is_some(), "the others flow");
+    }
+}
+
+/// A sum that the field cannot hold is a conflict.
+pub(super) async fn an_overflow_is_a_conflict(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    edit::<Card>(&a, |card| card.votes = i64::MAX).await;
+    edit::<Card>(&b, |card| card.votes += 1).await;
+    let conflicts = a.sync(&b).await.conflicts::<Card>();
+    assert_eq!(conflicts[0].fields(), [CardField::Votes]);
+    assert!(conflicts[0].reason().expect("a reason").contains("cannot hold"));
+}
+
+/// A merge that comes to what one side has makes no new revision: nothing was written.
+pub(super) async fn a_merge_that_equals_a_side_makes_no_revision(pair: &dyn ReplicaPair) {
+    for newer in [0, 1] {
+        let (a, b) = two_level(pair).await;
+        let now = pair.env().now();
+        a.env.freeze(now + 1_000 * (1 + newer));
+        b.env.freeze(now + 1_000 * (2 - newer));
+        edit::<Card>(&a, |card| card.best = 7).await;
+        edit::<Card>(&b, |card| card.best = 8).await;
+        let revision = |device: &Device| {
+            let cards = device.workspace.collection::<Card>().expect("the model is registered");
+            async move {
+                cards.find_last_change("1").await.expect("a change is read").expect("it is tracked").revision()
+            }
+        };
+        let of_b = revision(&b).await;
+        let report = a.sync_clean(&b).await;
+        assert_eq!(report.merged_count(), 1);
+        assert_eq!((revision(&a).await, revision(&b).await), (of_b, of_b), "`b` had the larger one");
+        assert_level(&[&a, &b]).await;
+        assert_eq!(a.sync_clean(&b).await.pushed, 0);
+        edit::<Card>(&b, |card| card.best = 20).await;
+        a.sync_clean(&b).await;
+        assert_eq!(the_card(&a).await.best, 20);
+    }
+}
+
+/// Two replicas that merge the same two versions do not conflict with each other's result.
+pub(super) async fn the_same_merge_at_two_places_is_one(pair: &dyn ReplicaPair) {
+    let (a, server) = two_level(pair).await;
+    let (b, c) = (
+        Device::open(pair, pair.a().await, cards).await,
+        Device::open(pair, pair.b().await, cards).await,
+    );
+    for device in [&b, &c] {
+        device.sync_clean(&server).await;
+    }
+    edit::<Card>(&a, |card| (card.votes, card.title) = (11, "of a".into())).await;
+    edit::<Card>(&b, |card| (card.votes, card.notes) = (12, "The quick fox\nsleeps".into())).await;
+    // Each of the four learns of the two edits on another way.
+    a.sync_clean(&server).await;
+    b.sync_clean(&c).await;
+    let merged = a.sync_clean(&c).await;
+    assert_eq!(merged.merged_count(), 1);
+    assert_eq!(b.sync_clean(&server).await.merged_count(), 1);
+    a.sync_clean(&server).await;
+    b.sync_clean(&c).await;
+    a.sync_clean(&c).await;
+    b.sync_clean(&server).await;
+    for device in [&a, &b, &c, &server] {
+        let card = the_card(device).await;
+        assert_eq!((card.votes, card.title.as_str()), (13, "of a"));
+    }
+    assert_level(&[&a, &b, &c, &server]).await;
+}
+
+/// What is left for people has the fields in dispute only; the others are merged when it is resolved.
+pub(super) async fn a_conflict_is_resolved_field_by_field(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    edit::<Card>(&a, |card| (card.title, card.votes) = ("of a".into(), 11)).await;
+    edit::<Card>(&b, |card| (card.title, card.votes, card.best) = ("of b".into(), 12, 9)).await;
+    let conflicts = a.sync(&b).await.conflicts::<Card>();
+    assert_eq!(conflicts[0].fields(), [CardField::Title]);
+    assert_eq!(conflicts[0].kind(), ConflictKind::Update);
+    assert_eq!(conflicts[0].base().map(|card| card.title.as_str()), Some("start"));
+    let (mine, theirs) = conflicts[0].revisions();
+    assert_eq!(mine.map(|revision| revision.replica), Some(a.workspace.id().await.expect("an id")));
+    assert_eq!(theirs.map(|revision| revision.replica), Some(b.workspace.id().await.expect("an id")));
+    assert_eq!(the_card(&a).await.votes, 11, "the record stays as it is meanwhile");
+    let conflict = || async { a.workspace.conflicts_of::<Card>("1").await.expect("it is read").remove(0) };
+    let error = conflict().await.resolve_fields().await.expect_err("nobody chose");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("title"), "{error}");
+    conflict()
+        .await
+        .resolve_field(CardField::Title, Side::Target)
+        .resolve_fields()
+        .await
+        .expect("it is resolved");
+    a.sync_clean(&b).await;
+    let card = the_card(&b).await;
+    assert_eq!((card.title.as_str(), card.votes, card.best), ("of b", 13, 9));
+    assert_level(&[&a, &b]).await;
+}
+
+/// A delete against an edit, by the policy of the struct: what stands, and what is told.
+pub(super) async fn a_delete_against_an_edit_by_policy(pair: &dyn ReplicaPair) {
+    for deleted_here in [true, false] {
+        let (a, b) = two_with_cards(pair).await;
+        create(&a, Kept { id: "1".into(), title: "start".into() }).await;
+        create(&a, Gone { id: "1".into(), title: "start".into() }).await;
+        create(&a, Latest { id: "1".into(), title: "start".into() }).await;
+        a.sync_clean(&b).await;
+        let (deletes, edits) = if deleted_here { (&a, &b) } else { (&b, &a) };
+        let now = pair.env().now();
+        deletes.env.freeze(now + 1_000);
+        edits.env.freeze(now + 2_000);
+        remove::<Kept>(deletes).await;
+        remove::<Gone>(deletes).await;
+        remove::<Latest>(deletes).await;
+        edit::<Kept>(edits, |record| record.title = "edited".into()).await;
+        edit::<Gone>(edits, |record| record.title = "edited".into()).await;
+        edit::<Latest>(edits, |record| record.title = "edited".into()).await;
+        let report = a.sync_clean(&b).await;
+        for device in [&a, &b] {
+            assert_eq!(get::<Kept>(device).await.map(|record| record.title).as_deref(), Some("edited"));
+            assert_eq!(get::<Gone>(device).await, None);
+            assert_eq!(get::<Latest>(device).await.map(|record| record.title).as_deref(), Some("edited"));
+        }
+        let gone = report.merged::<Gone>();
+        assert_eq!(gone[0].on_delete, Some("keep_delete"));
+        assert_eq!(gone[0].lost.as_ref().map(|record| record.title.as_str()), Some("edited"));
+        let kept = report.merged::<Kept>();
+        assert_eq!((kept[0].on_delete, &kept[0].lost), (Some("keep_edit"), &None));
+        assert_level(&[&a, &b]).await;
+        // What stands can be edited and deleted as before.
+        remove::<Kept>(&a).await;
+        edit::<Latest>(&b, |record| record.title = "again".into()).await;
+        a.sync_clean(&b).await;
+        assert_level(&[&a, &b]).await;
+    }
+}
+
+/// Three who edit and sync at random: every vote counts once, and all hold the same in the end.
+pub(super) async fn random_merges_end_level(pair: &dyn ReplicaPair) {
+    let (a, server) = two_level(pair).await;
+    let b = Device::open(pair, pair.a().await, cards).await;
+    b.sync_clean(&server).await;
+    let mut votes = 10;
+    let mut seed = 7_u64;
+    for round in 0..40 {
+        for (n, device) in [&a, &server, &b].into_iter().enumerate() {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let draw = seed >> 33;
+            if draw % 3 == 0 {
+                continue;
+            }
+            votes += 1;
+            edit::<Card>(device, |card| {
+                card.votes += 1;
+                card.best = card.best.max(i64::from(draw as u32 % 1_000));
+                card.tags.insert(format!("{n}-{round}"));
+                card.done = draw % 2 == 0;
+            })
+            .await;
+        }
+        if seed >> 40 & 1 == 0 {
+            a.sync_clean(&server).await;
+        }
+        if seed >> 41 & 1 == 0 {
+            b.sync_clean(&server).await;
+        }
+    }
+    for device in [&a, &b, &a] {
+        device.sync_clean(&server).await;
+    }
+    assert_eq!(the_card(&server).await.votes, votes, "every vote counts once");
+    assert_level(&[&a, &b, &server]).await;
+}
+
+/// An edit after which nothing is in dispute any more settles the conflict by itself.
+pub(super) async fn a_merge_settles_a_conflict_that_stood(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    edit::<Card>(&a, |card| card.title = "of a".into()).await;
+    edit::<Card>(&b, |card| card.title = "of b".into()).await;
+    assert_eq!(a.sync(&b).await.conflict_count(), 1);
+    // The user makes the two titles equal; what else differs, policies merge.
+    edit::<Card>(&a, |card| (card.title, card.votes) = ("of b".into(), 11)).await;
+    edit::<Card>(&b, |card| card.votes = 12).await;
+    a.sync_clean(&b).await;
+    assert_eq!(a.workspace.conflicts::<Card>().await.expect("conflicts are read").len(), 0);
+    assert_eq!(the_card(&b).await.votes, 13);
+    assert_level(&[&a, &b]).await;
+}
+
+/// Opens a device anew with more said to its builder.
+pub(super) async fn with(device: Device, more: impl FnOnce(WorkspaceBuilder) -> WorkspaceBuilder) -> Device {
+    device.workspace.close();
+    let builder = more(cards(device.party.builder().await)).env(device.env.clone());
+    let workspace = builder.limits(Limits::default()).build().await.expect("the workspace opens");
+    let replica = device.party.reach(&workspace).await;
+    Device { workspace, replica, ..device }
+}
