@@ -8,6 +8,7 @@ mod compile;
 mod figure;
 mod local;
 mod memory;
+mod merge;
 mod network;
 mod record;
 
@@ -16,7 +17,7 @@ use std::error::Error;
 /// What a workload ends with.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-const WORKLOADS: [(&str, &str); 10] = [
+const WORKLOADS: [(&str, &str); 11] = [
     ("insert", "tracked single insert on SQLite"),
     ("update", "tracked single update on SQLite"),
     ("bulk", "100,000 tracked inserts on SQLite in batches of 1,000"),
@@ -25,6 +26,7 @@ const WORKLOADS: [(&str, &str); 10] = [
     ("push", "first push of 100,000 records over HTTP"),
     ("scale", "first pull of 100,000 against 10,000"),
     ("idle", "a sync with nothing to do, and with one changed record"),
+    ("merge", "a sync that merges 1,000 records, against one without conflicts"),
     ("peak", "peak memory of client and server in a first pull of 100,000"),
     ("compile", "cargo check of 200 models"),
 ];
@@ -55,6 +57,7 @@ fn main() -> Outcome {
             "push" => network::push()?,
             "scale" => network::scale()?,
             "idle" => network::idle()?,
+            "merge" => merge::merge()?,
             "peak" => memory::peak()?,
             _ => compile::check()?,
         }
