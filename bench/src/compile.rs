@@ -1,4 +1,5 @@
-//! What the derive costs the compiler: 200 models against the same structs without it.
+//! What the derive costs the compiler: 200 models against the same structs without it, and what merge policies cost
+//! on top.
 
 use crate::Outcome;
 use crate::figure::{median, print, seconds};
@@ -10,19 +11,41 @@ use std::time::Instant;
 const MODELS: usize = 200;
 const ROUNDS: usize = 5;
 
-fn source(derive: bool) -> String {
-    let mut source = String::from("#![allow(dead_code)]\nuse sync_runtime::Syncable;\n");
-    if !derive {
-        source = String::from("#![allow(dead_code)]\n");
+/// How the structs are written.
+#[derive(Clone, Copy)]
+enum Structs {
+    /// Without the derive.
+    Bare,
+    /// With it.
+    Derived,
+    /// With a policy on each field.
+    Merged,
+}
+
+const KINDS: [Structs; 3] = [Structs::Bare, Structs::Derived, Structs::Merged];
+
+fn source(structs: Structs) -> String {
+    let (derive, of_struct, id) = match structs {
+        Structs::Bare => ("Debug, Clone", "", ""),
+        Structs::Derived => ("Debug, Clone, Syncable", "", "#[sync(id)] "),
+        Structs::Merged => ("Debug, Clone, Syncable", "#[sync(on_delete = \"keep_edit\")] ", "#[sync(id)] "),
+    };
+    let policies = match structs {
+        Structs::Merged => {
+            ["text", "last_write", "sum", "min"].map(|name| format!("#[sync(merge = {name:?})] "))
+        }
+        Structs::Bare | Structs::Derived => Default::default(),
+    };
+    let [title, done, votes, notes] = policies;
+    let mut source = String::from("#![allow(dead_code)]\n");
+    if !matches!(structs, Structs::Bare) {
+        source.push_str("use sync_runtime::Syncable;\n");
     }
     for n in 0..MODELS {
-        let (attribute, id) = match derive {
-            true => ("#[derive(Debug, Clone, Syncable)]", "#[sync(id)] "),
-            false => ("#[derive(Debug, Clone)]", ""),
-        };
         let _ = writeln!(
             source,
-            "{attribute} pub struct Model{n} {{ {id}id: String, title: String, done: bool, votes: i64, notes: Option<String> }}"
+            "#[derive({derive})] {of_struct}pub struct Model{n} {{ {id}id: String, {title}title: String, \
+             {done}done: bool, {votes}votes: i64, {notes}notes: Option<String> }}"
         );
     }
     source.push_str("fn main() {}\n");
@@ -55,16 +78,19 @@ pub(crate) fn check() -> Outcome {
     std::fs::write(folder.path().join("Cargo.toml"), manifest)?;
     std::fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
     let main = folder.path().join("src/main.rs");
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let mut times = KINDS.map(|_| Vec::new());
     for round in 0..=ROUNDS {
-        for derive in [false, true] {
-            std::fs::write(&main, source(derive))?;
+        for (structs, times) in KINDS.into_iter().zip(&mut times) {
+            std::fs::write(&main, source(structs))?;
             let time = run_check(folder.path())?;
             if round > 0 {
-                if derive { with.push(time) } else { without.push(time) }
+                times.push(time);
             }
         }
     }
-    print("compile/added", MODELS, median(with) - median(without), "s", None);
+    let [bare, derived, merged] = times.map(median);
+    print("compile/added", MODELS, derived - bare, "s", None);
+    // The floor is what the derive adds without policies.
+    print("compile/merge", MODELS, merged - bare, "s", Some(derived - bare));
     Ok(())
 }

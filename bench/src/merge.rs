@@ -64,8 +64,7 @@ pub(crate) fn merge() -> Outcome {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let peer = HttpReplica::new(&format!("http://{}/sync", listener.local_addr()?))?;
         let task = tokio::spawn(serve(listener, app));
-        let (a, b) =
-            (open(&folder.path().join("a.db")).await?, open(&folder.path().join("b.db")).await?);
+        let (a, b) = (open(&folder.path().join("a.db")).await?, open(&folder.path().join("b.db")).await?);
         let cards: Vec<Card> = crate::record::items(2 * RECORDS).into_iter().map(Card::from).collect();
         a.collection::<Card>()?.upsert_all(cards.clone()).await?;
         a.sync(&peer).await?;

@@ -2,18 +2,20 @@
 
 use crate::case::Rule;
 use crate::errors::Errors;
+use crate::policy::{self, Merge};
 use crate::serde;
 use crate::words::{self, Behind, Word};
-use proc_macro2::Span;
+use proc_macro2::{Ident, Span};
 use quote::ToTokens;
 use std::collections::HashSet;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
 
 /// The words on the struct.
-const ON_STRUCT: [&str; 6] = ["model", "table", "rename_all", "validate", "crate", "methods"];
+const ON_STRUCT: [&str; 8] =
+    ["model", "table", "rename_all", "validate", "merge", "on_delete", "crate", "methods"];
 /// The words on a field.
-const ON_FIELD: [&str; 5] = ["id", "local", "json", "rename", "default"];
+const ON_FIELD: [&str; 7] = ["id", "local", "json", "rename", "default", "merge", "with"];
 
 /// What the attributes of the struct say.
 pub(crate) struct StructAttributes {
@@ -25,6 +27,10 @@ pub(crate) struct StructAttributes {
     pub(crate) rename_all: Option<RenameAll>,
     /// The function that checks a record.
     pub(crate) validate: Option<ExprPath>,
+    /// What decides over fields that do not say it themselves.
+    pub(crate) merge: Option<Merge>,
+    /// What decides where one side deleted what the other changed: a variant of the runtime's enum.
+    pub(crate) on_delete: Option<Ident>,
     /// The crate that generated code names, where it is not `::sync_runtime`.
     pub(crate) runtime: Option<ExprPath>,
     /// Whether the struct gets methods.
@@ -61,8 +67,30 @@ pub(crate) struct FieldAttributes {
     pub(crate) rename: Option<LitStr>,
     /// Its value in records that lack it.
     pub(crate) default: Option<(Span, FieldDefault)>,
+    /// What decides where both sides changed it.
+    pub(crate) merge: FieldMerge,
     /// A word on it is unknown.
     pub(crate) misspelt: bool,
+}
+
+/// What a field says of merging.
+#[derive(Default)]
+pub(crate) struct FieldMerge {
+    /// The word that says it, `merge` or `with`, also where what it says was refused.
+    pub(crate) word: Option<Ident>,
+    /// What it says.
+    pub(crate) merge: Option<Merge>,
+}
+
+impl FieldMerge {
+    /// Notes `merge` or `with`, of which a field has one.
+    pub(crate) fn note(&mut self, word: &Word, merge: Option<Merge>, errors: &mut Errors) {
+        match &self.word {
+            Some(_) => errors
+                .at(word.span(), "a field has one policy: `merge = \"…\"` or `with = path::to::function`"),
+            None => *self = FieldMerge { word: Some(word.name.clone()), merge },
+        }
+    }
 }
 
 /// The value of a field in records that lack it.
@@ -84,6 +112,8 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
         table: None,
         rename_all: None,
         validate: None,
+        merge: None,
+        on_delete: None,
         runtime: None,
         methods: true,
         default: None,
@@ -93,6 +123,8 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
         "table" => found.table = word.string(errors),
         "rename_all" => found.rename_all = word.string(errors).and_then(|name| rule(&name, errors)),
         "validate" => found.validate = word.path(errors, "path::to::function"),
+        "merge" => found.merge = policy::of_struct(word, errors),
+        "on_delete" => found.on_delete = policy::on_delete(word, errors),
         "crate" => found.runtime = word.path(errors, "path::to::sync_runtime"),
         "methods" => found.methods = word.boolean(errors).is_none_or(|methods| methods.value),
         other if ON_FIELD.contains(&other) => {
@@ -124,8 +156,15 @@ fn rule(name: &LitStr, errors: &mut Errors) -> Option<RenameAll> {
 
 /// Reads the attributes of a field.
 pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAttributes {
-    let mut found =
-        FieldAttributes { id: None, local: None, json: None, rename: None, default: None, misspelt: false };
+    let mut found = FieldAttributes {
+        id: None,
+        local: None,
+        json: None,
+        rename: None,
+        default: None,
+        merge: FieldMerge::default(),
+        misspelt: false,
+    };
     for_each_word(attributes, errors, |word, errors| {
         let flag = |errors: &mut Errors| {
             word.no_value(errors);
@@ -137,6 +176,7 @@ pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAt
             "json" => found.json = flag(errors),
             "rename" => found.rename = word.string(errors),
             "default" => found.default = default(word, errors).map(|default| (word.span(), default)),
+            "merge" | "with" => found.merge.note(word, policy::of_field(word, errors), errors),
             other if ON_STRUCT.contains(&other) => {
                 errors.at(word.span(), format!("`{other}` belongs on the struct"));
             }
@@ -172,7 +212,11 @@ fn is_function(path: &ExprPath) -> bool {
 }
 
 /// Calls `read` for every word of every `#[sync(…)]`; a word given twice is reported at the second one.
-fn for_each_word(attributes: &[Attribute], errors: &mut Errors, mut read: impl FnMut(&Word, &mut Errors)) {
+pub(crate) fn for_each_word(
+    attributes: &[Attribute],
+    errors: &mut Errors,
+    mut read: impl FnMut(&Word, &mut Errors),
+) {
     let mut given = HashSet::new();
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("sync")) {
         for word in words::of(attribute, errors) {
@@ -185,9 +229,10 @@ fn for_each_word(attributes: &[Attribute], errors: &mut Errors, mut read: impl F
     }
 }
 
-fn unknown(word: &Word, text: &str, on: &str, known: &[&str], errors: &mut Errors) {
-    let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
-    let message = format!("`#[sync(…)]` on {on} has no `{text}`; it has {}", known.join(", "));
+/// Reports a word that is unknown here.
+pub(crate) fn unknown(word: &Word, text: &str, on: &str, known: &[&str], errors: &mut Errors) {
+    let known = policy::listed(known.iter().copied());
+    let message = format!("`#[sync(…)]` on {on} has no `{text}`; it has {known}");
     errors.at(word.span(), message);
 }
 
@@ -195,5 +240,10 @@ fn unknown(word: &Word, text: &str, on: &str, known: &[&str], errors: &mut Error
 ///
 /// So what is wrong with a type is reported on the type, and lints stay quiet about code that no one wrote.
 pub(crate) fn located(tokens: &impl ToTokens) -> Span {
-    Span::call_site().located_at(tokens.span())
+    here(tokens.span())
+}
+
+/// The same for one place.
+pub(crate) fn here(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }

@@ -1,9 +1,10 @@
 //! How names are spelled: the rules of `rename_all`, the table's default name, the variants of the field enum.
 
 /// A rule of `rename_all`. Each makes the same name of a field as serde's rule of that name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Rule {
     /// `snake_case` and `lowercase`: as it stands.
+    #[default]
     AsItStands,
     /// `UPPERCASE` and `SCREAMING_SNAKE_CASE`.
     Upper,
@@ -49,6 +50,30 @@ impl Rule {
                 }
             }
         }
+    }
+}
+
+/// A rule of serde's `rename_all`: the same rules, and two whose names no column can have, but JSON can.
+#[derive(Debug, Default)]
+pub(crate) struct JsonRule {
+    rule: Rule,
+    dashes: bool,
+}
+
+impl JsonRule {
+    /// The rule with this name; as it stands if there is none.
+    pub(crate) fn from_name(name: &str) -> JsonRule {
+        match name {
+            "kebab-case" => JsonRule { rule: Rule::AsItStands, dashes: true },
+            "SCREAMING-KEBAB-CASE" => JsonRule { rule: Rule::Upper, dashes: true },
+            name => JsonRule { rule: Rule::from_name(name).unwrap_or_default(), dashes: false },
+        }
+    }
+
+    /// The name of a field by this rule.
+    pub(crate) fn apply(&self, field: &str) -> String {
+        let name = self.rule.apply(field);
+        if self.dashes { name.replace('_', "-") } else { name }
     }
 }
 
@@ -120,5 +145,8 @@ mod tests {
         }
         assert_eq!(Rule::from_name("kebab-case"), None);
         assert_eq!(Rule::Camel.apply("__"), "");
+        assert_eq!(JsonRule::from_name("kebab-case").apply("due_on_2"), "due-on-2");
+        assert_eq!(JsonRule::from_name("SCREAMING-KEBAB-CASE").apply("due_on_2"), "DUE-ON-2");
+        assert_eq!(JsonRule::from_name("camelCase").apply("due_on_2"), "dueOn2");
     }
 }

@@ -1,8 +1,10 @@
 //! Looks at the model as a whole: names that databases can have, no two alike, exactly one id.
 
 use crate::errors::Errors;
-use crate::model::{Default, Model, Name};
+use crate::model::{Default, Field, Model, Name};
+use crate::policy::{Merge, Policy};
 use std::collections::HashMap;
+use syn::ext::IdentExt;
 
 /// The longest name that every database can have, in bytes; PostgreSQL's is the shortest.
 const MAX_NAME_BYTES: usize = 63;
@@ -17,6 +19,9 @@ pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
     }
     for field in &model.fields {
         identifier(&field.name, "column", "rename", errors);
+    }
+    for field in &model.fields {
+        policy(field, errors);
     }
     no_two_alike(model, errors);
     one_id(model, errors)
@@ -61,6 +66,44 @@ fn identifier(name: &Name, of: &str, word: &str, errors: &mut Errors) -> bool {
 
 fn starts_with(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// A policy is for fields that two sides can change; whether it fits the type is for rustc to say, in most cases.
+fn policy(field: &Field<'_>, errors: &mut Errors) {
+    if let Some(word) = &field.merge_word {
+        let word_text = word.unraw();
+        if field.id.is_some() {
+            let message =
+                format!("the id names the record and never changes, so `{word_text}` has nothing to decide");
+            return errors.at(word.span(), message);
+        }
+        if field.local.is_some() {
+            let message = format!(
+                "a local field never leaves this device, so `{word_text}` has no other side to merge with"
+            );
+            return errors.at(word.span(), message);
+        }
+    }
+    match field.merge {
+        Some(Merge::Policy(policy, at)) if policy.needs_type() && field.json.is_some() => {
+            errors.at(at, no_json(policy, "`manual`, `last_write`, `server_wins`, `client_wins`, "));
+        }
+        Some(Merge::Policy(Policy::Fields, at)) if field.json.is_none() => {
+            let message = "`fields` fits a struct that is kept as JSON: `#[sync(json, merge = \"fields\")]`, with \
+                           `#[derive(SyncFields)]` on the struct";
+            errors.at(at, message);
+        }
+        _ => {}
+    }
+}
+
+/// What to say of a policy that needs a type and stands on a JSON field; `all` are those that fit every type.
+pub(crate) fn no_json(policy: Policy, all: &str) -> String {
+    format!(
+        "`{}` fits only fields without `json`, whose type it can see; with `json`, {all}`union`, `list`, `fields` and \
+         `with = path::to::function` can fit",
+        policy.name()
+    )
 }
 
 fn no_two_alike(model: &Model<'_>, errors: &mut Errors) {

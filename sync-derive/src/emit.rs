@@ -3,10 +3,12 @@
 //! The code names nothing unqualified: it stands in a block of its own that brings in one name, `__sync`, the hidden
 //! module of the runtime, and user code is put only where nothing else is in scope.
 
-use crate::attributes::{FieldDefault, located};
+use crate::attributes::{FieldDefault, here, located};
 use crate::model::{Default, Field, Model};
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use crate::nested::{Nested, NestedField};
+use crate::policy::{Merge, Policy};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use std::collections::HashSet;
 use syn::{DeriveInput, ExprPath, LitStr, Type};
 
@@ -31,6 +33,7 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             }
         }
     });
+    let on_delete = model.on_delete.clone().unwrap_or_else(|| format_ident!("Manual"));
     let syncable = quote! {
         #[automatically_derived]
         impl __sync::Syncable for #ident {
@@ -42,7 +45,7 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
                 table: #table,
                 fields: &__sync::fields([#(#schemas),*]),
                 id: #id,
-                on_delete: __sync::OnDelete::Manual,
+                on_delete: __sync::OnDelete::#on_delete,
             };
 
             fn id(&self) -> Self::Id {
@@ -64,7 +67,8 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             #validate
         }
     };
-    whole(model, syncable, TokenStream::new())
+    let checks = model.fields.iter().filter_map(no_bytes).collect();
+    whole(model, syncable, checks)
 }
 
 /// The code of a model with mistakes: everything that other code may name, with bodies that never run.
@@ -187,10 +191,119 @@ fn field_schema(field: &Field<'_>) -> TokenStream {
         }
     });
     let local = field.local.map(|_| quote!(local: true,));
-    match default.is_some() || local.is_some() {
-        true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
+    let merge = field.merge.as_ref().filter(|_| field.local.is_none());
+    let merge = merge.and_then(|merge| policy(field, merge)).map(|merge| quote!(merge: #merge,));
+    match default.is_some() || local.is_some() || merge.is_some() {
+        true => quote!((#name, &__sync::FieldSchema { #default #local #merge ..*#column })),
         false => quote!((#name, #column)),
     }
+}
+
+/// What decides where both sides changed the field; `None` if nothing does.
+fn policy(field: &Field<'_>, merge: &Merge) -> Option<TokenStream> {
+    let ty = field.ty;
+    let (policy, at) = match merge {
+        Merge::Policy(policy, at) => (*policy, here(*at)),
+        Merge::With(path) => {
+            let convert = [conversion(field, quote!(from_value)), conversion(field, quote!(to_value))];
+            return Some(with(path, ty, convert));
+        }
+    };
+    Some(match policy {
+        Policy::Manual => return None,
+        Policy::LastWrite => quote!(__sync::Merge::LastWrite),
+        Policy::ServerWins => quote!(__sync::Merge::ServerWins),
+        Policy::ClientWins => quote!(__sync::Merge::ClientWins),
+        Policy::Min => quote_spanned!(at=> <__sync::Same<#ty> as __sync::OrderedField>::MERGE_MIN),
+        Policy::Max => quote_spanned!(at=> <__sync::Same<#ty> as __sync::OrderedField>::MERGE_MAX),
+        Policy::Sum => quote_spanned!(at=> <__sync::Same<#ty> as __sync::SumField>::MERGE),
+        Policy::Text => quote_spanned!(at=> <__sync::Same<#ty> as __sync::TextField>::MERGE),
+        Policy::List | Policy::Union | Policy::Fields => of_json(policy, ty, at),
+    })
+}
+
+/// Refuses `list` on bytes. It stands where `cargo check` evaluates it; bytes are a `Vec` to the trait.
+fn no_bytes(field: &Field<'_>) -> Option<TokenStream> {
+    let ty = field.ty;
+    match field.merge {
+        Some(Merge::Policy(Policy::List, at)) if field.json.is_none() => {
+            let column = quote_spanned!(located(ty)=> <#ty as __sync::FieldValue>::COLUMN);
+            Some(quote_spanned!(here(at)=> __sync::no_bytes(#column);))
+        }
+        _ => None,
+    }
+}
+
+/// A policy that looks into the JSON of a value.
+///
+/// It stands at the policy's name, so that rustc reports a type there that does not fit; the type itself stays where
+/// it is, so that one which does not exist is reported once.
+fn of_json(policy: Policy, ty: &Type, at: Span) -> TokenStream {
+    match policy {
+        Policy::Union => quote_spanned!(at=> <__sync::Same<#ty> as __sync::UnionField>::MERGE),
+        Policy::List => quote_spanned!(at=> <__sync::Same<#ty> as __sync::ListField>::MERGE),
+        Policy::Fields => quote_spanned!(at=> <__sync::Same<#ty> as __sync::SyncFields>::MERGE),
+        _ => quote!(__sync::Merge::Manual),
+    }
+}
+
+/// A user's function as a policy; `convert` are the functions from a value and to one.
+///
+/// All of it stands at the path, so that rustc reports a function of another shape there.
+fn with(path: &ExprPath, ty: &Type, convert: [TokenStream; 2]) -> TokenStream {
+    let [from_value, to_value] = convert;
+    quote_spanned! {located(path)=>
+        __sync::Merge::Function("with", |__sync_base, __sync_older, __sync_newer| {
+            let __sync_function: fn(&#ty, &#ty, &#ty) -> __sync::Result<#ty, _> = #path;
+            __sync::merged_by(
+                __sync_function,
+                #from_value,
+                #to_value,
+                [__sync_base, __sync_older, __sync_newer],
+            )
+        })
+    }
+}
+
+/// The code of a struct inside a field; after `errors` it is there only for other code to name.
+pub(crate) fn nested(nested: &Nested<'_>, errors: TokenStream) -> TokenStream {
+    let ident = nested.ident;
+    let (parameters, arguments, clause) = nested.generics.split_for_impl();
+    let fields = nested.fields.iter().map(nested_field);
+    let fields = match errors.is_empty() {
+        true => quote!(&__sync::nested_fields([#(#fields),*])),
+        false => quote!(&[]),
+    };
+    let code = quote! {
+        #[automatically_derived]
+        impl #parameters __sync::SyncFields for #ident #arguments #clause {
+            const FIELDS: &'static [__sync::NestedField] = #fields;
+        }
+        #errors
+    };
+    block(nested.runtime.as_ref(), code)
+}
+
+fn nested_field(field: &NestedField<'_>) -> TokenStream {
+    let (name, ty) = (&field.name, field.ty);
+    let by_json = |merge| quote!(__sync::NestedField::json(#merge));
+    let rest = match &field.merge {
+        None => by_json(quote!(__sync::Merge::Manual)),
+        Some(Merge::With(path)) => {
+            let convert = [quote!(from_value), quote!(to_value)];
+            let convert =
+                convert.map(|function| quote_spanned!(located(ty)=> <#ty as __sync::JsonValue>::#function));
+            by_json(with(path, ty, convert))
+        }
+        Some(Merge::Policy(policy, at)) => match (policy, here(*at)) {
+            (Policy::Min, at) => quote_spanned!(at=> <__sync::Same<#ty> as __sync::NestedOrdered>::MIN),
+            (Policy::Max, at) => quote_spanned!(at=> <__sync::Same<#ty> as __sync::NestedOrdered>::MAX),
+            (Policy::Sum, at) => quote_spanned!(at=> <__sync::Same<#ty> as __sync::NestedSum>::SUM),
+            (Policy::Text, at) => quote_spanned!(at=> <__sync::Same<#ty> as __sync::TextField>::NESTED),
+            (other, at) => by_json(of_json(*other, ty, at)),
+        },
+    };
+    quote!((#name, #rest))
 }
 
 /// The value of the field in records that lack it.

@@ -1,4 +1,4 @@
-//! `#[derive(Syncable)]`, re-exported by `sync_runtime`; depend on that.
+//! `#[derive(Syncable)]` and `#[derive(SyncFields)]`, re-exported by `sync_runtime`; depend on that.
 //!
 //! Four steps, each in its place: `attributes` reads `#[sync(…)]` and `#[serde(…)]`, `model` builds the model
 //! from them, `check` looks across fields, `emit` writes the code and cannot fail. Every step collects its
@@ -13,6 +13,8 @@ mod check;
 mod emit;
 mod errors;
 mod model;
+mod nested;
+mod policy;
 mod serde;
 mod words;
 
@@ -39,6 +41,18 @@ pub fn derive_syncable(input: TokenStream) -> TokenStream {
         (None, _) => emit::no_model(&input, runtime.as_ref(), errors),
     }
     .into()
+}
+
+/// Makes a struct that is one JSON value in a field of a model merge field by field, by
+/// `#[sync(json, merge = "fields")]` on that field.
+///
+/// The attributes are in `docs/attributes.md`; the trait is `sync_runtime::SyncFields`.
+#[proc_macro_derive(SyncFields, attributes(sync))]
+pub fn derive_sync_fields(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let mut errors = Errors::default();
+    let nested = nested::build(&input, &mut errors);
+    emit::nested(&nested, errors.into_compile_errors()).into()
 }
 
 /// The `async_trait` attribute, with `Send` futures except on wasm32, where nothing is `Send`.

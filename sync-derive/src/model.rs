@@ -1,8 +1,9 @@
 //! Builds the model from the struct and its attributes.
 
-use crate::attributes::{self, FieldDefault, RenameAll, StructAttributes, WholeDefault};
+use crate::attributes::{self, FieldDefault, FieldMerge, RenameAll, StructAttributes, WholeDefault};
 use crate::case::{self, Rule};
 use crate::errors::Errors;
+use crate::policy::Merge;
 use proc_macro2::Span;
 use quote::format_ident;
 use syn::ext::IdentExt;
@@ -28,6 +29,8 @@ pub(crate) struct Model<'a> {
     pub(crate) table: Name,
     /// The function that checks a record.
     pub(crate) validate: Option<ExprPath>,
+    /// What decides where one side deleted what the other changed: a variant of the runtime's enum.
+    pub(crate) on_delete: Option<Ident>,
     /// Whether the struct gets methods.
     pub(crate) methods: bool,
     /// Its fields, in order.
@@ -52,6 +55,10 @@ pub(crate) struct Field<'a> {
     pub(crate) json: Option<Span>,
     /// Its value in records that lack it.
     pub(crate) default: Option<Default>,
+    /// What decides where both sides changed it; the struct's where it says nothing itself.
+    pub(crate) merge: Option<Merge>,
+    /// Its own word for that.
+    pub(crate) merge_word: Option<Ident>,
     /// Its type was refused.
     pub(crate) refused: bool,
     /// One of its words is unknown, and might have been meant for any other.
@@ -99,8 +106,9 @@ pub(crate) fn build<'a>(
         WholeDefault::Trait => None,
         WholeDefault::Call(path) => Some(path),
     });
+    let of_struct = OfStruct { rule, default, merge: attributes.merge };
     let fields =
-        fields.into_iter().filter_map(|field| build_field(field, rule, &default, generic, errors)).collect();
+        fields.into_iter().filter_map(|field| build_field(field, &of_struct, generic, errors)).collect();
     let capital = match text.starts_with(char::is_uppercase) {
         true => text.clone(),
         false => case::pascal(&text),
@@ -113,6 +121,7 @@ pub(crate) fn build<'a>(
         name: Name::new(attributes.model, || text.clone(), &input.ident),
         table: Name::new(attributes.table, || case::snake(&text), &input.ident),
         validate: attributes.validate,
+        on_delete: attributes.on_delete,
         methods: attributes.methods,
         fields,
     })
@@ -174,10 +183,16 @@ fn rule(given: Option<RenameAll>, fields: &Fields, errors: &mut Errors) -> Rule 
     }
 }
 
+/// What the struct says for its fields.
+struct OfStruct {
+    rule: Rule,
+    default: Option<Option<ExprPath>>,
+    merge: Option<Merge>,
+}
+
 fn build_field<'a>(
     field: &'a SynField,
-    rule: Rule,
-    of_struct: &Option<Option<ExprPath>>,
+    of_struct: &OfStruct,
     generic: bool,
     errors: &mut Errors,
 ) -> Option<Field<'a>> {
@@ -186,20 +201,26 @@ fn build_field<'a>(
     let text = ident.unraw().to_string();
     // In a generic struct a reference is a consequence of what has been refused already.
     let refused = generic || refuse_type(&field.ty, &attributes, errors);
-    let default = match (attributes.default, of_struct) {
+    let default = match (attributes.default, &of_struct.default) {
         (Some((span, own)), _) => Some(Default::Own(span, own)),
         (None, Some(of_struct)) if attributes.id.is_none() => Some(Default::OfStruct(of_struct.clone())),
         (None, _) => None,
     };
+    let FieldMerge { word: merge_word, merge } = attributes.merge;
     Some(Field {
         ident,
         ty: &field.ty,
-        name: Name::new(attributes.rename, || rule.apply(&text), ident),
+        name: Name::new(attributes.rename, || of_struct.rule.apply(&text), ident),
         variant: variant(&text, ident),
         id: attributes.id,
         local: attributes.local,
         json: attributes.json,
         default,
+        merge: match merge_word.is_some() || attributes.id.is_some() {
+            true => merge,
+            false => of_struct.merge.clone(),
+        },
+        merge_word,
         refused,
         misspelt: attributes.misspelt,
     })

@@ -2,6 +2,7 @@
 //! shape of a record, and refuses the rest, because a record is not written through serde.
 
 use crate::attributes::{FieldDefault, WholeDefault};
+use crate::case::JsonRule;
 use crate::errors::Errors;
 use crate::words::{self, Behind, Word};
 use proc_macro2::Span;
@@ -102,7 +103,7 @@ fn one_name(word: &Word, ours: &str, errors: &mut Errors) -> Option<LitStr> {
             let message = format!(
                 "a record is written and read under one name; give it with `#[sync({ours} = \"…\")]`"
             );
-            errors.at(*list, message);
+            errors.at(list.span(), message);
             None
         }
         Behind::Value(Expr::Lit(ExprLit { lit: Lit::Str(name), .. })) => Some(name.clone()),
@@ -122,4 +123,60 @@ fn all_words(attributes: &[Attribute]) -> Vec<Word> {
     let serde = attributes.iter().filter(|attribute| attribute.path().is_ident("serde"));
     // What cannot be read is serde's to report.
     serde.flat_map(|attribute| words::of(attribute, &mut Errors::default())).collect()
+}
+
+/// Reads `#[serde(…)]` of a struct inside a field, which is written through serde: the rule of its fields' names.
+pub(crate) fn of_nested_struct(attributes: &[Attribute], errors: &mut Errors) -> JsonRule {
+    let mut rule = JsonRule::default();
+    for word in all_words(attributes) {
+        match word.text().as_str() {
+            // A rule that does not exist is serde's to report.
+            "rename_all" => rule = written(&word).map(|name| JsonRule::from_name(&name)).unwrap_or_default(),
+            // None of these changes what the JSON looks like.
+            "rename" | "default" | "crate" | "bound" | "expecting" | "deny_unknown_fields" => {}
+            other => refuse_nested(&word, other, errors),
+        }
+    }
+    rule
+}
+
+/// Reads `#[serde(…)]` of a field of such a struct: the name that it gives.
+pub(crate) fn name_of_nested_field(attributes: &[Attribute], errors: &mut Errors) -> Option<String> {
+    let mut name = None;
+    for word in all_words(attributes) {
+        match word.text().as_str() {
+            "rename" => name = written(&word).or(name),
+            "default" | "bound" | "borrow" => {}
+            other => refuse_nested(&word, other, errors),
+        }
+    }
+    name
+}
+
+fn refuse_nested(word: &Word, text: &str, errors: &mut Errors) {
+    let message = format!(
+        "`SyncFields` cannot follow serde's `{text}`: each field is one value in the JSON, under one name; of \
+         `#[serde(…)]`, it follows `rename` and `rename_all`"
+    );
+    errors.at(word.span(), message);
+}
+
+/// The name that serde writes: that of `rename = "…"`, or that after `serialize` in `rename(…)`.
+fn written(word: &Word) -> Option<String> {
+    let text = |value: &Expr| match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) => Some(name.value()),
+        _ => None,
+    };
+    match &word.value {
+        Behind::Value(value) => text(words::ungroup(value)),
+        Behind::List(list) => {
+            let words = words::inside(list, "serde");
+            let written = words.iter().find(|word| word.text() == "serialize")?;
+            match &written.value {
+                Behind::Value(value) => text(words::ungroup(value)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }

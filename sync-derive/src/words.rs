@@ -1,9 +1,9 @@
 //! The words inside one attribute: `word`, `word = value`, `word(…)`, and what a word's value must be.
 
 use crate::errors::Errors;
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Group, Span, TokenStream};
 use syn::ext::IdentExt;
-use syn::parse::ParseStream;
+use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitBool, LitStr, Meta, Token};
 
 /// One word of an attribute with what stands behind it.
@@ -21,7 +21,7 @@ pub(crate) enum Behind {
     /// `= value`
     Value(Expr),
     /// `(…)`
-    List(Span),
+    List(Group),
     /// Something that was already reported; the word counts as given.
     Reported,
 }
@@ -42,7 +42,7 @@ impl Word {
         match &self.value {
             Behind::Nothing | Behind::Reported => {}
             Behind::Value(value) => errors.on(value, format!("`{}` takes no value", self.text())),
-            Behind::List(list) => errors.at(*list, format!("`{}` takes no value", self.text())),
+            Behind::List(list) => errors.at(list.span(), format!("`{}` takes no value", self.text())),
         }
     }
 
@@ -98,8 +98,8 @@ impl Word {
                 None
             }
             Behind::List(list) => {
-                errors
-                    .at(*list, format!("the value of `{word}` follows an equals sign: `{word} = {example}`"));
+                let message = format!("the value of `{word}` follows an equals sign: `{word} = {example}`");
+                errors.at(list.span(), message);
                 None
             }
         }
@@ -131,6 +131,18 @@ pub(crate) fn of(attribute: &Attribute, errors: &mut Errors) -> Vec<Word> {
         }
         other => errors.on(other, format!("`{name}` takes words in parentheses: `#[{name}(…)]`")),
     }
+    words
+}
+
+/// The words in the parentheses behind a word of this name; what cannot be read is left out.
+pub(crate) fn inside(list: &Group, name: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let read = |input: ParseStream<'_>| {
+        read_words(input, name, &mut words, &mut Errors::default());
+        input.parse::<TokenStream>().map(drop)
+    };
+    // Only tokens that are no tokens could fail here.
+    let _ = read.parse2(list.stream());
     words
 }
 
@@ -173,8 +185,7 @@ fn behind(input: ParseStream<'_>, name: &Ident, errors: &mut Errors) -> syn::Res
         return Ok(Behind::Value(input.parse()?));
     }
     if input.peek(syn::token::Paren) {
-        let list: proc_macro2::Group = input.parse()?;
-        return Ok(Behind::List(list.span()));
+        return Ok(Behind::List(input.parse()?));
     }
     Ok(Behind::Nothing)
 }

@@ -46,7 +46,7 @@ pub use env::{BoxFuture, Env};
 pub use error::{Error, ErrorKind, Result};
 pub use incoming::{Incoming, Ruling};
 pub use live::{Connection, KeepInSync, Live};
-pub use merge::{Merge, OnDelete, Side};
+pub use merge::{Merge, OnDelete, Side, SyncFields};
 pub use methods::{ModelFuture, Replicate, replicate_all};
 pub use query::{Condition, Query};
 pub use record::{Id, Record};
@@ -61,7 +61,7 @@ pub use status::{PendingChange, Status, Statuses, WatchConflicts, WatchStatus};
 pub use watch::{Event, Watch};
 pub use workspace::{AsReplica, Workspace, WorkspaceBuilder, WorkspaceTransaction};
 
-pub use sync_derive::Syncable;
+pub use sync_derive::{SyncFields, Syncable};
 
 /// The attribute for implementing [`store::Store`], [`store::Transaction`] and [`replica::Replica`]: that of the
 /// `async-trait` crate, with `Send` futures except on wasm32.
@@ -69,9 +69,10 @@ pub use sync_derive::async_trait;
 
 /// What most apps import.
 pub mod prelude {
+    pub use crate::merge::SyncFields;
     pub use crate::query::Query;
     pub use crate::syncable::{Field, Syncable};
-    pub use sync_derive::Syncable;
+    pub use sync_derive::{SyncFields, Syncable};
 }
 
 /// What generated code names; not for people.
@@ -81,8 +82,8 @@ pub mod __private {
     pub use crate::derived::*;
     pub use crate::error::Result;
     pub use crate::merge::{
-        Merge, NestedField, OnDelete, OrderedField, SyncFields, fields as merge_fields, list as merge_list,
-        merged_by, sum as merge_sum, text as merge_text, union as merge_union,
+        ListField, Merge, NestedField, NestedOrdered, NestedSum, OnDelete, OrderedField, SumField,
+        SyncFields, TextField, UnionField, merged_by, nested_fields,
     };
     pub use crate::methods::{ModelFuture, Replicate};
     pub use crate::record::Record;

@@ -5,13 +5,16 @@
 //! sides in the order of their revisions, so whoever merges the same two versions comes to the same result.
 
 mod fields;
+mod nested;
 mod sequence;
 mod states;
 
 pub use fields::{
-    ListField, NestedField, OrderedField, SumField, SyncFields, TextField, UnionField, fields, list,
-    merged_by, sum, text, union,
+    ListField, OrderedField, SumField, TextField, UnionField, list, merged_by, sum, text, union,
 };
+pub use nested::{NestedField, SyncFields, fields};
+#[doc(hidden)]
+pub use nested::{NestedOrdered, NestedSum, nested_fields};
 pub(crate) use states::{Base, Combined, Decided, Versions, combine};
 
 use crate::value::Value;

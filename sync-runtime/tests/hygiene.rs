@@ -35,6 +35,11 @@ mod shadows {
     pub struct Change;
     pub struct Replicate;
     pub struct ModelFuture;
+    pub struct Same;
+    pub struct SumField;
+    pub struct NestedField;
+    pub struct OnDelete;
+    pub struct Merge;
     pub struct Send;
     pub struct Sync;
 
@@ -56,6 +61,8 @@ mod shadows {
     pub trait FieldValue {}
     pub trait Syncable {}
     pub trait AsReplica {}
+    pub trait SyncFields {}
+    pub trait TextField {}
     pub trait Fn {}
 
     macro_rules! vec {
@@ -71,6 +78,15 @@ mod shadows {
     }
 }
 
+/// Where nothing is shadowed, as serde's own derives need it.
+mod outside {
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::sync_runtime::SyncFields)]
+    pub(super) struct Place {
+        #[sync(merge = "sum")]
+        pub(super) visits: i64,
+    }
+}
+
 mod model {
     // Unused, which is what is tested.
     #[allow(unused_imports)]
@@ -80,13 +96,49 @@ mod model {
         ::core::result::Result::Ok(())
     }
 
+    pub(super) fn longer(
+        _: &::std::string::String,
+        a: &::std::string::String,
+        b: &::std::string::String,
+    ) -> ::core::result::Result<::std::string::String, &'static ::core::primitive::str> {
+        let longer = if a.len() > b.len() { a } else { b };
+        ::core::result::Result::Ok(::core::clone::Clone::clone(longer))
+    }
+
+    #[derive(::sync_runtime::SyncFields)]
+    pub(super) struct Place {
+        #[sync(with = longer)]
+        pub(super) town: ::std::string::String,
+        #[sync(merge = "sum")]
+        pub(super) visits: ::core::primitive::i64,
+        #[sync(merge = "text")]
+        pub(super) note: ::std::string::String,
+        #[sync(merge = "min")]
+        pub(super) height: ::core::primitive::i64,
+        #[sync(merge = "list")]
+        pub(super) streets: ::std::vec::Vec<::std::string::String>,
+        pub(super) rest: ::core::primitive::bool,
+    }
+
     #[derive(::sync_runtime::Syncable)]
-    #[sync(validate = valid)]
+    #[sync(validate = valid, merge = "last_write", on_delete = "keep_edit")]
     pub(super) struct Todo {
         #[sync(id)]
         pub(super) id: ::uuid::Uuid,
-        #[sync(default = "none")]
+        #[sync(default = "none", with = longer)]
         pub(super) title: ::std::string::String,
+        #[sync(merge = "sum")]
+        pub(super) votes: ::core::primitive::i64,
+        #[sync(merge = "max")]
+        pub(super) rank: ::core::primitive::i64,
+        #[sync(merge = "text")]
+        pub(super) note: ::std::string::String,
+        #[sync(json, merge = "fields")]
+        pub(super) place: ::core::option::Option<super::outside::Place>,
+        #[sync(merge = "list")]
+        pub(super) list: ::std::vec::Vec<::std::string::String>,
+        #[sync(merge = "union")]
+        pub(super) set: ::std::collections::BTreeSet<::std::string::String>,
         pub(super) done: ::core::primitive::bool,
         #[sync(default)]
         pub(super) due: ::core::option::Option<i64>,
@@ -105,6 +157,12 @@ fn generated_code_works_where_every_name_is_taken() {
     let todo = model::Todo {
         id: ::uuid::Uuid::from_u128(1),
         title: "a".into(),
+        votes: 1,
+        rank: 2,
+        note: "n".into(),
+        place: None,
+        list: ::std::vec![],
+        set: ::std::collections::BTreeSet::new(),
         done: true,
         due: None,
         tags: ::std::vec!["b".into()],

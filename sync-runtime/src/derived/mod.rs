@@ -26,6 +26,9 @@ pub trait JsonValue: Sized {
     /// See [`FieldValue::to_value`].
     fn to_value(&self) -> Result<Value, ValueError>;
 
+    /// See [`FieldValue::from_value`].
+    fn from_value(value: Value) -> Result<Self, ValueError>;
+
     /// The next field of a record; `None` if it does not fit, as there is no placeholder of any type.
     fn from_reader(reader: &mut Reader) -> Option<Self>;
 }
@@ -34,6 +37,10 @@ pub trait JsonValue: Sized {
 impl<T: Serialize + DeserializeOwned> JsonValue for T {
     fn to_value(&self) -> Result<Value, ValueError> {
         json_to_value(self)
+    }
+
+    fn from_value(value: Value) -> Result<Self, ValueError> {
+        json_from_value(value)
     }
 
     fn from_reader(reader: &mut Reader) -> Option<Self> {
@@ -69,6 +76,19 @@ pub trait NotNull {
 }
 
 impl<T> NotNull for Json<T> {}
+
+/// The type itself. rustc reports what is wrong with `Same<T>` where that stands, not where `T` does.
+pub type Same<T> = T;
+
+/// Refuses the policy `list` on bytes, where it is called.
+#[track_caller]
+pub const fn no_bytes(column: &FieldSchema) {
+    assert!(
+        !matches!(column.ty, FieldType::Bytes),
+        "`list` does not fit bytes; `manual`, `last_write`, `server_wins`, `client_wins` and `with = \
+         path::to::function` do"
+    );
+}
 
 /// A type of which there is a value where a record came without one.
 #[diagnostic::on_unimplemented(

@@ -3,12 +3,12 @@
 //! A trait for each such policy says which types it fits, so that a policy on a field of another type does not
 //! compile.
 
-use super::{Merge, sequence};
+use super::{Merge, NestedField, sequence};
 use crate::syncable::{FieldValue, json_from_value, json_to_value};
-use crate::value::{FieldType, Value, ValueError, check};
+use crate::value::{Value, ValueError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hash};
@@ -17,19 +17,29 @@ use std::hash::{BuildHasher, Hash};
 #[diagnostic::on_unimplemented(
     message = "`min` and `max` do not fit a field of type `{Self}`",
     note = "`min` and `max` fit numbers, decimals, text, timestamps and dates, and `Option` of each",
-    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `sum` \
-            fits integers and decimals, `union` sets and maps, `list` lists, `text` text"
+    note = "`manual` and `with = path::to::function` fit every type, as do `last_write`, `server_wins` and \
+            `client_wins` on a field of a model; `sum` fits integers and decimals, `union` sets and maps, \
+            `list` lists, `text` text, `fields` structs with `#[derive(SyncFields)]`"
 )]
-pub trait OrderedField {}
+pub trait OrderedField: FieldValue {
+    /// The policy `min` for a field of this type.
+    const MERGE_MIN: Merge = Merge::Min;
+    /// The policy `max` for a field of this type.
+    const MERGE_MAX: Merge = Merge::Max;
+}
 
 /// A type whose changes can be added up: `sum` fits it.
 #[diagnostic::on_unimplemented(
     message = "`sum` does not fit a field of type `{Self}`",
     note = "`sum` fits integers and decimals, and `Option` of each; the sum of floats would depend on the order",
-    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
-            and `max` fit numbers, text and times, `union` sets and maps, `list` lists, `text` text"
+    note = "`manual` and `with = path::to::function` fit every type, as do `last_write`, `server_wins` and \
+            `client_wins` on a field of a model; `min` and `max` fit numbers, text and times, `union` sets \
+            and maps, `list` lists, `text` text, `fields` structs with `#[derive(SyncFields)]`"
 )]
 pub trait SumField: FieldValue {
+    /// The policy `sum` for a field of this type.
+    const MERGE: Merge = sum::<Self>();
+
     /// The base with what both sides added to it; `None` where the type cannot hold that.
     fn sum(base: &Self, older: &Self, newer: &Self) -> Option<Self>;
 }
@@ -38,10 +48,14 @@ pub trait SumField: FieldValue {
 #[diagnostic::on_unimplemented(
     message = "`union` does not fit a field of type `{Self}`",
     note = "`union` fits `BTreeSet`, `BTreeMap` and `HashMap`, and `Option` of each",
-    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
-            and `max` fit numbers, text and times, `sum` integers and decimals, `list` lists, `text` text"
+    note = "`manual` and `with = path::to::function` fit every type, as do `last_write`, `server_wins` and \
+            `client_wins` on a field of a model; `min` and `max` fit numbers, text and times, `sum` \
+            integers and decimals, `list` lists, `text` text, `fields` structs with `#[derive(SyncFields)]`"
 )]
-pub trait UnionField: Sized {
+pub trait UnionField: Serialize + DeserializeOwned {
+    /// The policy `union` for a field of this type.
+    const MERGE: Merge = union::<Self>();
+
     /// The base with what both sides put in and without what either removed.
     ///
     /// # Errors
@@ -52,20 +66,33 @@ pub trait UnionField: Sized {
 /// A list: `list` fits it.
 #[diagnostic::on_unimplemented(
     message = "`list` does not fit a field of type `{Self}`",
-    note = "`list` fits `Vec` of plain values, and `Option` of it",
-    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
-            and `max` fit numbers, text and times, `sum` integers and decimals, `union` sets and maps, `text` text"
+    note = "`list` fits `Vec`, but not bytes, and `Option` of it",
+    note = "`manual` and `with = path::to::function` fit every type, as do `last_write`, `server_wins` and \
+            `client_wins` on a field of a model; `min` and `max` fit numbers, text and times, `sum` \
+            integers and decimals, `union` sets and maps, `text` text, `fields` structs with \
+            `#[derive(SyncFields)]`"
 )]
-pub trait ListField {}
+pub trait ListField {
+    /// The policy `list` for a field of this type.
+    const MERGE: Merge = list::<Self>();
+}
 
 /// Text: `text` fits it.
 #[diagnostic::on_unimplemented(
     message = "`text` does not fit a field of type `{Self}`",
     note = "`text` fits `String` and `Option<String>`",
-    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type; `min` \
-            and `max` fit numbers, text and times, `sum` integers and decimals, `union` sets and maps, `list` lists"
+    note = "`manual` and `with = path::to::function` fit every type, as do `last_write`, `server_wins` and \
+            `client_wins` on a field of a model; `min` and `max` fit numbers, text and times, `sum` \
+            integers and decimals, `union` sets and maps, `list` lists, `fields` structs with \
+            `#[derive(SyncFields)]`"
 )]
-pub trait TextField {}
+pub trait TextField: FieldValue + Serialize + DeserializeOwned {
+    /// The policy `text` for a field of this type.
+    const MERGE: Merge = text::<Self>();
+    /// A field of a struct that derives [`super::SyncFields`], with the policy `text`; all but its name.
+    #[doc(hidden)]
+    const NESTED: NestedField = NestedField::typed::<Self>(Self::MERGE);
+}
 
 macro_rules! ordered {
     ($($ty:ty),*) => {$(
@@ -78,7 +105,7 @@ ordered!(i8, i16, i32, i64, u8, u16, u32, f32, f64, String, jiff::Timestamp, jif
 #[cfg(feature = "chrono")]
 ordered!(chrono::DateTime<chrono::Utc>, chrono::NaiveDate);
 #[cfg(feature = "time")]
-ordered!(time::OffsetDateTime, time::UtcDateTime, time::Date);
+ordered!(time::OffsetDateTime, time::Date);
 #[cfg(feature = "decimal")]
 ordered!(rust_decimal::Decimal);
 
@@ -121,7 +148,7 @@ impl<T: SumField + Default> SumField for Option<T> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Ord + Clone> UnionField for BTreeSet<T> {
+impl<T: Ord + Clone + Serialize + DeserializeOwned> UnionField for BTreeSet<T> {
     fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
         let stays = |item: &&T| match base.contains(item) {
             true => older.contains(item) && newer.contains(item),
@@ -151,7 +178,11 @@ fn union_of_maps<'m, K: 'm + Clone, V: 'm + Clone + PartialEq, M: FromIterator<(
 }
 
 #[diagnostic::do_not_recommend]
-impl<K: Ord + Clone, V: PartialEq + Clone> UnionField for BTreeMap<K, V> {
+impl<K, V> UnionField for BTreeMap<K, V>
+where
+    K: Ord + Clone + Serialize + DeserializeOwned,
+    V: PartialEq + Clone + Serialize + DeserializeOwned,
+{
     fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
         let keys: BTreeSet<&K> = older.keys().chain(newer.keys()).collect();
         union_of_maps(keys.into_iter(), [&|key| base.get(key), &|key| older.get(key), &|key| newer.get(key)])
@@ -159,7 +190,12 @@ impl<K: Ord + Clone, V: PartialEq + Clone> UnionField for BTreeMap<K, V> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<K: Hash + Eq + Clone, V: PartialEq + Clone, S: BuildHasher + Default> UnionField for HashMap<K, V, S> {
+impl<K, V, S> UnionField for HashMap<K, V, S>
+where
+    K: Hash + Eq + Clone + Serialize + DeserializeOwned,
+    V: PartialEq + Clone + Serialize + DeserializeOwned,
+    S: BuildHasher + Default,
+{
     fn union(base: &Self, older: &Self, newer: &Self) -> Result<Self, String> {
         let keys = older.keys().chain(newer.keys().filter(|key| !older.contains_key(key)));
         union_of_maps(keys, [&|key| base.get(key), &|key| older.get(key), &|key| newer.get(key)])
@@ -189,7 +225,7 @@ impl TextField for String {}
 #[diagnostic::do_not_recommend]
 impl TextField for Option<String> {}
 
-const REMOVED: &str = "one side removed what the other changed";
+pub(super) const REMOVED: &str = "one side removed what the other changed";
 
 /// The policy `sum` for a field of this type.
 pub const fn sum<T: SumField>() -> Merge {
@@ -206,7 +242,7 @@ fn read<T: FieldValue>(value: &Value) -> Result<T, String> {
 }
 
 /// The policy `union` for a field of this type.
-pub const fn union<T: UnionField + Serialize + DeserializeOwned>() -> Merge {
+pub const fn union<T: UnionField>() -> Merge {
     Merge::Function("union", |base, older, newer| {
         let read = |value: &Value| json_from_value::<T>(value.clone()).map_err(|error| error.to_string());
         let merged = T::union(&read(base)?, &read(older)?, &read(newer)?)?;
@@ -256,86 +292,4 @@ pub fn merged_by<T, E: Display>(
     let [base, older, newer] = values.map(read);
     let merged = function(&base?, &older?, &newer?).map_err(|error| error.to_string())?;
     to_value(&merged).map_err(|error| error.to_string())
-}
-
-/// A struct that is one JSON value in a field of a model, and merges field by field. Derive it.
-#[diagnostic::on_unimplemented(
-    message = "`fields` does not fit a field of type `{Self}`",
-    note = "`fields` fits structs: add `#[derive(SyncFields)]` to `{Self}`",
-    note = "`manual`, `last_write`, `server_wins`, `client_wins` and `with = path::to::function` fit every type"
-)]
-pub trait SyncFields: Serialize + DeserializeOwned {
-    /// Its fields.
-    const FIELDS: &'static [NestedField];
-}
-
-/// A field of a struct that derives [`SyncFields`].
-#[derive(Debug, Clone, Copy)]
-pub struct NestedField {
-    /// Its name in the JSON.
-    pub name: &'static str,
-    /// The value of its JSON, and back.
-    pub value: fn(&Json) -> Result<Value, ValueError>,
-    /// The JSON of its value.
-    pub json: fn(Value) -> Result<Json, ValueError>,
-    /// What decides where both sides changed it.
-    pub merge: Merge,
-}
-
-/// The policy `fields` for a field of this type.
-pub const fn fields<T: SyncFields>() -> Merge {
-    Merge::Function("fields", |base, older, newer| merge_objects(T::FIELDS, base, older, newer))
-}
-
-fn merge_objects(
-    fields: &[NestedField],
-    base: &Value,
-    older: &Value,
-    newer: &Value,
-) -> Result<Value, String> {
-    let object = |value: &Value| match value {
-        Value::Json(Json::Object(fields)) => Some(fields.clone()),
-        _ => None,
-    };
-    let (Some(base), Some(older), Some(newer)) = (object(base), object(older), object(newer)) else {
-        return Err(REMOVED.to_owned());
-    };
-    let mut merged = Map::new();
-    let names: BTreeSet<&String> = base.keys().chain(older.keys()).chain(newer.keys()).collect();
-    for name in names {
-        let (before, a, b) = (base.get(name), older.get(name), newer.get(name));
-        let field = fields.iter().find(|field| field.name == name);
-        let counts = field.is_some_and(|field| matches!(field.merge, Merge::Sum(_)));
-        let value = match (a == before, b == before) {
-            (true, _) => b.cloned(),
-            (_, true) => a.cloned(),
-            _ if a == b && !counts => a.cloned(),
-            _ => Some(merge_nested(field, before, a, b).map_err(|reason| format!("`{name}`: {reason}"))?),
-        };
-        merged.extend(value.map(|value| (name.clone(), value)));
-    }
-    let merged = Value::Json(Json::Object(merged));
-    check(FieldType::Json, &merged).map_err(|error| error.to_string())?;
-    Ok(merged)
-}
-
-/// Merges what both sides changed of one nested field.
-fn merge_nested(
-    field: Option<&NestedField>,
-    base: Option<&Json>,
-    older: Option<&Json>,
-    newer: Option<&Json>,
-) -> Result<Json, String> {
-    let (Some(field), Some(older), Some(newer)) = (field, older, newer) else {
-        return Err(REMOVED.to_owned());
-    };
-    let value = |json: &Json| (field.value)(json).map_err(|error| error.to_string());
-    let (older, newer) = (value(older)?, value(newer)?);
-    let base = base.map(value).transpose()?.unwrap_or(Value::Null);
-    let merged = match field.merge {
-        Merge::Min | Merge::Max => super::states::extreme(field.merge, &older, &newer).clone(),
-        Merge::Sum(merge) | Merge::Function(_, merge) => merge(&base, &older, &newer)?,
-        _ => return Err("both sides changed it".to_owned()),
-    };
-    (field.json)(merged).map_err(|error| error.to_string())
 }

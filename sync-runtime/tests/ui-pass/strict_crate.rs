@@ -8,17 +8,42 @@ use sync_runtime::prelude::*;
 
 /// A public one.
 #[derive(Debug, Syncable)]
+#[sync(merge = "last_write", on_delete = "keep_edit")]
 pub struct Todo {
     /// The id.
     #[sync(id)]
     pub id: i64,
     /// The title.
-    #[sync(default = "none")]
+    #[sync(default = "none", merge = "text")]
     pub title: String,
+    /// How often.
+    #[sync(merge = "sum")]
+    pub count: i64,
+    /// Where.
+    #[sync(json, merge = "fields")]
+    pub place: Place,
+    /// The best.
+    #[sync(with = best)]
+    pub best: u8,
     /// Left over.
     #[deprecated]
     #[sync(local)]
     pub old: Option<i64>,
+}
+
+/// A public one inside.
+#[derive(Debug, serde::Serialize, serde::Deserialize, SyncFields)]
+pub struct Place {
+    /// The town.
+    #[sync(merge = "text")]
+    pub town: String,
+    /// Its height.
+    #[sync(merge = "max")]
+    pub height: i64,
+}
+
+fn best(_: &u8, older: &u8, newer: &u8) -> Result<u8, std::convert::Infallible> {
+    Ok(*older.max(newer))
 }
 
 // A private one, of which nothing is used.

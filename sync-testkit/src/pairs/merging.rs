@@ -1,13 +1,11 @@
 //! Conflicts that policies merge: what stands, what is told, what it costs, and what is left for people.
 
+use super::ReplicaPair;
 use super::models::{Address, Card, CardField, Gone, Kept, Latest};
 use super::world::{Device, assert_level};
-use super::ReplicaPair;
 use crate::flaky::{LineFault, Request};
 use sync_runtime::replica::Limits;
-use sync_runtime::{
-    ConflictKind, ErrorKind, Field, Side, SyncReport, Syncable, Value, WorkspaceBuilder,
-};
+use sync_runtime::{ConflictKind, ErrorKind, Field, Side, SyncReport, Syncable, Value, WorkspaceBuilder};
 
 pub(super) fn cards(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Card>().model::<Kept>().model::<Gone>().model::<Latest>()
@@ -290,7 +288,12 @@ pub(super) async fn a_merge_that_equals_a_side_makes_no_revision(pair: &dyn Repl
         let revision = |device: &Device| {
             let cards = device.workspace.collection::<Card>().expect("the model is registered");
             async move {
-                cards.find_last_change("1").await.expect("a change is read").expect("it is tracked").revision()
+                cards
+                    .find_last_change("1")
+                    .await
+                    .expect("a change is read")
+                    .expect("it is tracked")
+                    .revision()
             }
         };
         let of_b = revision(&b).await;
@@ -308,10 +311,8 @@ pub(super) async fn a_merge_that_equals_a_side_makes_no_revision(pair: &dyn Repl
 /// Two replicas that merge the same two versions do not conflict with each other's result.
 pub(super) async fn the_same_merge_at_two_places_is_one(pair: &dyn ReplicaPair) {
     let (a, server) = two_level(pair).await;
-    let (b, c) = (
-        Device::open(pair, pair.a().await, cards).await,
-        Device::open(pair, pair.b().await, cards).await,
-    );
+    let (b, c) =
+        (Device::open(pair, pair.a().await, cards).await, Device::open(pair, pair.b().await, cards).await);
     for device in [&b, &c] {
         device.sync_clean(&server).await;
     }
@@ -459,5 +460,5 @@ pub(super) async fn with(device: Device, more: impl FnOnce(WorkspaceBuilder) -> 
     let builder = more(cards(device.party.builder().await)).env(device.env.clone());
     let workspace = builder.limits(Limits::default()).build().await.expect("the workspace opens");
     let replica = device.party.reach(&workspace).await;
-    Device { workspace, replica, ..device }
+    device.replaced(workspace, replica)
 }

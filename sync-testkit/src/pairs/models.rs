@@ -203,7 +203,13 @@ pub(super) struct Gone {
 
 /// A record that is then as who wrote later left it.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
-#[sync(model = "Latest", table = "pair_latest", methods = false, on_delete = "last_write", merge = "last_write")]
+#[sync(
+    model = "Latest",
+    table = "pair_latest",
+    methods = false,
+    on_delete = "last_write",
+    merge = "last_write"
+)]
 pub(super) struct Latest {
     #[sync(id)]
     pub(super) id: String,

@@ -26,7 +26,8 @@ pub(super) async fn an_update_that_arrives_weeks_late(pair: &dyn ReplicaPair) {
     edit::<Card>(&a, |card| (card.votes, card.color, card.title) = (11, "of a".into(), "of a".into())).await;
     for week in 1..=6 {
         server.env.freeze(now + week * 7 * 24 * HOUR);
-        edit::<Card>(&server, |card| (card.votes, card.color) = (card.votes + 1, "of the server".into())).await;
+        edit::<Card>(&server, |card| (card.votes, card.color) = (card.votes + 1, "of the server".into()))
+            .await;
     }
     a.env.freeze(now + 43 * 24 * HOUR);
     a.sync_clean(&server).await;

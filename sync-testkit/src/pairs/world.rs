@@ -62,6 +62,11 @@ impl Device {
         Device::open_with(party, env, register, limits).await
     }
 
+    /// The same device with another workspace over its store.
+    pub(super) fn replaced(self, workspace: Workspace, replica: Arc<dyn Replica>) -> Self {
+        Device { workspace, replica, ..self }
+    }
+
     /// The same device with other limits.
     pub(super) async fn limited(self, limits: Limits) -> Self {
         Device { limits, ..self }.restart().await

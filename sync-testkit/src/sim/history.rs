@@ -185,7 +185,8 @@ impl History {
         let of = |place: usize| {
             let value = content.as_ref()?.get(place)?;
             let sides = sides.iter().map(|side| &self.nodes[*side]);
-            let same = sides.filter(|side| side.content.as_ref().and_then(|record| record.get(place)) == Some(value));
+            let same = sides
+                .filter(|side| side.content.as_ref().and_then(|record| record.get(place)) == Some(value));
             same.map(|side| side.stamps[place]).max()
         };
         (0..schema.fields.len()).map(|place| of(place).unwrap_or(ancestry.current.stamp)).collect()

@@ -50,7 +50,8 @@ pub(crate) fn merged(
         };
         let sides = [(a.get(place)?, mine.stamps[place]), (b.get(place)?, theirs.stamps[place])];
         let known = matches!(common, Common::State(_) | Common::Nothing);
-        let (value, stamp) = field_of(field, base, known, sides, mine.ancestry.current < theirs.ancestry.current)?;
+        let (value, stamp) =
+            field_of(field, base, known, sides, mine.ancestry.current < theirs.ancestry.current)?;
         record.set(place, value);
         stamps[place] = stamp;
     }
@@ -88,8 +89,20 @@ fn field_of(
             Ordering::Equal if b_is_newer => of_b(),
             Ordering::Equal => of_a(),
         },
-        ("min", _) => if a.order(b) == Ordering::Less { of_a() } else { of_b() },
-        ("max", _) => if a.order(b) == Ordering::Less { of_b() } else { of_a() },
+        ("min", _) => {
+            if a.order(b) == Ordering::Less {
+                of_a()
+            } else {
+                of_b()
+            }
+        }
+        ("max", _) => {
+            if a.order(b) == Ordering::Less {
+                of_b()
+            } else {
+                of_a()
+            }
+        }
         _ => None,
     }
 }

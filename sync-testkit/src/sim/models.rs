@@ -131,13 +131,19 @@ pub(crate) struct Visit {
 
 impl Visit {
     /// What a server stores in place of what is pushed to it; `None` lets it pass.
-    pub(crate) fn rule(current: Option<&Visit>, incoming: Option<&Visit>, in_conflict: bool) -> Option<Option<Visit>> {
+    pub(crate) fn rule(
+        current: Option<&Visit>,
+        incoming: Option<&Visit>,
+        in_conflict: bool,
+    ) -> Option<Option<Visit>> {
         match (current, incoming) {
             (Some(current), Some(incoming)) if in_conflict => {
                 Some(Some(Visit { at: incoming.at.max(current.at), ..current.clone() }))
             }
             (current, _) if in_conflict => Some(current.cloned()),
-            (_, Some(incoming)) if incoming.at % 8 == 5 => Some(Some(Visit { at: incoming.at + 1, ..incoming.clone() })),
+            (_, Some(incoming)) if incoming.at % 8 == 5 => {
+                Some(Some(Visit { at: incoming.at + 1, ..incoming.clone() }))
+            }
             _ => None,
         }
     }

@@ -245,9 +245,9 @@ impl Oracle {
         let theirs = if a == mine { b } else { a };
         let merged = history.merge(change.schema, replica, before, theirs, ancestry.clone(), record.clone());
         match merged {
-            Err(_) if self.rules => history
-                .rule(change.schema, replica, Some(before), theirs, ancestry, record)
-                .or(merged),
+            Err(_) if self.rules => {
+                history.rule(change.schema, replica, Some(before), theirs, ancestry, record).or(merged)
+            }
             merged => merged,
         }
     }

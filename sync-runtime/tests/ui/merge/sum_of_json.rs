@@ -5,7 +5,7 @@ use uuid::Uuid;
 struct Todo {
     #[sync(id)]
     id: Uuid,
-    #[sync(merge = "sum")]
+    #[sync(json, merge = "sum")]
     votes: i64,
 }
 

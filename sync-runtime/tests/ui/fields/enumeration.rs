@@ -1,0 +1,10 @@
+use serde::{Deserialize, Serialize};
+use sync_runtime::prelude::*;
+
+#[derive(Serialize, Deserialize, SyncFields)]
+enum Place {
+    Here,
+    There,
+}
+
+fn main() {}

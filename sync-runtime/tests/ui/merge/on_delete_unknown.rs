@@ -1,0 +1,12 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+#[derive(Syncable)]
+#[sync(on_delete = "keep")]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    votes: i64,
+}
+
+fn main() {}

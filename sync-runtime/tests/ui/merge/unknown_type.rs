@@ -1,0 +1,12 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+#[derive(Syncable)]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    #[sync(merge = "sum")]
+    votes: i46,
+}
+
+fn main() {}

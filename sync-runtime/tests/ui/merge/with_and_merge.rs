@@ -1,0 +1,13 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+#[derive(Syncable)]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    #[sync(with = larger)]
+    #[sync(merge = "max")]
+    votes: i64,
+}
+
+fn main() {}
