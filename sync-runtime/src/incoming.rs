@@ -87,6 +87,11 @@ impl Hooks {
         self.0.insert(T::SCHEMA.name, Arc::new(hook));
     }
 
+    /// Whether there is a function for this model.
+    pub(crate) fn has(&self, schema: &ModelSchema) -> bool {
+        self.0.contains_key(schema.name)
+    }
+
     /// What the app says of an update.
     pub(crate) fn ask(
         &self,

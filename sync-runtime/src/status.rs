@@ -323,10 +323,10 @@ impl Workspace {
     /// # Errors
     /// As [`Workspace::revert`].
     pub async fn retry<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<()> {
-        self.with_rejected::<T, _>(id.into().to_id(), |tx, parked, mine, now| {
+        self.with_rejected::<T, _>(id.into().to_id(), |tx, _, mine, now| {
             Box::pin(async move {
-                stamp_anew(tx, mine, None, now).await?;
-                inbox::remove(tx, &parked).await
+                // The entry is about the old revision, so it is open no more; what the peer holds stands in it.
+                stamp_anew(tx, mine, None, now).await
             })
         })
         .await

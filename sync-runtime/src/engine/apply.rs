@@ -37,6 +37,11 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// Whether the app has a say in updates of this model.
+    fn rules_on(&self, schema: &ModelSchema) -> bool {
+        self.pushed_by.as_ref().is_some_and(|(_, hooks)| hooks.has(schema))
+    }
+
     /// What the app says of an update that is pushed here.
     fn ask(&self, current: Option<&State>, incoming: &State, in_conflict: bool) -> Ruled {
         match &self.pushed_by {
@@ -126,6 +131,10 @@ pub(crate) async fn apply(
             let change = &update.state.change;
             let here = current.get_mut(change.schema.name).and_then(|states| states.remove(&change.id));
             let verdict = match decide(&update, here.as_ref()) {
+                // The app rules on whole records.
+                Verdict::Conflict if update.based_on.is_some() && arrival.rules_on(change.schema) => {
+                    Verdict::NeedWhole
+                }
                 Verdict::Known if planted::on(Bug::NoDedupe) => Verdict::Take(change.ancestry.clone()),
                 Verdict::Conflict if planted::on(Bug::PullOverwrites) => {
                     Verdict::Take(change.ancestry.clone())

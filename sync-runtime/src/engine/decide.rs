@@ -42,8 +42,9 @@ pub(crate) fn decide(update: &Update, current: Option<&State>) -> Verdict {
         Relation::Concurrent if update.based_on.is_none() && is_same(update, current) => {
             Verdict::Join(joined)
         }
-        Relation::Concurrent if update.based_on.is_none() => Verdict::Conflict,
-        Relation::Newer | Relation::Concurrent => Verdict::NeedWhole,
+        // Whoever pushed a patch has the whole record, and sees whether the two are the same after all.
+        Relation::Concurrent => Verdict::Conflict,
+        Relation::Newer => Verdict::NeedWhole,
     }
 }
 
@@ -157,7 +158,7 @@ mod tests {
         assert_eq!(decide(&patch(&newer, &mine), Some(&current)), Verdict::Take(newer.clone()));
         assert_eq!(decide(&patch(&newer.next(60, replica(3)), &newer), Some(&current)), Verdict::NeedWhole);
         assert_eq!(decide(&patch(&newer, &base), Some(&current)), Verdict::NeedWhole);
-        assert_eq!(decide(&patch(&theirs, &base), Some(&current)), Verdict::NeedWhole);
+        assert_eq!(decide(&patch(&theirs, &base), Some(&current)), Verdict::Conflict);
         assert_eq!(decide(&patch(&newer, &mine), None), Verdict::NeedWhole);
         assert_eq!(decide(&patch(&mine, &base), Some(&current)), Verdict::Known);
     }
