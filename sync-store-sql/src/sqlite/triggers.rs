@@ -234,7 +234,15 @@ impl<'t> Writer<'t> {
     /// it differs from that.
     fn track_new(&self) -> String {
         let id = format!("new.{}", self.id);
-        let noted = format!(" LEFT JOIN {} n ON n.sync_until IS NULL AND n.{} = {id}", self.base, self.id);
+        // The note may be older than a write of the library, which has the triggers off. The plus keeps SQLite from
+        // looking for it by its position.
+        let noted = format!(
+            " LEFT JOIN {} n ON n.sync_until IS NULL AND n.{key} = {id}
+    AND +n.sync_position = (SELECT position FROM sync_change WHERE model = {} AND id = {id})",
+            self.base,
+            self.model,
+            key = self.id
+        );
         let differs = format!("\n  AND (n.sync_kind IS NULL OR {})", self.differ("n", "new"));
         self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, "excluded.kind")
     }
