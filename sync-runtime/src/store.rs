@@ -258,6 +258,8 @@ pub trait Transaction: MaybeSend {
     ///   [`crate::Ancestry::after`] the one before, at `now`; previous revision that one, be it a
     ///   tombstone's; the next position; the transaction's group, which is the position of its first tracked
     ///   change; no origin; no merge. Unknown fields stay, except that a delete drops them.
+    /// - Its stamps are [`Change::stamps_after`] of the change before where there was a live record and still is
+    ///   one; a create and a delete have none.
     /// - The state before is kept as base if [`Transaction::keep_bases_through`] asks for it.
     async fn save(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>>;
 
@@ -271,6 +273,7 @@ pub trait Transaction: MaybeSend {
     /// - `change.group` is replaced by the position of the first state stored of the run of equal groups in this
     ///   call; `None` stays `None`.
     /// - An absent field that travels takes its default; where there is none the state is refused.
+    /// - The stamps of fields stand as given, also those of names that the schema does not know.
     /// - No base is kept; the engine does that.
     async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>>;
 

@@ -268,6 +268,20 @@ fn rule_triggers_that_miss_nothing_an_ignored_insert_leaves_nothing_behind() {
     }
 }
 
+/// The library writes with the triggers off, so nothing looks at the note meanwhile.
+#[test]
+fn rule_triggers_that_miss_nothing_a_note_from_before_a_write_by_the_library_is_no_hint() {
+    for program in PROGRAMS {
+        let (world, _) = world(program, "(1, 'a', 1)");
+        world.sql(program, "INSERT OR IGNORE INTO note(id, title, code) VALUES (1, 'x', 9);\n");
+        let delete = Write { schema: &NOTE, id: Id::Int(1), record: None, expect: Expect::Present };
+        assert_eq!(world.save(vec![delete], 50), [Saved::Tracked]);
+        world.sql(program, "INSERT INTO note(id, title, code) VALUES (1, 'a', 1);\n");
+        assert_eq!(world.told(0), ["create 1"], "{program:?}");
+        assert_eq!(world.untracked(&NOTE), []);
+    }
+}
+
 #[test]
 fn rule_triggers_that_miss_nothing_an_upsert_is_an_update() {
     for program in PROGRAMS {

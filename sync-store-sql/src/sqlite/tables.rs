@@ -27,7 +27,7 @@ CREATE TABLE sync_state(one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER 
   keep_through INTEGER, stamp INTEGER, grp INTEGER, put_model INTEGER, put_id);
 CREATE TABLE sync_change(position INTEGER PRIMARY KEY, model INTEGER NOT NULL, id NOT NULL, kind INTEGER NOT NULL,
   stamp INTEGER NOT NULL, writer INTEGER NOT NULL, others TEXT, prev_stamp INTEGER, prev_writer INTEGER,
-  grp INTEGER, origin INTEGER, merged TEXT, unknown BLOB);
+  grp INTEGER, origin INTEGER, merged TEXT, unknown BLOB, stamps TEXT);
 CREATE UNIQUE INDEX sync_change_record ON sync_change(model, id);
 CREATE TABLE sync_note(room TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (room, key))
   WITHOUT ROWID;

@@ -20,9 +20,11 @@
 use super::codec::Affinity;
 use super::tables::Table;
 use crate::names::{self, quoted};
+use sync_runtime::Merge;
+use sync_runtime::schema::FieldSchema;
 
 /// The columns of a change, as `sync_change` has them and, prefixed, each base table.
-pub(crate) const CHANGE: [&str; 11] = [
+pub(crate) const CHANGE: [&str; 12] = [
     "kind",
     "position",
     "stamp",
@@ -34,6 +36,7 @@ pub(crate) const CHANGE: [&str; 11] = [
     "origin",
     "merged",
     "unknown",
+    "stamps",
 ];
 
 /// The change columns of a base table, in the order of [`CHANGE`].
@@ -45,12 +48,15 @@ fn prefixed(prefix: &str) -> String {
     CHANGE.map(|column| format!("{prefix}.{column}")).join(", ")
 }
 
+/// Paths, or paths with their values, that one call of a JSON function gets; SQLite takes a hundred arguments.
+const ARGUMENTS: usize = 40;
+
 /// The database's clock in microseconds, for writers that hand over no stamp. `unixepoch('subsec')` is too new.
 const CLOCK: &str = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \
                      + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000";
 
-/// `Ancestry::after` in SQL, for the change that is there already; `kind` is the new kind.
-pub(crate) fn on_top(kind: &str) -> String {
+/// `Ancestry::after` in SQL, for the change that is there already; `kind` and `stamps` are the new ones.
+fn on_top(kind: &str, stamps: &str) -> String {
     format!(
         "ON CONFLICT (model, id) DO UPDATE SET
     position = excluded.position,
@@ -63,7 +69,8 @@ pub(crate) fn on_top(kind: &str) -> String {
                        '$.\"' || excluded.writer || '\"') END,
     prev_stamp = stamp, prev_writer = writer,
     grp = excluded.grp, origin = NULL, merged = NULL,
-    unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE unknown END"
+    unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE unknown END,
+    stamps = {stamps}"
     )
 }
 
@@ -113,6 +120,12 @@ impl<'t> Writer<'t> {
 
     /// Whether two rows differ in a field that travels, to the bit.
     fn differ(&self, a: &str, b: &str) -> String {
+        let parts: Vec<_> = self.differences(a, b).into_iter().map(|(_, differs)| differs).collect();
+        if parts.is_empty() { "0".to_owned() } else { parts.join("\n  OR ") }
+    }
+
+    /// Each field that travels, but for the id, and whether two rows differ in it.
+    fn differences(&self, a: &str, b: &str) -> Vec<(&'static FieldSchema, String)> {
         let mut parts = Vec::new();
         for (index, field) in self.table.schema.replicated() {
             if index == self.table.schema.id {
@@ -121,7 +134,7 @@ impl<'t> Writer<'t> {
             let encoding = self.table.columns[index].encoding;
             let column = quoted(field.name);
             let (a, b) = (format!("{a}.{column}"), format!("{b}.{column}"));
-            parts.push(match encoding.affinity() {
+            let differs = match encoding.affinity() {
                 Affinity::Integer => format!("{a} IS NOT {b}"),
                 Affinity::Text => format!("{a} IS NOT {b} COLLATE BINARY"),
                 Affinity::Real => format!("{a} IS NOT {b}"),
@@ -129,9 +142,36 @@ impl<'t> Writer<'t> {
                     format!("({a} IS NOT {b} OR ({a} = 0 AND typeof({a}) <> typeof({b})))")
                 }
                 _ => format!("({a} IS NOT {b} COLLATE BINARY OR typeof({a}) <> typeof({b}))"),
-            });
+            };
+            parts.push((field, differs));
         }
-        if parts.is_empty() { "0".to_owned() } else { parts.join("\n  OR ") }
+        parts
+    }
+
+    /// `Change::stamps_after` in SQL, where the row `a` of the change that is there already becomes `b`.
+    fn stamps_after(&self, a: &str, b: &str) -> String {
+        // Not all paths can be left out: `$[0]` is nowhere in an object, and `$` is there already.
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for (field, differs) in self.differences(a, b) {
+            let path = names::literal(&format!("$.\"{}\"", field.name));
+            removed.push(format!("iif({differs}, {path}, '$[0]')"));
+            if matches!(field.merge, Merge::LastWrite) {
+                added.push(format!("iif({differs}, '$', {path}), sync_change.stamp"));
+            }
+        }
+        let call = |name: &str, on: String, arguments: &[String]| {
+            arguments.chunks(ARGUMENTS).fold(on, |on, some| format!("{name}({on}, {})", some.join(", ")))
+        };
+        // Most changes of a model without such a field have none, and need no more than to know that.
+        let stamps = match added.is_empty() {
+            true => "sync_change.stamps".to_owned(),
+            false => "ifnull(sync_change.stamps, '{}')".to_owned(),
+        };
+        let after = call("json_insert", call("json_remove", stamps, &removed), &added);
+        match added.is_empty() {
+            true => format!("CASE WHEN sync_change.stamps IS NOT NULL THEN nullif({after}, '{{}}') END"),
+            false => format!("nullif({after}, '{{}}')"),
+        }
     }
 
     fn ids_differ(&self) -> String {
@@ -145,15 +185,14 @@ impl<'t> Writer<'t> {
     }
 
     /// Tracks the record of this id. `from` may join more to `sync_state s`.
-    fn track(&self, id: &str, kind: &str, from: &str, and: &str, on_conflict: &str) -> String {
+    fn track(&self, id: &str, kind: &str, from: &str, and: &str, on_top: &str) -> String {
         format!(
             "INSERT INTO sync_change(model, id, kind, stamp, writer, grp)
   SELECT {}, {id}, {kind}, ifnull(s.stamp, {CLOCK}), s.me, s.grp
   FROM sync_state s{from} WHERE s.one = 1 AND {} AND {id} IS NOT NULL{and}
-  {}",
+  {on_top}",
             self.model,
             self.not_put(id),
-            on_top(on_conflict)
         )
     }
 
@@ -234,9 +273,30 @@ impl<'t> Writer<'t> {
     /// it differs from that.
     fn track_new(&self) -> String {
         let id = format!("new.{}", self.id);
-        let noted = format!(" LEFT JOIN {} n ON n.sync_until IS NULL AND n.{} = {id}", self.base, self.id);
+        // The note may be older than a write of the library, which has the triggers off. The plus keeps SQLite from
+        // looking for it by its position.
+        let noted = format!(
+            " LEFT JOIN {} n ON n.sync_until IS NULL AND n.{key} = {id}
+    AND +n.sync_position = (SELECT position FROM sync_change WHERE model = {} AND id = {id})",
+            self.base,
+            self.model,
+            key = self.id
+        );
         let differs = format!("\n  AND (n.sync_kind IS NULL OR {})", self.differ("n", "new"));
-        self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, "excluded.kind")
+        // Without a note it is made anew, and this gives null.
+        let stamps = format!(
+            "(SELECT {} FROM {} n WHERE n.sync_until IS NULL AND n.{} = {id}
+      AND +n.sync_position = sync_change.position)",
+            self.stamps_after("n", "new"),
+            self.base,
+            self.id
+        );
+        self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, &on_top("excluded.kind", &stamps))
+    }
+
+    /// Tracks the record of this id as deleted.
+    fn track_gone(&self, id: &str, and: &str) -> String {
+        self.track(id, "2", "", and, &on_top("2", "NULL"))
     }
 
     fn insert(&self) -> Trigger {
@@ -246,22 +306,23 @@ impl<'t> Writer<'t> {
 
     fn update(&self) -> Trigger {
         let id = format!("new.{}", self.id);
-        let on_conflict = "CASE sync_change.kind WHEN 2 THEN 0 ELSE 1 END";
-        let body = [self.keep_old(), self.track(&id, "0", "", "", on_conflict), self.settle_notes()];
+        let stamps = format!("CASE WHEN sync_change.kind <> 2 THEN {} END", self.stamps_after("old", "new"));
+        let on_top = on_top("CASE sync_change.kind WHEN 2 THEN 0 ELSE 1 END", &stamps);
+        let body = [self.keep_old(), self.track(&id, "0", "", "", &on_top), self.settle_notes()];
         let when = format!("NOT {}\n  AND ({})", self.ids_differ(), self.differ("old", "new"));
         self.trigger("update", "AFTER UPDATE", &self.name, &when, &body)
     }
 
     fn rekey(&self) -> Trigger {
         let old = format!("old.{}", self.id);
-        let gone = self.track(&old, "2", "", "", "2");
+        let gone = self.track_gone(&old, "");
         let body = [self.keep_old(), gone, self.keep_tombstone(), self.track_new(), self.settle_notes()];
         self.trigger("rekey", "AFTER UPDATE", &self.name, &self.ids_differ(), &body)
     }
 
     fn delete(&self) -> Trigger {
         let id = format!("old.{}", self.id);
-        let body = [self.keep_old(), self.track(&id, "2", "", "", "2"), self.settle_notes()];
+        let body = [self.keep_old(), self.track_gone(&id, ""), self.settle_notes()];
         self.trigger("delete", "AFTER DELETE", &self.name, "", &body)
     }
 
@@ -284,7 +345,7 @@ impl<'t> Writer<'t> {
             "c.prev_stamp = old.sync_stamp AND c.prev_writer = old.sync_writer \
              AND (old.sync_position <= s.keep_through OR old.sync_origin IS NOT NULL)",
         );
-        let body = [self.track(&id, "2", "", &gone, "2"), keep];
+        let body = [self.track_gone(&id, &gone), keep];
         self.trigger("settle", "AFTER DELETE", &self.base, "old.sync_until IS NULL", &body)
     }
 

@@ -15,6 +15,7 @@ mod prepare;
 mod put;
 mod query;
 mod repair;
+mod stamps;
 mod suite;
 mod tracking;
 mod types;
@@ -320,6 +321,23 @@ macro_rules! __store_cases {
                 a_record_that_is_gone_gets_a_tombstone
                 one_repair_is_enough
                 a_table_with_data_in_it_can_be_adopted
+            }
+            stamps {
+                a_record_that_nobody_edited_has_none
+                a_field_that_is_written_has_none
+                a_field_that_stays_keeps_the_stamp_of_its_last_write
+                a_difference_of_one_bit_is_a_write
+                only_fields_that_merge_by_them_get_any
+                a_local_edit_leaves_them
+                a_field_left_as_a_peer_wrote_it_keeps_the_peers_stamp
+                writes_of_one_transaction_build_on_each_other
+                a_delete_drops_them_and_a_record_made_again_has_none
+                a_repaired_record_has_none
+                a_state_has_those_it_was_put_with
+                those_of_any_field_stay_until_it_is_written
+                those_of_a_model_that_gives_none_stay_until_the_field_is_written
+                a_base_has_those_of_its_state
+                a_rollback_brings_them_back
             }
             tracking {
                 the_first_write_is_a_create_without_past

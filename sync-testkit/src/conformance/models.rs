@@ -22,6 +22,10 @@ const fn with_default(name: &'static str, ty: FieldType, default: fn() -> Value)
     FieldSchema { default: Some(default), ..field(name, ty) }
 }
 
+const fn last_write(field: FieldSchema) -> FieldSchema {
+    FieldSchema { merge: sync_runtime::Merge::LastWrite, ..field }
+}
+
 /// What most cases use: an id of text, fields that travel, one with a default, two that stay.
 pub(crate) static TASK: ModelSchema = ModelSchema {
     name: "Task",
@@ -94,6 +98,31 @@ pub(crate) static COUNTER: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
 };
 
+/// Fields that merge by their own stamps, and one that does not.
+pub(crate) static PLAN: ModelSchema = ModelSchema {
+    name: "Plan",
+    table: "plan",
+    fields: &[
+        field("id", FieldType::Text),
+        field("title", FieldType::Text),
+        last_write(field("done", FieldType::Bool)),
+        last_write(optional("order", FieldType::I64)),
+        last_write(optional("rate", FieldType::Float)),
+        local("draft", FieldType::Text, || Value::Text("no draft".into())),
+    ],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
+
+/// Where the fields of [`PLAN`] stand.
+pub(crate) mod plan {
+    pub(crate) const TITLE: usize = 1;
+    pub(crate) const DONE: usize = 2;
+    pub(crate) const ORDER: usize = 3;
+    pub(crate) const RATE: usize = 4;
+    pub(crate) const DRAFT: usize = 5;
+}
+
 /// Every type of field, required and optional; its id, a UUID, is not the first field.
 pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
     name: "Everything",
@@ -148,12 +177,12 @@ fn models_of(schemas: &[&'static ModelSchema]) -> Models {
 
 /// The models that a case starts with.
 pub(crate) fn models() -> Models {
-    models_of(&[&TASK, &COUNTER, &EVERYTHING])
+    models_of(&[&TASK, &COUNTER, &EVERYTHING, &PLAN])
 }
 
 /// The same, with another [`TASK`].
 pub(crate) fn models_with(task: &'static ModelSchema) -> Models {
-    models_of(&[task, &COUNTER, &EVERYTHING])
+    models_of(&[task, &COUNTER, &EVERYTHING, &PLAN])
 }
 
 /// The id of a [`TASK`].
@@ -170,6 +199,18 @@ pub(crate) fn task(id: &str, title: &str) -> Record {
         Some(Value::Null),
         Some(Value::Text(String::new())),
         Some(Value::Null),
+    ])
+}
+
+/// A [`PLAN`] with this id; its other fields are empty, false and null.
+pub(crate) fn plan(id: &str) -> Record {
+    Record::new(vec![
+        Some(Value::Text(id.to_owned())),
+        Some(Value::Text(String::new())),
+        Some(Value::Bool(false)),
+        Some(Value::Null),
+        Some(Value::Null),
+        Some(Value::Text(String::new())),
     ])
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::codec::{Affinity, Encoding};
 use super::super::tables::Table;
+use super::super::triggers::CHANGE;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
 use crate::filter::{self, Terms};
@@ -156,8 +157,8 @@ impl SqliteTransaction {
             while states.len() < feed.limit {
                 let Some(row) = found.next()? else { break };
                 // A model that this program did not register is no business of its feed.
-                let Some(table) = tables.numbered(row.get(11)?) else { continue };
-                let id = rows::id(table, row, 12)?;
+                let Some(table) = tables.numbered(row.get(CHANGE.len())?) else { continue };
+                let id = rows::id(table, row, CHANGE.len() + 1)?;
                 let change = rows::change(&conn.sql, &mut conn.replicas, table, id, row, 0)?;
                 let mut record = None;
                 if feed.data && !change.is_delete() {
@@ -166,7 +167,7 @@ impl SqliteTransaction {
                         Entry::Vacant(read) => read.insert(conn.sql.prepare_cached(&table.sql.travelling)?),
                     };
                     // As it stands in the row: another program may have written the id in another form.
-                    read.raw_bind_parameter(1, ToSqlOutput::Borrowed(row.get_ref(12)?))?;
+                    read.raw_bind_parameter(1, ToSqlOutput::Borrowed(row.get_ref(CHANGE.len() + 1)?))?;
                     let mut found = read.raw_query();
                     if let Some(row) = found.next()? {
                         record = Some(rows::record(table, row, false)?);

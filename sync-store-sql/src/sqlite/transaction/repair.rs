@@ -1,8 +1,8 @@
 //! Repairing the tracking of records that were written where the triggers were off, or before there were any.
 
 use super::SqliteTransaction;
+use super::save::Edit;
 use sync_runtime::Result;
-use sync_runtime::change::ChangeKind;
 use sync_runtime::record::Id;
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::version::Stamp;
@@ -21,10 +21,10 @@ impl SqliteTransaction {
             let broken = self.is_broken(&table, id)?;
             if let Some(exists) = broken {
                 let before = self.change(&table, id)?;
-                let kind = if exists { ChangeKind::Create } else { ChangeKind::Delete };
+                let edit = if exists { Edit::Create } else { Edit::Delete };
                 self.first = self.newest_position()? + 1;
                 // The state before is not known, so there is none to keep.
-                self.tracked(&table, id, before, None, kind, now)?;
+                self.tracked(&table, id, before, None, edit, now)?;
             }
             repaired.push(broken.is_some());
         }

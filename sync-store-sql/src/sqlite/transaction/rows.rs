@@ -6,7 +6,7 @@ use super::super::tables::Table;
 use super::super::triggers::CHANGE;
 use rusqlite::types::{Value as Owned, ValueRef};
 use rusqlite::{Connection, Row, Statement};
-use sync_runtime::change::{Change, ChangeKind};
+use sync_runtime::change::{Change, ChangeKind, Stamps};
 use sync_runtime::record::{Id, Record, Unknown};
 use sync_runtime::version::{Ancestry, ReplicaId, Revision, Stamp};
 use sync_runtime::{Error, ErrorKind, Result, Value};
@@ -144,6 +144,15 @@ pub(super) fn change(
             Some(Box::new(fields.ok_or_else(|| corrupt("its unknown fields cannot be read"))?))
         }
     };
+    let stamps = match row.get_ref(from + 11)? {
+        ValueRef::Null => None,
+        stamps => {
+            let stamps: Option<Stamps> =
+                stamps.as_bytes().ok().and_then(|text| serde_json::from_slice(text).ok());
+            let stamps = stamps.ok_or_else(|| corrupt("the stamps of its fields cannot be read"))?;
+            Some(Box::new(stamps))
+        }
+    };
     Ok(Change {
         schema: table.schema,
         id,
@@ -155,7 +164,7 @@ pub(super) fn change(
         group: row.get(from + 7)?,
         origin,
         unknown,
-        stamps: None,
+        stamps,
     })
 }
 
@@ -198,6 +207,13 @@ pub(super) fn change_values(
         },
         None => Owned::Null,
     };
+    let stamps = match change.stamps.as_deref().filter(|stamps| !stamps.is_empty()) {
+        Some(stamps) => match serde_json::to_string(stamps) {
+            Ok(text) => Owned::Text(text),
+            Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
+        },
+        None => Owned::Null,
+    };
     let kind = match change.kind {
         ChangeKind::Create => 0,
         ChangeKind::Update => 1,
@@ -215,6 +231,7 @@ pub(super) fn change_values(
         integer(origin),
         merged,
         unknown,
+        stamps,
     ])
 }
 

@@ -5,7 +5,7 @@ use super::super::error::refusal;
 use super::super::tables::Table;
 use super::{SqliteTransaction, Told, rows};
 use sync_runtime::Result;
-use sync_runtime::change::{Change, ChangeKind, State};
+use sync_runtime::change::{Change, ChangeKind, Stamps, State};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::{Base, Expect, Saved, Write};
@@ -16,6 +16,14 @@ pub(super) enum Written {
     /// So many rows.
     Rows(usize),
     Refused(String),
+}
+
+/// What a tracked write does to a record.
+pub(super) enum Edit {
+    Create,
+    /// Only here does a field stay as it was, so only here are there stamps of fields.
+    Update(Option<Box<Stamps>>),
+    Delete,
 }
 
 impl SqliteTransaction {
@@ -68,7 +76,7 @@ impl SqliteTransaction {
         match self.delete_row(table, id)? {
             Written::Refused(reason) => Ok(Saved::Refused(reason)),
             Written::Rows(0) => Ok(Saved::Missing),
-            Written::Rows(_) => self.tracked(table, id, change, old, ChangeKind::Delete, now),
+            Written::Rows(_) => self.tracked(table, id, change, old, Edit::Delete, now),
         }
     }
 
@@ -99,7 +107,7 @@ impl SqliteTransaction {
         let change = self.change(table, id)?;
         // A live change whose record was gone stands for a state that nobody knows any more.
         let old = change.as_ref().filter(|change| change.is_delete()).map(|_| None);
-        self.tracked(table, id, change, old, ChangeKind::Create, now)
+        self.tracked(table, id, change, old, Edit::Create, now)
     }
 
     fn save_over(
@@ -135,9 +143,12 @@ impl SqliteTransaction {
             Written::Refused(reason) => Ok(Saved::Refused(reason)),
             Written::Rows(0) => Ok(Saved::Refused(ignored(table))),
             Written::Rows(_) => {
-                let kind = if live { ChangeKind::Update } else { ChangeKind::Create };
-                let old = live.then(|| Some(old.without_local(table.schema)));
-                self.tracked(table, id, change, old, kind, now)
+                let Some(before) = change.as_ref().filter(|_| live) else {
+                    return self.tracked(table, id, change, None, Edit::Create, now);
+                };
+                let stamps = self.stamps_after(table, before, &old, record)?;
+                let old = Some(old.without_local(table.schema));
+                self.tracked(table, id, change, Some(old), Edit::Update(stamps), now)
             }
         }
     }
@@ -195,6 +206,26 @@ impl SqliteTransaction {
         Ok(rows > 0)
     }
 
+    /// When the fields were written of a record that was just updated.
+    fn stamps_after(
+        &mut self,
+        table: &Table,
+        before: &Change,
+        old: &Record,
+        given: &Record,
+    ) -> Result<Option<Box<Stamps>>> {
+        let id = table.schema.id;
+        let stamps =
+            |new: &Record| before.stamps_after(|place| place == id || new.get(place) == old.get(place));
+        // Where the database may have stored something else, that tells which fields stay; it is only read where any
+        // field could have a stamp.
+        let stored = match table.verify && before.stamps_after(|_| true).is_some() {
+            true => self.record(table, &before.id)?,
+            false => None,
+        };
+        Ok(stamps(stored.as_ref().unwrap_or(given)))
+    }
+
     /// Makes a change on top of the one before, and keeps the state before as base if that is asked for. `old` is the
     /// record of that state, which a tombstone has not; without it, nobody knows the state.
     pub(super) fn tracked(
@@ -203,9 +234,14 @@ impl SqliteTransaction {
         id: &Id,
         before: Option<Change>,
         old: Option<Option<Record>>,
-        kind: ChangeKind,
+        edit: Edit,
         now: Stamp,
     ) -> Result<Saved> {
+        let (kind, stamps) = match edit {
+            Edit::Create => (ChangeKind::Create, None),
+            Edit::Update(stamps) => (ChangeKind::Update, stamps),
+            Edit::Delete => (ChangeKind::Delete, None),
+        };
         let position = self.next_position()?;
         let group = self.group.unwrap_or(self.first);
         let own = self.own()?;
@@ -224,7 +260,7 @@ impl SqliteTransaction {
             group: Some(group),
             origin: None,
             unknown: unknown.filter(|_| kind != ChangeKind::Delete),
-            stamps: None,
+            stamps,
         };
         match before {
             Some(before) => {
