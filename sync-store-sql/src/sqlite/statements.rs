@@ -15,6 +15,8 @@ pub(crate) struct Statements {
     /// All columns, without a condition.
     pub(crate) select: String,
     pub(crate) insert: String,
+    /// [`ROWS`] records at once, or none of them.
+    pub(crate) insert_many: String,
     pub(crate) update: String,
     /// Leaves the local fields as they are.
     pub(crate) update_travelling: String,
@@ -29,6 +31,21 @@ pub(crate) struct Statements {
     pub(crate) add_base: String,
     /// The bases that were overwritten up to position `?1`.
     pub(crate) drop_bases: String,
+}
+
+/// How many rows a statement inserts that inserts several: SQLite then does once what each statement costs.
+pub(crate) const ROWS: usize = 32;
+
+/// The parameters that a statement can have.
+const MOST_PARAMETERS: usize = 32_766;
+
+/// The values of [`ROWS`] rows of so many parameters, of which these are used.
+pub(crate) fn many(parameters: usize, used: &[usize]) -> String {
+    let row = |row: usize| {
+        let values: Vec<_> = used.iter().map(|number| format!("?{}", row * parameters + number)).collect();
+        format!("({})", values.join(", "))
+    };
+    (0..ROWS).map(row).collect::<Vec<_>>().join(", ")
 }
 
 impl Table {
@@ -49,6 +66,11 @@ impl Table {
             false => assignments.join(", "),
         };
         format!("UPDATE {} SET {assignments} WHERE {key} = ?{}", self.name(), id + 1)
+    }
+
+    /// Whether SQLite takes the parameters of [`ROWS`] records in one statement.
+    pub(super) fn fits_many(&self) -> bool {
+        self.columns.len() * ROWS <= MOST_PARAMETERS
     }
 
     /// Writes the statements, by what the table has.
@@ -74,6 +96,12 @@ impl Table {
                 self.name(),
                 names.join(", "),
                 values.join(", ")
+            ),
+            insert_many: format!(
+                "INSERT OR ABORT INTO {}({}) VALUES {}",
+                self.name(),
+                names.join(", "),
+                many(self.columns.len(), &written.iter().map(|(index, _)| index + 1).collect::<Vec<_>>())
             ),
             update: self.update_of(|_, _| true),
             update_travelling: self.update_of(|_, field| field.replicated()),

@@ -283,6 +283,9 @@ macro_rules! __store_cases {
                 groups_are_numbered_anew_by_runs
                 groups_of_two_calls_are_two
                 a_state_is_not_tracked_once_more
+                a_long_run_of_new_records_stands_as_given
+                a_long_run_may_meet_records_and_tombstones
+                a_unique_field_refuses_one_of_a_long_run
                 a_unique_field_refuses_a_write_by_itself
                 a_unique_field_refuses_a_state_by_itself
                 a_refused_update_leaves_the_record_as_it_was

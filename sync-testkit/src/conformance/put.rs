@@ -223,6 +223,74 @@ pub(super) async fn a_state_is_not_tracked_once_more(suite: &mut Suite) {
     assert_eq!(suite.task_change("a").await.ancestry.current, at(5, PEER));
 }
 
+/// New counters with these ids, in groups of ten. Stores may take a long run of new records in another way than one.
+fn long_run(ids: std::ops::RangeInclusive<i64>) -> Vec<State> {
+    let one = |id| {
+        let state = brought(&COUNTER, counter(id, id * 10), at(100 + id, PEER));
+        altered(state, |change| change.group = Some(1_000 + (id - 1) / 10))
+    };
+    ids.map(one).collect()
+}
+
+pub(super) async fn a_long_run_of_new_records_stands_as_given(suite: &mut Suite) {
+    suite.put(long_run(101..=145)).await;
+    // Before, between and behind those that are there.
+    for ids in [1..=100, 146..=200] {
+        let states = long_run(ids);
+        let outcomes = suite.put(states.clone()).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Put::Stored), "{outcomes:?}");
+        let newest = suite.newest().await;
+        let found = suite.feed(Feed { data: true, ..Feed::after(newest - states.len() as i64) }).await;
+        assert_eq!(found.len(), states.len());
+        for (place, (found, state)) in (0..).zip(found.into_iter().zip(states)) {
+            let mut expected = plain(&state.change);
+            expected.position = newest - outcomes.len() as i64 + 1 + place;
+            expected.group = found.change.group;
+            assert_eq!((plain(&found.change), found.record), (expected, state.record));
+        }
+    }
+    for (id, first) in [(1, 1), (10, 1), (11, 11), (37, 31), (100, 91)] {
+        let group = suite.change(&COUNTER, &sync_runtime::Id::Int(id)).await.group;
+        assert_eq!(group, Some(45 + first), "{id}");
+    }
+}
+
+pub(super) async fn a_long_run_may_meet_records_and_tombstones(suite: &mut Suite) {
+    suite.track(0, &COUNTER, counter(70, 7)).await;
+    suite.put_one(brought_tombstone(&COUNTER, &sync_runtime::Id::Int(40), at(9, PEER))).await;
+    let outcomes = suite.put(long_run(1..=100)).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == Put::Stored), "{outcomes:?}");
+    let expected: Vec<String> = (1..=100).map(|id: i64| id.to_string()).collect();
+    assert_eq!(suite.feed_ids(Feed::after(0)).await, expected);
+    assert_eq!(suite.newest().await, 102);
+    for id in [40, 70] {
+        let (record, change) = (
+            suite.record(&COUNTER, &sync_runtime::Id::Int(id)).await,
+            suite.change(&COUNTER, &sync_runtime::Id::Int(id)).await,
+        );
+        assert_eq!(record, Some(counter(id, id * 10)));
+        assert_eq!((change.kind, change.position), (ChangeKind::Create, 2 + id));
+    }
+}
+
+pub(super) async fn a_unique_field_refuses_one_of_a_long_run(suite: &mut Suite) {
+    if !suite.factory.make_unique(&suite.store, &COUNTER, 1).await {
+        return;
+    }
+    suite.track(0, &COUNTER, counter(1_000, 500)).await;
+    let outcomes = suite.put(long_run(1..=100)).await;
+    let refused = |outcome: &Put| matches!(outcome, Put::Refused(_));
+    assert_eq!(outcomes.iter().position(refused), Some(49), "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| refused(outcome)).count(), 1);
+    let expected: Vec<String> =
+        [1_000].into_iter().chain((1..=100).filter(|id| *id != 50)).map(|id: i64| id.to_string()).collect();
+    assert_eq!(suite.feed_ids(Feed::after(0)).await, expected);
+    assert_eq!(suite.newest().await, 100);
+    assert_eq!(suite.record(&COUNTER, &sync_runtime::Id::Int(50)).await, None);
+    let group = suite.change(&COUNTER, &sync_runtime::Id::Int(51)).await.group;
+    assert_eq!(group, Some(51), "the group of the next ten begins with them");
+}
+
 pub(super) async fn a_unique_field_refuses_a_write_by_itself(suite: &mut Suite) {
     if !suite.factory.make_unique(&suite.store, &COUNTER, 1).await {
         return;

@@ -1,12 +1,14 @@
 //! States that are put exactly as given: the triggers leave the record alone, and its change is written as it came.
 
+use super::super::connection::Replicas;
 use super::super::error::refusal;
+use super::super::statements::{ROWS, many};
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
 use super::save::{Written, completed, ignored};
 use super::{SqliteTransaction, rows};
-use rusqlite::Statement;
 use rusqlite::types::Value;
+use rusqlite::{Connection, Statement};
 use std::sync::LazyLock;
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::record::{Id, Record};
@@ -39,9 +41,10 @@ impl SqliteTransaction {
         }
         let mut outcomes = Vec::with_capacity(states.len());
         let mut groups = Groups::default();
+        let mut many = true;
         while let Some(State { change, record }) = states.get(outcomes.len()) {
             let table = self.table(change.schema)?;
-            let new = self.put_new(&table, &states[outcomes.len()..], &mut groups)?;
+            let new = self.put_new(&table, &states[outcomes.len()..], &mut groups, &mut many)?;
             if new > 0 {
                 outcomes.resize(outcomes.len() + new, Put::Stored);
                 continue;
@@ -62,8 +65,15 @@ impl SqliteTransaction {
     }
 
     /// Puts states of one table for as long as they are new here and nothing stands in their way, which is most of a
-    /// first pull; gives how many. It does what the long way does, but looks each statement up once.
-    fn put_new(&mut self, table: &Table, states: &[State], groups: &mut Groups) -> Result<usize> {
+    /// first pull; gives how many. It does what the long way does, but looks each statement up once, and takes several
+    /// in one statement for as long as `many` of them together are not refused.
+    fn put_new(
+        &mut self,
+        table: &Table,
+        states: &[State],
+        groups: &mut Groups,
+        many: &mut bool,
+    ) -> Result<usize> {
         let is_new = |state: &State| {
             let is_whole = |record: &Record| {
                 // None is local: a local field keeps its default here, whatever came.
@@ -80,12 +90,19 @@ impl SqliteTransaction {
         let (count, refused) = self.sql(|conn| {
             let mut insert = conn.sql.prepare_cached(&table.sql.insert)?;
             let mut put = conn.sql.prepare_cached(&NEW_CHANGE)?;
-            for (count, state) in states.iter().enumerate() {
+            let mut together = 0;
+            if *many {
+                let new = states.iter().take_while(|state| is_new(state)).count();
+                let new = &states[..new - new % ROWS];
+                together = put_many(&conn.sql, &mut conn.replicas, table, new, groups, &mut position)?;
+                *many = together == new.len();
+            }
+            for (count, state) in states.iter().enumerate().skip(together) {
                 let (change, Some(record)) = (&state.change, &state.record) else { return Ok((count, None)) };
                 if !is_new(state) {
                     return Ok((count, None));
                 }
-                rows::bind_record(&mut insert, table, &change.id, record)?;
+                rows::bind_record(&mut insert, 0, table, &change.id, record)?;
                 match insert.raw_execute() {
                     Ok(0) => return Ok((count, None)),
                     Ok(_) => {}
@@ -95,9 +112,9 @@ impl SqliteTransaction {
                 let group = groups.next(change.group, position);
                 let change = Change { group, position, ..change.clone() };
                 let values = rows::change_values(&conn.sql, &mut conn.replicas, &change)?;
-                if bind_change(&mut put, table, &change.id, &values)?.raw_execute()? == 0 {
+                if bind_change(&mut put, 0, table, &change.id, &values)?.raw_execute()? == 0 {
                     let mut put = conn.sql.prepare_cached(&PUT_CHANGE)?;
-                    bind_change(&mut put, table, &change.id, &values)?.raw_execute()?;
+                    bind_change(&mut put, 0, table, &change.id, &values)?.raw_execute()?;
                 }
             }
             Ok((states.len(), None))
@@ -159,7 +176,7 @@ impl SqliteTransaction {
             // The short statement is all that a record needs which is new here.
             for statement in [&NEW_CHANGE, &PUT_CHANGE] {
                 let mut put = conn.sql.prepare_cached(statement)?;
-                if bind_change(&mut put, table, &change.id, &values)?.raw_execute()? > 0 {
+                if bind_change(&mut put, 0, table, &change.id, &values)?.raw_execute()? > 0 {
                     break;
                 }
             }
@@ -195,17 +212,66 @@ impl SqliteTransaction {
     }
 }
 
-/// Binds the whole row.
+/// Puts states that are new here, [`ROWS`] in a statement; gives how many it did before something stood in the way.
+fn put_many(
+    sql: &Connection,
+    replicas: &mut Replicas,
+    table: &Table,
+    states: &[State],
+    groups: &mut Groups,
+    position: &mut Position,
+) -> rusqlite::Result<usize> {
+    if states.is_empty() || !table.fits_many() {
+        return Ok(0);
+    }
+    let mut insert = sql.prepare_cached(&table.sql.insert_many)?;
+    let mut put = sql.prepare_cached(&NEW_CHANGES)?;
+    for (done, states) in states.chunks_exact(ROWS).enumerate() {
+        for (row, State { change, record }) in states.iter().enumerate() {
+            if let Some(record) = record {
+                rows::bind_record(&mut insert, row * table.columns.len(), table, &change.id, record)?;
+            }
+        }
+        match insert.raw_execute() {
+            Ok(_) => {}
+            Err(error) if refusal(&error).is_some() => return Ok(done * ROWS),
+            Err(error) => return Err(error),
+        }
+        let mut changes = Vec::with_capacity(ROWS);
+        for (row, State { change, .. }) in states.iter().enumerate() {
+            *position += 1;
+            let group = groups.next(change.group, *position);
+            let change = Change { group, position: *position, ..change.clone() };
+            let values = rows::change_values(sql, replicas, &change)?;
+            bind_change(&mut put, row * COLUMNS, table, &change.id, &values)?;
+            changes.push((change, values));
+        }
+        if put.raw_execute()? < ROWS {
+            // Not every one is the first of its record: it takes the place of the one that is there.
+            let mut put = sql.prepare_cached(&PUT_CHANGE)?;
+            for (change, values) in &changes {
+                bind_change(&mut put, 0, table, &change.id, values)?.raw_execute()?;
+            }
+        }
+    }
+    Ok(states.len())
+}
+
+/// The columns of `sync_change`.
+const COLUMNS: usize = CHANGE.len() + 2;
+
+/// Binds the whole row, to the parameters behind `offset`.
 fn bind_change<'s, 'c>(
     put: &'s mut Statement<'c>,
+    offset: usize,
     table: &Table,
     id: &Id,
     values: &[Value; CHANGE.len()],
 ) -> rusqlite::Result<&'s mut Statement<'c>> {
-    put.raw_bind_parameter(1, table.number)?;
-    rows::bind_id(put, 2, table.id_column().encoding, id)?;
+    put.raw_bind_parameter(offset + 1, table.number)?;
+    rows::bind_id(put, offset + 2, table.id_column().encoding, id)?;
     for (index, value) in values.iter().enumerate() {
-        put.raw_bind_parameter(index + 3, value)?;
+        put.raw_bind_parameter(offset + index + 3, value)?;
     }
     Ok(put)
 }
@@ -222,9 +288,19 @@ static MOVE_CHANGE: LazyLock<String> = LazyLock::new(|| {
 
 /// The whole row.
 fn insert_change(insert: &str) -> String {
-    let values: Vec<_> = (1..=CHANGE.len() + 2).map(|number| format!("?{number}")).collect();
+    let values: Vec<_> = (1..=COLUMNS).map(|number| format!("?{number}")).collect();
     format!("{insert} INTO sync_change(model, id, {}) VALUES ({})", CHANGE.join(", "), values.join(", "))
 }
+
+/// [`ROWS`] whole rows, without those whose record has one.
+static NEW_CHANGES: LazyLock<String> = LazyLock::new(|| {
+    let columns: Vec<_> = (1..=COLUMNS).collect();
+    format!(
+        "INSERT OR IGNORE INTO sync_change(model, id, {}) VALUES {}",
+        CHANGE.join(", "),
+        many(COLUMNS, &columns)
+    )
+});
 
 /// The whole row, unless the record has one.
 static NEW_CHANGE: LazyLock<String> = LazyLock::new(|| insert_change("INSERT OR IGNORE"));

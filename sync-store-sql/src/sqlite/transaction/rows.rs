@@ -252,21 +252,22 @@ pub(super) fn bind_id(
     }
 }
 
-/// Binds the fields that a statement sets, each to the parameter of its place; absent ones are left as they are
-/// bound, which is null.
+/// Binds the fields that a statement sets, each to the parameter of its place behind `offset`; absent ones are left as
+/// they are bound, which is null.
 pub(super) fn bind_record(
     statement: &mut Statement<'_>,
+    offset: usize,
     table: &Table,
     id: &Id,
     record: &Record,
 ) -> rusqlite::Result<()> {
-    let most = statement.parameter_count();
+    let most = statement.parameter_count() - offset;
     for (index, value) in record.values().iter().enumerate().take(most) {
         if index != table.schema.id
             && let Some(value) = value
         {
-            statement.raw_bind_parameter(index + 1, table.columns[index].encoding.encode(value))?;
+            statement.raw_bind_parameter(offset + index + 1, table.columns[index].encoding.encode(value))?;
         }
     }
-    bind_id(statement, table.schema.id + 1, table.id_column().encoding, id)
+    bind_id(statement, offset + table.schema.id + 1, table.id_column().encoding, id)
 }

@@ -337,7 +337,7 @@ impl SqliteTransaction {
         };
         self.attempt(|sql| {
             let mut insert = sql.prepare_cached(&table.sql.insert)?;
-            rows::bind_record(&mut insert, table, id, record)?;
+            rows::bind_record(&mut insert, 0, table, id, record)?;
             insert.raw_execute()
         })
     }
@@ -355,7 +355,7 @@ impl SqliteTransaction {
         };
         self.attempt(|sql| {
             let mut update = sql.prepare_cached(statement)?;
-            rows::bind_record(&mut update, table, id, record)?;
+            rows::bind_record(&mut update, 0, table, id, record)?;
             update.raw_execute()
         })
     }
