@@ -7,7 +7,6 @@ use crate::serde;
 use crate::words::{self, Behind, Word};
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
-use std::collections::HashSet;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
 
@@ -217,13 +216,15 @@ pub(crate) fn for_each_word(
     errors: &mut Errors,
     mut read: impl FnMut(&Word, &mut Errors),
 ) {
-    let mut given = HashSet::new();
+    let mut given = Vec::new();
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("sync")) {
         for word in words::of(attribute, errors) {
-            if !given.insert(word.text()) {
-                errors.at(word.span(), format!("`{}` is given twice", word.text()));
+            let text = word.text();
+            if given.contains(&text) {
+                errors.at(word.span(), format!("`{text}` is given twice"));
                 continue;
             }
+            given.push(text);
             read(&word, errors);
         }
     }

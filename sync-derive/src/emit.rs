@@ -19,6 +19,14 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
     let id_field = &model.fields[id];
     let (id_ident, id_ty) = (id_field.ident, id_field.ty);
     let schemas = model.fields.iter().map(field_schema);
+    let schemas = quote!(__sync::fields([#(#schemas),*]));
+    let policies = model.fields.iter().enumerate();
+    let policies: Vec<_> =
+        policies.filter_map(|(place, field)| policy(field).map(|merge| quote!((#place, #merge)))).collect();
+    let schemas = match policies.is_empty() {
+        true => schemas,
+        false => quote!(__sync::merged(#schemas, [#(#policies),*])),
+    };
     let to_values = model.fields.iter().map(to_value);
     let read = model.fields.iter().map(read);
     let validate = model.validate.as_ref().map(|path| {
@@ -43,7 +51,7 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             const SCHEMA: &'static __sync::ModelSchema = &__sync::ModelSchema {
                 name: #name,
                 table: #table,
-                fields: &__sync::fields([#(#schemas),*]),
+                fields: &#schemas,
                 id: #id,
                 on_delete: __sync::OnDelete::#on_delete,
             };
@@ -191,18 +199,16 @@ fn field_schema(field: &Field<'_>) -> TokenStream {
         }
     });
     let local = field.local.map(|_| quote!(local: true,));
-    let merge = field.merge.as_ref().filter(|_| field.local.is_none());
-    let merge = merge.and_then(|merge| policy(field, merge)).map(|merge| quote!(merge: #merge,));
-    match default.is_some() || local.is_some() || merge.is_some() {
-        true => quote!((#name, &__sync::FieldSchema { #default #local #merge ..*#column })),
+    match default.is_some() || local.is_some() {
+        true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
         false => quote!((#name, #column)),
     }
 }
 
 /// What decides where both sides changed the field; `None` if nothing does.
-fn policy(field: &Field<'_>, merge: &Merge) -> Option<TokenStream> {
+fn policy(field: &Field<'_>) -> Option<TokenStream> {
     let ty = field.ty;
-    let (policy, at) = match merge {
+    let (policy, at) = match field.merge.as_ref().filter(|_| field.local.is_none())? {
         Merge::Policy(policy, at) => (*policy, here(*at)),
         Merge::With(path) => {
             let convert = [conversion(field, quote!(from_value)), conversion(field, quote!(to_value))];

@@ -3,6 +3,7 @@
 use crate::errors::Errors;
 use proc_macro2::{Group, Span, TokenStream};
 use syn::ext::IdentExt;
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitBool, LitStr, Meta, Token};
 
@@ -182,10 +183,27 @@ fn behind(input: ParseStream<'_>, name: &Ident, errors: &mut Errors) -> syn::Res
             errors.at(name.span(), format!("the value of `{name}` is missing behind the equals sign"));
             return Ok(Behind::Reported);
         }
-        return Ok(Behind::Value(input.parse()?));
+        return Ok(Behind::Value(match literal(input) {
+            Some(literal) => literal,
+            None => input.parse()?,
+        }));
     }
     if input.peek(syn::token::Paren) {
         return Ok(Behind::List(input.parse()?));
     }
     Ok(Behind::Nothing)
+}
+
+/// The value, if it is one literal and nothing else. Most are, and reading an expression takes syn far longer.
+fn literal(input: ParseStream<'_>) -> Option<Expr> {
+    if !input.peek(Lit) {
+        return None;
+    }
+    let ahead = input.fork();
+    let lit = ahead.parse().ok()?;
+    if !ahead.is_empty() && !ahead.peek(Token![,]) {
+        return None;
+    }
+    input.advance_to(&ahead);
+    Some(Expr::Lit(ExprLit { attrs: Vec::new(), lit }))
 }

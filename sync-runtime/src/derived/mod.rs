@@ -152,6 +152,20 @@ pub const fn fields<const N: usize>(named: [(&'static str, &FieldSchema); N]) ->
     fields
 }
 
+/// The schemas of fields, with what decides over those at these places.
+pub const fn merged<const N: usize, const M: usize>(
+    mut fields: [FieldSchema; N],
+    policies: [(usize, Merge); M],
+) -> [FieldSchema; N] {
+    let mut next = 0;
+    while next < M {
+        let (place, merge) = policies[next];
+        fields[place].merge = merge;
+        next += 1;
+    }
+    fields
+}
+
 /// A record from the values of its fields, in the order of the schema.
 ///
 /// # Errors

@@ -158,10 +158,12 @@ impl<T: Ord + Clone + Serialize + DeserializeOwned> UnionField for BTreeSet<T> {
     }
 }
 
+type LookUp<'f, 'm, K, V> = &'f dyn Fn(&K) -> Option<&'m V>;
+
 /// Merges maps by key, with their ways to look up and to list.
 fn union_of_maps<'m, K: 'm + Clone, V: 'm + Clone + PartialEq, M: FromIterator<(K, V)>>(
     keys: impl Iterator<Item = &'m K>,
-    [base, older, newer]: [&dyn Fn(&K) -> Option<&'m V>; 3],
+    [base, older, newer]: [LookUp<'_, 'm, K, V>; 3],
 ) -> Result<M, String> {
     let mut merged = Vec::new();
     for key in keys {
@@ -266,7 +268,7 @@ pub const fn list<T: ListField + ?Sized>() -> Merge {
 }
 
 /// The policy `text` for a field of this type.
-pub const fn text<T: TextField + ?Sized>() -> Merge {
+pub const fn text<T: TextField>() -> Merge {
     Merge::Function("text", |base, older, newer| match (base, older, newer) {
         (Value::Text(base), Value::Text(older), Value::Text(newer)) => {
             sequence::text(base, older, newer).map(Value::Text)
