@@ -13,7 +13,7 @@ use crate::record::{Id, Record};
 use crate::replica::{Caller, Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Base, Put, Transaction};
-use crate::version::{Ancestry, Position, ReplicaId, Stamp};
+use crate::version::{Ancestry, Position, Relation, ReplicaId, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -150,11 +150,6 @@ pub(crate) async fn apply(
             let waits = update.state.change.group.is_some_and(|group| torn.contains(&group));
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
             let taken = match (verdict, &here) {
-                (Verdict::Known, Some(here)) if arrival.pushed_by.is_some() && stands_on(here, &update) => {
-                    // rule: one revision, one content. The answer to it was lost, and is given again.
-                    applied.outcomes[place] = Outcome::Amended(Box::new(here.clone()));
-                    continue;
-                }
                 (Verdict::Known, _) => continue,
                 _ if !update.state.change.ancestry.is_sound() => {
                     let reason = format!("the ancestry of {} cannot be true", update.state.change.name());
@@ -297,9 +292,10 @@ fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) 
         false => update.state.change.merged,
     };
     let group = update.state.change.group;
-    let stamps = match here.change.ancestry.holds(update.state.change.revision()) {
-        true => here.change.stamps.clone(),
-        false => later_stamps(&here.change, &update.state.change),
+    // A state that is older than what is here says nothing new of it.
+    let stamps = match compare(&update.state.change.ancestry, &here.change.ancestry) {
+        Relation::Older => here.change.stamps.clone(),
+        _ => later_stamps(&here.change, &update.state.change),
     };
     let change = Change { ancestry, origin, merged, group, stamps, ..here.change.clone() };
     State { change, record: here.record.clone() }
@@ -459,13 +455,6 @@ pub(crate) async fn amend(
         }
     }
     Ok(Err(format!("the database changes {} anew with every write", sent.change.name())))
-}
-
-/// Whether what is here was made directly on the update.
-fn stands_on(here: &State, update: &Update) -> bool {
-    let sent = update.state.change.revision();
-    let merged = here.change.merged.is_some_and(|(a, b)| a == sent || b == sent);
-    here.change.revision() != sent && (here.change.previous == Some(sent) || merged)
 }
 
 /// A revision of this replica on top of one that was sent, with this content.

@@ -11,7 +11,7 @@ use crate::record::{Id, Record, Unknown};
 use crate::replica::{Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Base, Room, Transaction};
-use crate::version::{ReplicaId, Revision, Stamp};
+use crate::version::{Relation, ReplicaId, Revision, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -380,7 +380,7 @@ pub(crate) async fn settle(
 pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
     match (matter, current) {
         (Matter::Conflict { theirs, .. } | Matter::Refused { theirs, .. }, Some(current)) => {
-            current.ancestry.holds(theirs.change.revision())
+            matches!(compare(&current.ancestry, &theirs.change.ancestry), Relation::Newer | Relation::Same)
         }
         (Matter::Rejected { revision, .. }, Some(current)) => current.revision() != *revision,
         (Matter::Rejected { .. }, None) => true,

@@ -10,7 +10,7 @@ use crate::planted::{self, Bug};
 use crate::record::{Id, Record, Unknown};
 use crate::schema::ModelSchema;
 use crate::store::{Base, Put, Transaction};
-use crate::version::{Ancestry, ReplicaId, Revision, Stamp};
+use crate::version::{Ancestry, Relation, ReplicaId, Revision, Stamp, compare};
 use std::collections::{BTreeMap, HashMap};
 
 /// A record that was merged, and what policies decided of it.
@@ -126,7 +126,7 @@ async fn meetings(tx: &mut dyn Transaction, arrival: &Arrival, theirs: Vec<State
         let (Some(theirs), Some((mine, mut bases))) = (newest.remove(&name), here.remove(&name)) else {
             continue;
         };
-        if mine.change.ancestry.holds(theirs.change.revision()) {
+        if compare(&mine.change.ancestry, &theirs.change.ancestry) != Relation::Concurrent {
             continue;
         }
         bases.extend(parked.get(&name).into_iter().flatten().cloned());
@@ -216,8 +216,12 @@ fn stands(
     };
     let state = State { change, record };
     let newer = mine.change.revision() > theirs.change.revision();
+    // Merged by different rules, each to another side, the two hold each other already: only a new revision is news.
+    let (a, b) = (&mine.change, &theirs.change);
+    let disagree = a.ancestry.holds(b.revision()) && b.ancestry.holds(a.revision());
     let (side, other) = match (state.same_content(mine), state.same_content(theirs)) {
         (true, true) if newer => (mine, theirs),
+        (true, false) | (false, true) if disagree => return state,
         (true, false) => (mine, theirs),
         (_, true) => (theirs, mine),
         (false, false) => return state,

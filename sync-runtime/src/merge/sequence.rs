@@ -160,6 +160,7 @@ mod tests {
             |word: &str| (0..MOST_ITEMS + 1).map(|n| format!("{word}{n}")).collect::<Vec<_>>().join("\n");
         assert!(text(&lines("a"), &lines("b"), &lines("c")).is_err());
         let long = lines("a");
-        assert_eq!(text(&long, &format!("x\n{long}"), &format!("{long}\ny")), Ok(format!("x\n{long}\ny")));
+        let merged = text(&long, &format!("{long}\nx"), &format!("{long}\ny"));
+        assert_eq!(merged, Ok(format!("{long}\nx\ny")), "what is the same is not compared");
     }
 }

@@ -233,8 +233,10 @@ impl History {
         content: &Option<Record>,
     ) -> Option<Vec<i64>> {
         let (a, b) = (&self.nodes[mine], &self.nodes[theirs]);
-        let (merged, stamps) = merges::merged(schema, a, b, self.common(mine, theirs))?;
-        (merged == *content).then_some(stamps)
+        // The base need not be kept here; without it some policies still decide.
+        let bases = [self.common(mine, theirs), Common::Something];
+        let mut merges = bases.into_iter().filter_map(|common| merges::merged(schema, a, b, common));
+        merges.find(|(merged, _)| merged == content).map(|(_, stamps)| stamps)
     }
 
     /// What two states come from.
@@ -323,7 +325,8 @@ impl History {
         let sides: Vec<usize> = parents.iter().copied().filter(|node| is_side(node)).collect();
         // What equals a side may be what policies, or the rule of a server, made of both.
         let merged = before.and_then(|before| {
-            let others = sides.iter().filter(|side| **side != before);
+            // Under a new name a store may not know what it wrote under the old one.
+            let others = parents.iter().filter(|side| **side != before);
             let mut merged = others.clone().filter_map(|side| self.merged(schema, before, *side, &content));
             let mine = &self.nodes[before];
             merged.next().or_else(|| {

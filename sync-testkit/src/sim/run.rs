@@ -17,6 +17,9 @@ use sync_runtime::{Models, Ruling, Workspace};
 const DRAIN: usize = 200_000;
 /// How many rounds of syncs over all links may be needed until all are level.
 const ROUNDS: usize = 40;
+/// How many rounds everybody resolves what they see. Two who decide differently about one record can go on for ever;
+/// then one at a time decides, and the others learn of it first.
+const EVERYBODY: usize = 15;
 /// Longer than the lease that a crashed process leaves behind.
 const LEASE: i64 = 16_000_000;
 /// How many tasks may be under way at a time.
@@ -342,7 +345,7 @@ impl Run {
     /// Syncs every pair until nothing travels any more, and resolves what is in conflict.
     fn settle(&mut self) -> Result<(), String> {
         let mut last = String::new();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let before = self.world.lock().oracle.changes;
             last.clear();
             for (from, to) in self.pairs.clone() {
@@ -350,9 +353,17 @@ impl Run {
                     Some(report) if report.level && report.pushed == 0 && report.pulled == 0 => {}
                     report => last = format!("{from} -> {to}: {report:?}"),
                 }
-                for replica in [from, to] {
+                for replica in [from, to].into_iter().filter(|_| round < EVERYBODY) {
                     if self.resolve_now(replica)? {
                         last = format!("a conflict at {replica}");
+                    }
+                }
+            }
+            if round >= EVERYBODY {
+                for replica in 0..self.settings.replicas {
+                    if self.resolve_now(replica)? {
+                        last = format!("a conflict at {replica}");
+                        break;
                     }
                 }
             }
