@@ -193,6 +193,11 @@ impl Ancestry {
         self.seen(revision.replica).is_some_and(|stamp| stamp >= revision.stamp)
     }
 
+    /// Whether this state knew of all that the other one knew.
+    fn covers(&self, other: &Ancestry) -> bool {
+        other.entries().all(|entry| self.holds(entry))
+    }
+
     /// All entries, the current writer's first.
     pub fn entries(&self) -> impl Iterator<Item = Revision> + '_ {
         let others = self.others.iter().map(|&(replica, stamp)| Revision { stamp, replica });
@@ -284,11 +289,15 @@ pub enum Relation {
 
 /// Compares two states of one record by their ancestry.
 ///
-/// Two that hold each other without being one revision were merged from the same two sides by different rules, each to
-/// another side: neither descends from the other.
+/// Merges that came to one of their sides hold each other without being one revision. Then the one that knew more
+/// descends from the other; if neither did, they were merged by different rules, each to another side.
 pub fn compare(a: &Ancestry, b: &Ancestry) -> Relation {
     match (a.holds(b.current), b.holds(a.current)) {
-        (true, true) if a.current != b.current => Relation::Concurrent,
+        (true, true) if a.current != b.current => match (a.covers(b), b.covers(a)) {
+            (true, false) => Relation::Newer,
+            (false, true) => Relation::Older,
+            _ => Relation::Concurrent,
+        },
         (true, true) => Relation::Same,
         (true, false) => Relation::Newer,
         (false, true) => Relation::Older,
@@ -381,6 +390,9 @@ mod tests {
     fn merges_that_came_to_different_sides_are_a_conflict() {
         let (one, other) = (ancestry(at(5, 2), &[at(10, 1)]), ancestry(at(10, 1), &[at(5, 2)]));
         assert_eq!(compare(&one, &other), Relation::Concurrent);
+        let later = ancestry(at(5, 2), &[at(12, 1)]);
+        assert_eq!(compare(&later, &other), Relation::Newer, "it has seen more of the same");
+        assert_eq!(compare(&other, &later), Relation::Older);
         assert_eq!(one.join(&other), other);
         assert_eq!(one.next(3, replica(3)).current, at(11, 3), "above everything that it has seen");
     }

@@ -4,6 +4,7 @@
 //! from having seen every write, every resolution and every state that travelled.
 
 use super::merges::{self, Common};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use sync_runtime::schema::ModelSchema;
@@ -235,7 +236,14 @@ impl History {
         let (a, b) = (&self.nodes[mine], &self.nodes[theirs]);
         // The base need not be kept here; without it some policies still decide.
         let bases = [self.common(mine, theirs), Common::Something];
-        let mut merges = bases.into_iter().filter_map(|common| merges::merged(schema, a, b, common));
+        // Where a store took a new name, its edits were stamped anew, and who wrote a field last is anybody's word.
+        let restamped = self.nodes.iter().any(|node| node.made == Made::Restamped);
+        let later: &[Option<Ordering>] = match restamped {
+            true => &[None, Some(Ordering::Less), Some(Ordering::Greater)],
+            false => &[None],
+        };
+        let cases = bases.into_iter().flat_map(|common| later.iter().map(move |later| (common, *later)));
+        let mut merges = cases.filter_map(|(common, later)| merges::merged(schema, a, b, common, later));
         merges.find(|(merged, _)| merged == content).map(|(_, stamps)| stamps)
     }
 
@@ -265,9 +273,12 @@ impl History {
         let current = before.and_then(|before| self.nodes[before].content.clone());
         let fits = parents.iter().any(|node| {
             let node = &self.nodes[*node];
-            let in_conflict = before.is_some_and(|before| !node.kept.has_all(&self.nodes[before].kept));
-            let ruled = merges::ruled(schema, current.as_ref(), node.content.as_ref(), in_conflict);
-            node.revision() == sent && ruled.as_ref() == Some(&content)
+            // What comes from the revision that is here need not have seen all that was joined with it since.
+            node.revision() == sent
+                && [true, false].into_iter().any(|in_conflict| {
+                    let ruled = merges::ruled(schema, current.as_ref(), node.content.as_ref(), in_conflict);
+                    ruled.as_ref() == Some(&content)
+                })
         });
         if !fits {
             return Err(format!("no rule makes {content:?} of {sent}"));
@@ -326,7 +337,7 @@ impl History {
         // What equals a side may be what policies, or the rule of a server, made of both.
         let merged = before.and_then(|before| {
             // Under a new name a store may not know what it wrote under the old one.
-            let others = parents.iter().filter(|side| **side != before);
+            let others = sides.iter().chain(&parents).filter(|side| **side != before);
             let mut merged = others.clone().filter_map(|side| self.merged(schema, before, *side, &content));
             let mine = &self.nodes[before];
             merged.next().or_else(|| {

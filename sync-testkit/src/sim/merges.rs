@@ -17,12 +17,13 @@ pub(crate) enum Common<'a> {
     Something,
 }
 
-/// The content of a merge, with the stamps of its fields; `None` where people have to decide.
+/// The content of a merge, where `later` says which side wrote last if the stamps do not, with the stamps of its fields; `None` where people have to decide.
 pub(crate) fn merged(
     schema: &'static ModelSchema,
     mine: &Node,
     theirs: &Node,
     common: Common<'_>,
+    later: Option<Ordering>,
 ) -> Option<(Option<Record>, Vec<i64>)> {
     let newer = if mine.ancestry.current > theirs.ancestry.current { mine } else { theirs };
     let whole = |node: &Node| Some((node.content.clone(), node.stamps.clone()));
@@ -50,8 +51,15 @@ pub(crate) fn merged(
         };
         let sides = [(a.get(place)?, mine.stamps[place]), (b.get(place)?, theirs.stamps[place])];
         let known = matches!(common, Common::State(_) | Common::Nothing);
-        let (value, stamp) =
-            field_of(field, base, known, sides, mine.ancestry.current < theirs.ancestry.current)?;
+        let order = |a: i64, b: i64| later.unwrap_or_else(|| a.cmp(&b));
+        let (value, stamp) = field_of(
+            field,
+            base,
+            known,
+            sides,
+            order(sides[0].1, sides[1].1),
+            mine.ancestry.current < theirs.ancestry.current,
+        )?;
         record.set(place, value);
         stamps[place] = stamp;
     }
@@ -63,6 +71,7 @@ fn field_of(
     base: Option<&Value>,
     known: bool,
     [(a, a_stamp), (b, b_stamp)]: [(&Value, i64); 2],
+    later: Ordering,
     b_is_newer: bool,
 ) -> Option<(Value, i64)> {
     let of_a = || Some((a.clone(), a_stamp));
@@ -82,7 +91,7 @@ fn field_of(
             let (Value::Int(a), Value::Int(b)) = (a, b) else { return None };
             Some((Value::Int(a + b - base), a_stamp.max(b_stamp)))
         }
-        ("last_write", _) => match a_stamp.cmp(&b_stamp) {
+        ("last_write", _) => match later {
             Ordering::Less => of_b(),
             Ordering::Greater => of_a(),
             // Written in the same microsecond; who wrote it decides.
