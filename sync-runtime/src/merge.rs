@@ -17,7 +17,10 @@ pub use nested::{NestedField, SyncFields, fields};
 pub use nested::{NestedOrdered, NestedSum, nested_fields};
 pub(crate) use states::{Base, Combined, Decided, Versions, combine};
 
+use crate::change::State;
+use crate::engine::rebase;
 use crate::value::Value;
+use crate::version::{ReplicaId, Stamp};
 use std::fmt;
 
 /// Merges the values of one field that both sides changed: base, the older side, the newer one.
@@ -112,5 +115,27 @@ impl Side {
             Side::Source => Side::Target,
             Side::Target => Side::Source,
         }
+    }
+}
+
+/// Merges two versions of one record, neither of which knew of the other, as a sync does: the state that stands, with an
+/// ancestry that holds both. Where that is one of the two, it keeps its revision; else it is one of `me`, at `now`.
+///
+/// A base that is not exactly what both come from counts as none. See `sync_testkit::check_merge`, which proves with it
+/// that the policies of a model keep the laws of merging.
+///
+/// # Errors
+/// The places of the fields in dispute; none where the record as a whole is: a delete against an edit.
+pub fn merge_states(
+    base: Option<&State>,
+    source: &State,
+    target: &State,
+    upstream: Option<Side>,
+    (me, now): (ReplicaId, Stamp),
+) -> Result<State, Vec<usize>> {
+    let combined = combine(rebase::versions(source, target, base, upstream));
+    match combined.is_settled() {
+        true => Ok(rebase::standing(source, target, &combined, me, now)),
+        false => Err(combined.disputed.iter().map(|dispute| dispute.place).collect()),
     }
 }

@@ -10,8 +10,10 @@
 pub mod conformance;
 pub mod faults;
 pub mod flaky;
+pub mod laws;
 pub mod pairs;
 pub mod sim;
 
 pub use conformance::{CASES, StoreFactory};
 pub use faults::{Call, Fault, FaultStore, Faults};
+pub use laws::{check_merge, check_merge_of};

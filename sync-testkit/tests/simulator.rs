@@ -77,14 +77,20 @@ mod planted {
     use super::{Settings, run};
     use sync_runtime::planted::{Bug, plant};
 
-    /// The most seeds that may pass before a bug is found.
+    /// The most seeds that may pass before a bug of tracking or of messages is found.
     const SEEDS: u64 = 2_000;
+    /// The same for bugs of merging.
+    const SEEDS_OF_MERGING: u64 = 5_000;
 
     fn is_found(bug: Bug) {
+        is_found_within(bug, SEEDS);
+    }
+
+    fn is_found_within(bug: Bug, seeds: u64) {
         plant(Some(bug));
-        let found = (0..SEEDS).find_map(|seed| run(seed).err());
+        let found = (0..seeds).find_map(|seed| run(seed).err());
         plant(None);
-        let failure = found.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS} seeds"));
+        let failure = found.unwrap_or_else(|| panic!("{bug:?} was not found in {seeds} seeds"));
         println!("{bug:?} found at seed {}: {}", failure.seed, failure.what);
         let clean = run(failure.seed);
         assert!(clean.is_ok(), "the same seed without the bug: {}", clean.unwrap_err());
@@ -114,5 +120,35 @@ mod planted {
     #[test]
     fn a_record_without_its_change_is_found() {
         is_found(Bug::NotAtomic);
+    }
+
+    #[test]
+    fn the_base_of_the_first_edit_is_found() {
+        is_found_within(Bug::FirstBase, SEEDS_OF_MERGING);
+    }
+
+    #[test]
+    fn equal_increments_that_are_joined_are_found() {
+        is_found_within(Bug::EqualIncrements, SEEDS_OF_MERGING);
+    }
+
+    #[test]
+    fn a_patch_on_a_mere_ancestor_is_found() {
+        is_found_within(Bug::LoosePatch, SEEDS_OF_MERGING);
+    }
+
+    #[test]
+    fn last_write_by_the_stamp_of_the_record_is_found() {
+        is_found_within(Bug::RecordStamp, SEEDS_OF_MERGING);
+    }
+
+    #[test]
+    fn one_base_for_every_peer_is_found() {
+        is_found_within(Bug::OneBase, SEEDS_OF_MERGING);
+    }
+
+    #[test]
+    fn a_resolution_that_ignores_a_newer_version_is_found() {
+        is_found_within(Bug::BlindResolution, SEEDS_OF_MERGING);
     }
 }

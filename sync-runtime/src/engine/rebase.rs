@@ -50,17 +50,17 @@ pub(crate) async fn rebase(
         return Ok(outcome);
     }
     let me = tx.replica().await?;
-    let mut standing = Vec::new();
+    let mut merged = Vec::new();
     for meeting in meetings(tx, arrival, theirs).await? {
         let combined = combine(meeting.versions(upstream(arrival)));
         let refusal = match arrival.merging {
             Merging::Never => Some(None),
             Merging::By { .. } if !combined.is_settled() => Some(None),
             Merging::By { .. } => {
-                let state = meeting.stands(&combined, me, arrival.now);
+                let state = standing(&meeting.mine, &meeting.theirs, &combined, me, arrival.now);
                 match fits(&state, arrival) {
                     Ok(()) => {
-                        standing.push((meeting, combined, state));
+                        merged.push((meeting, combined, state));
                         continue;
                     }
                     Err(error) => Some(Some(error.to_string())),
@@ -71,7 +71,7 @@ pub(crate) async fn rebase(
             outcome.leave(meeting, arrival, reason);
         }
     }
-    store(tx, arrival, peer, standing, &mut outcome).await?;
+    store(tx, arrival, peer, merged, &mut outcome).await?;
     Ok(outcome)
 }
 
@@ -166,12 +166,18 @@ impl Meeting {
     fn versions(&self, upstream: Option<Side>) -> Versions<'_> {
         versions(&self.mine, &self.theirs, self.base.as_ref(), upstream)
     }
+}
 
-    fn stands(&self, combined: &Combined, me: ReplicaId, now: Stamp) -> State {
-        let Combined { record, unknown, stamps, .. } = combined;
-        let content = (record.clone(), unknown.clone(), stamps.clone());
-        stands(&self.mine, &self.theirs, content, me, now)
-    }
+/// The state that a record gets by what its policies made of the two versions.
+pub(crate) fn standing(
+    mine: &State,
+    theirs: &State,
+    combined: &Combined,
+    me: ReplicaId,
+    now: Stamp,
+) -> State {
+    let Combined { record, unknown, stamps, .. } = combined;
+    stands(mine, theirs, (record.clone(), unknown.clone(), stamps.clone()), me, now)
 }
 
 /// The state of two versions on which the app has ruled.
@@ -244,18 +250,18 @@ async fn store(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     peer: ReplicaId,
-    standing: Vec<(Meeting, Combined, State)>,
+    merged: Vec<(Meeting, Combined, State)>,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    if standing.is_empty() {
+    if merged.is_empty() {
         return Ok(());
     }
     let horizon = horizon(tx).await?;
     let mut until = tx.newest().await?;
-    let mut bases = Vec::with_capacity(standing.len() * 2);
-    let mut states = Vec::with_capacity(standing.len());
-    let mut met = Vec::with_capacity(standing.len());
-    for (meeting, combined, state) in standing {
+    let mut bases = Vec::with_capacity(merged.len() * 2);
+    let mut states = Vec::with_capacity(merged.len());
+    let mut met = Vec::with_capacity(merged.len());
+    for (meeting, combined, state) in merged {
         until += 1;
         // What is overwritten here may be in a page that was sent and not answered.
         if kept_as_base(&meeting.mine.change, horizon) {

@@ -51,6 +51,8 @@ mod store;
 mod work;
 mod world;
 
+#[doc(hidden)]
+pub use random::Random;
 pub use settings::{Settings, Topology};
 
 use run::Run;
