@@ -354,8 +354,40 @@ impl History {
                 "P2: a join lost a side: {ancestry:?} with {content:?} lost {lost:?}; it comes from {sides:#?}"
             ));
         }
+        if let Some(before) = before {
+            self.check_counts(schema, before, &sides, &content)?;
+        }
         let stamps = merged.unwrap_or_else(|| self.stamps(schema, &sides, &ancestry, &content));
         Ok(self.add(ancestry, content, Made::Joined, &parents, None, stamps))
+    }
+
+    /// Sides that came to the same are one, unless both counted something up to it.
+    fn check_counts(
+        &self,
+        schema: &'static ModelSchema,
+        before: usize,
+        sides: &[usize],
+        content: &Option<Record>,
+    ) -> Result<(), String> {
+        let mine = &self.nodes[before];
+        // Under a new name one edit may stand for two.
+        if mine.content != *content || self.nodes.iter().any(|node| node.made == Made::Restamped) {
+            return Ok(());
+        }
+        for side in sides.iter().filter(|side| !self.keeps(before, **side) && !self.keeps(**side, before)) {
+            let theirs = &self.nodes[*side];
+            let common = self.common(before, *side);
+            if theirs.content == *content
+                && let Common::State(_) = common
+                && let Some((merged, _)) = merges::merged(schema, mine, theirs, common, None)
+                && merged != *content
+            {
+                return Err(format!(
+                    "P2: equal changes of {mine:?} and {theirs:?} were joined: it should be {merged:?}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What is here under a new name.
