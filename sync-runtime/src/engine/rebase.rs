@@ -141,9 +141,13 @@ async fn meetings(tx: &mut dyn Transaction, arrival: &Arrival, theirs: Vec<State
 
 /// rule: exact base. Whether this is the state that both come from.
 pub(crate) fn is_base(base: &State, mine: &State, theirs: &State) -> bool {
-    planted::on(Bug::OneBase)
-        || planted::on(Bug::FirstBase)
-        || base.change.ancestry.is_meet_of(&mine.change.ancestry, &theirs.change.ancestry)
+    if planted::on(Bug::OneBase) || planted::on(Bug::FirstBase) {
+        return true;
+    }
+    // Where both know of each other, as after merges by different rules, there is nothing that both come from.
+    let (a, b) = (&mine.change, &theirs.change);
+    let knew = a.ancestry.holds(b.revision()) && b.ancestry.holds(a.revision());
+    !knew && base.change.ancestry.is_meet_of(&a.ancestry, &b.ancestry)
 }
 
 /// The two sides with what is known of their base.

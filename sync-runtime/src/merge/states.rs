@@ -102,10 +102,6 @@ fn delete_against_edit(versions: Versions<'_>) -> Combined {
         true => (versions.source, versions.target),
         false => (versions.target, versions.source),
     };
-    // An edit that changed nothing after all does not stand against the delete.
-    if matches!(versions.base, Base::Exact(base) if base.same_content(edit)) {
-        return Combined::of(delete);
-    }
     let on_delete = edit.change.schema.on_delete;
     let kept = match on_delete {
         OnDelete::Manual => return Combined { whole: true, ..Combined::of(versions.source) },

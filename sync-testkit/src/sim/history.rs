@@ -376,6 +376,10 @@ impl History {
         }
         for side in sides.iter().filter(|side| !self.keeps(before, **side) && !self.keeps(**side, before)) {
             let theirs = &self.nodes[*side];
+            // Two who decide one conflict alike count nothing.
+            if ![mine.made, theirs.made].contains(&Made::Written) {
+                continue;
+            }
             let common = self.common(before, *side);
             if theirs.content == *content
                 && let Common::State(_) = common

@@ -32,9 +32,7 @@ pub(crate) fn merged(
         (None, None) => return whole(newer),
         (edited, _) => {
             let (edit, delete) = if edited.is_some() { (mine, theirs) } else { (theirs, mine) };
-            let untouched = matches!(common, Common::State(base) if base.content == edit.content);
             return match schema.on_delete.name() {
-                _ if untouched => whole(delete),
                 "keep_edit" => whole(edit),
                 "keep_delete" => whole(delete),
                 "last_write" => whole(newer),
