@@ -39,7 +39,7 @@ struct World {
     other: Workspace,
     server: Workspace,
     clocks: Clocks,
-    _file: SqliteFile,
+    file: SqliteFile,
 }
 
 /// The clocks of all three, which go together.
@@ -70,7 +70,7 @@ impl World {
         let other = open(&file, &clocks.all[1]).await;
         let server = Workspace::builder(MemoryStore::new()).model::<Note>().env(clocks.all[2].clone());
         let server = server.build().await.expect("the server opens");
-        World { one, other, server, clocks, _file: file }
+        World { one, other, server, clocks, file }
     }
 
     /// Both processes and the server hold the same notes, under the names that they had, without a conflict.
@@ -383,4 +383,82 @@ fn a_checkpoint_above_the_newest_is_shown_to_two_processes() {
             assert_eq!(former_names(&one).await, 1);
         });
     }
+}
+
+/// Both processes see one conflict; the one that decides second is told that it moved, and overwrites nothing.
+#[test]
+fn a_conflict_is_resolved_once_by_two_processes() {
+    pollster::block_on(async {
+        let world = World::new().await;
+        let (here, there) = (
+            world.one.collection::<Note>().expect("a model"),
+            world.server.collection::<Note>().expect("a model"),
+        );
+        here.create(Note { id: "1".into(), text: "start".into() }).await.expect("a note is made");
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        here.update("1", |note| note.text = "of one".into()).await.expect("a note is saved");
+        there.update("1", |note| note.text = "of the server".into()).await.expect("a note is saved");
+        assert_eq!(world.one.sync(&world.server).await.expect("the sync succeeds").conflict_count(), 1);
+        let first = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
+        let second = world.other.conflicts::<Note>().await.expect("conflicts are read").remove(0);
+        first.resolve_using_target().await.expect("it is resolved");
+        assert_eq!(second.resolve_using_source().await.expect_err("it is gone").kind(), ErrorKind::Moved);
+        let text = world.other.collection::<Note>().expect("a model").get("1").await.expect("a note is read");
+        assert_eq!(text.map(|note| note.text).as_deref(), Some("of the server"));
+    });
+}
+
+/// A conflict about a record that was deleted since it was read is told to have moved; read again, it can be resolved.
+#[test]
+fn a_conflict_of_a_record_that_is_gone() {
+    pollster::block_on(async {
+        let world = World::new().await;
+        let (here, there) = (
+            world.one.collection::<Note>().expect("a model"),
+            world.server.collection::<Note>().expect("a model"),
+        );
+        here.create(Note { id: "1".into(), text: "start".into() }).await.expect("a note is made");
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        here.update("1", |note| note.text = "of one".into()).await.expect("a note is saved");
+        there.update("1", |note| note.text = "of the server".into()).await.expect("a note is saved");
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        let conflict = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
+        world.other.collection::<Note>().expect("a model").delete("1").await.expect("a note is deleted");
+        assert_eq!(conflict.resolve_using_source().await.expect_err("it is gone").kind(), ErrorKind::Moved);
+        let conflict = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
+        assert_eq!((conflict.source(), conflict.kind()), (None, sync_runtime::ConflictKind::Delete));
+        conflict.resolve_using_source().await.expect("it is resolved");
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        assert!(there.get("1").await.expect("a note is read").is_none());
+    });
+}
+
+/// What nobody edited costs no row for a base, and none in the inbox.
+#[test]
+fn an_untouched_record_costs_nothing_for_merging() {
+    pollster::block_on(async {
+        let world = World::new().await;
+        let here = world.one.collection::<Note>().expect("a model");
+        let notes = (0..50).map(|n| Note { id: format!("{n}"), text: "start".into() });
+        here.upsert_all(notes.collect::<Vec<_>>()).await.expect("notes are made");
+        let there = world.server.collection::<Note>().expect("a model");
+        there
+            .create(Note { id: "of the server".into(), text: "start".into() })
+            .await
+            .expect("a note is made");
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        let rows = |table: &str, condition: &str| -> i64 {
+            let sql = rusqlite::Connection::open(world.file.path()).expect("the file opens");
+            let count = format!("SELECT count(*) FROM {table} WHERE {condition}");
+            sql.query_row(&count, [], |row| row.get(0)).expect("rows are counted")
+        };
+        assert_eq!(rows("sync_base_note", "1"), 0);
+        assert_eq!(rows("sync_note", "room = 'parked'"), 0);
+        assert_eq!(rows("sync_change", "stamps IS NOT NULL OR unknown IS NOT NULL OR merged IS NOT NULL"), 0);
+        // The base of an edit goes when the peer has acknowledged it.
+        here.update("7", |note| note.text = "edited".into()).await.expect("a note is saved");
+        assert_eq!(rows("sync_base_note", "1"), 1);
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        assert_eq!(rows("sync_base_note", "1"), 0);
+    });
 }

@@ -499,6 +499,8 @@ macro_rules! __sql_pair_cases {
                 rule_one_revision_one_content_after_a_lost_answer
                 rule_one_revision_one_content_a_trigger_amends_a_pull
                 writes_of_other_programs_travel
+                rule_exact_base_an_edit_by_another_program_has_one
+                last_write_goes_by_the_stamp_of_another_program
             }
         }
     };

@@ -1,7 +1,8 @@
 //! What only a database brings: constraints, triggers, other programs. The second party has SQL.
 
 use super::ReplicaPair;
-use super::models::{Entry, Item, List};
+use super::merging::{edit, the_card, two_level};
+use super::models::{Card, Entry, Item, List};
 use super::world::{Device, all_models, assert_level};
 use crate::flaky::{LineFault, Request};
 use sync_runtime::{ErrorKind, Query, Status, WorkspaceBuilder};
@@ -260,4 +261,34 @@ pub(super) async fn writes_of_other_programs_travel(pair: &dyn ReplicaPair) {
     let conflicts = a.sync(&b).await.conflicts::<Item>();
     assert_eq!(conflicts.len(), 1);
     assert_eq!(conflicts[0].base().map(|item| item.title.as_str()), Some("by another program"));
+}
+
+/// An edit by another program has a base too, kept by the trigger that tracked it: it merges, and its increment counts.
+pub(super) async fn rule_exact_base_an_edit_by_another_program_has_one(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    // Bases are kept for peers that one has pushed to.
+    b.sync_clean(&a).await;
+    b.party.sql("UPDATE pair_card SET votes = votes + 2, color = 'by another program' WHERE id = '1'").await;
+    edit::<Card>(&a, |card| (card.votes, card.title) = (11, "of a".into())).await;
+    let report = b.sync_clean(&a).await;
+    assert_eq!(report.merged_count(), 1);
+    let card = the_card(&a).await;
+    assert_eq!((card.votes, card.title.as_str(), card.color.as_str()), (13, "of a", "by another program"));
+    assert_level(&[&a, &b]).await;
+}
+
+/// The stamp of a field that another program wrote decides `last_write` as any other.
+pub(super) async fn last_write_goes_by_the_stamp_of_another_program(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    b.sync_clean(&a).await;
+    edit::<Card>(&a, |card| card.color = "first".into()).await;
+    // The clock of the database has milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    b.party.sql("UPDATE pair_card SET color = 'second' WHERE id = '1'").await;
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    edit::<Card>(&a, |card| card.best = 99).await;
+    a.sync_clean(&b).await;
+    let card = the_card(&b).await;
+    assert_eq!((card.color.as_str(), card.best), ("second", 99));
+    assert_level(&[&a, &b]).await;
 }
