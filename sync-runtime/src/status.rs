@@ -124,8 +124,10 @@ fn first_pending(peers: &Peers) -> Position {
     peers.iter().map(|(_, peer)| peer.pushed).min().unwrap_or(0)
 }
 
-/// The statuses of a model's records that are not synced, with what tells one version of a conflict from another.
-type Open = BTreeMap<Id, (Status, Option<(Option<Revision>, Revision)>)>;
+/// The two revisions of a conflict, which tell one version of it from another.
+type Versions = (Option<Revision>, Revision);
+/// The statuses of a model's records that are not synced.
+type Open = BTreeMap<Id, (Status, Option<Versions>)>;
 
 async fn open_statuses(
     tx: &mut dyn Transaction,
@@ -491,7 +493,7 @@ impl<T: Syncable> WatchConflicts<T> {
     /// What the store fails with; [`ErrorKind::Closed`] when the workspace is closed.
     pub async fn next(&mut self) -> Result<Vec<Conflict<T>>> {
         self.status.start().await?;
-        let conflicts = |open: &Open| -> Vec<(Id, Option<(Option<Revision>, Revision)>)> {
+        let conflicts = |open: &Open| -> BTreeMap<Id, Option<Versions>> {
             let conflicts = open.iter().filter(|(_, (status, _))| *status == Status::Conflicted);
             conflicts.map(|(id, (_, versions))| (id.clone(), *versions)).collect()
         };

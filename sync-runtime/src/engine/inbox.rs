@@ -34,6 +34,7 @@ pub(crate) struct Parked {
 
 /// Why a record is parked.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few of them are in memory at a time")]
 pub(crate) enum Matter {
     /// The peer holds this, and neither side knew of the other.
     Conflict {

@@ -321,6 +321,12 @@ impl History {
         content: Option<Record>,
     ) -> Result<usize, String> {
         let mut parents = self.within(replica, &ancestry);
+        // A merge of the same two that came to the other side is no parent, though it has seen as much.
+        parents.retain(|node| {
+            let node = &self.nodes[*node];
+            let all = ancestry.entries().all(|entry| node.ancestry.holds(entry));
+            !(all && node.ancestry.current != ancestry.current && node.content != content)
+        });
         parents.extend(before);
         self.check_claims(&ancestry, &parents)?;
         // Every side either has the content that stands, or something that has it comes from that side.

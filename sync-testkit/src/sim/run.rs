@@ -394,7 +394,8 @@ impl Run {
     fn resolve_now(&mut self, replica: usize) -> Result<bool, String> {
         let mut any = false;
         for model in 0..self.settings.models {
-            let mut left = self.settings.records * self.settings.replicas;
+            // One record may be in conflict with every name that a peer ever had.
+            let mut left = 8 * self.settings.records * self.settings.replicas;
             while let Some(app) = self.app(replica) {
                 let slot = Arc::new(Mutex::new(false));
                 let filled = slot.clone();
