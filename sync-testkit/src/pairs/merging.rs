@@ -414,7 +414,7 @@ pub(super) async fn random_merges_end_level(pair: &dyn ReplicaPair) {
         for (n, device) in [&a, &server, &b].into_iter().enumerate() {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let draw = seed >> 33;
-            if draw % 3 == 0 {
+            if draw.is_multiple_of(3) {
                 continue;
             }
             votes += 1;
@@ -422,7 +422,7 @@ pub(super) async fn random_merges_end_level(pair: &dyn ReplicaPair) {
                 card.votes += 1;
                 card.best = card.best.max(i64::from(draw as u32 % 1_000));
                 card.tags.insert(format!("{n}-{round}"));
-                card.done = draw % 2 == 0;
+                card.done = draw.is_multiple_of(2);
             })
             .await;
         }
