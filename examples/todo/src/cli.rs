@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Edit(Edit),
     /// Mark todos as done
     Done(Done),
+    /// Say that you want it done too; the votes of all devices count
+    Vote(Vote),
     /// Delete todos
     #[command(visible_alias = "delete")]
     Rm(Rm),
@@ -134,6 +136,16 @@ pub(crate) struct Done {
     /// They are not done after all
     #[arg(long)]
     pub(crate) undo: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vote {
+    /// The id, or the end of it
+    pub(crate) id: String,
+
+    /// How many votes; a number below 0 takes votes back
+    #[arg(long, short, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    pub(crate) times: i64,
 }
 
 #[derive(Debug, Args)]

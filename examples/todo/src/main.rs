@@ -59,6 +59,7 @@ async fn run(cli: Cli, output: Output) -> anyhow::Result<ExitCode> {
         Command::List(options) => commands::list::list(&app, options).await.map(|()| false),
         Command::Edit(options) => commands::edit::edit(&app, options).await.map(|()| false),
         Command::Done(options) => commands::edit::done(&app, options).await.map(|()| false),
+        Command::Vote(options) => commands::edit::vote(&app, options).await.map(|()| false),
         Command::Rm(options) => commands::edit::rm(&app, options).await.map(|()| false),
         Command::Status => commands::list::status(&app).await.map(|()| false),
         Command::Sync => commands::sync::sync(&app).await,

@@ -47,14 +47,15 @@ pub(crate) fn plain(header: impl IntoIterator<Item = impl Into<String>>) -> Tabl
 
 /// The list, with a note on todos that are not as the server has them.
 pub(crate) fn todos(todos: &[Todo], notes: &HashMap<Uuid, &'static str>) -> Table {
-    let mut table = plain(["ID", "", "Pri", "Todo", "Due", "Sync"]);
+    let mut table = plain(["ID", "", "Pri", "Todo", "Due", "Votes", "Sync"]);
     for todo in todos {
         let done = if todo.done { "✓" } else { "" };
         let due = todotxt::tag(&todo.text, "due").unwrap_or_default();
         let text: Vec<&str> = todo.text.split(' ').filter(|word| !word.starts_with("due:")).collect();
+        let votes = if todo.votes == 0 { String::new() } else { todo.votes.to_string() };
         let note = notes.get(&todo.id).copied().unwrap_or_default();
         let priority = todo.priority.as_deref().unwrap_or_default();
-        table.add_row([&*short(&todo.id), done, priority, &*text.join(" "), due, note]);
+        table.add_row([&*short(&todo.id), done, priority, &*text.join(" "), due, &*votes, note]);
     }
     table
 }
@@ -93,5 +94,6 @@ fn value(todo: &Todo, field: TodoField) -> String {
         TodoField::Completed => day(&todo.completed),
         TodoField::Created => day(&todo.created),
         TodoField::Place => todo.place.to_string(),
+        TodoField::Votes => todo.votes.to_string(),
     }
 }

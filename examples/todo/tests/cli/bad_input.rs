@@ -13,6 +13,7 @@ fn a_wrong_command_line_is_code_2() {
     place.run("edit abc").fails(2, &["TEXT"]);
     place.run("resolve abc").fails(2, &["--mine", "--theirs"]);
     place.run("resolve abc --mine --theirs").fails(2, &["cannot be used with"]);
+    place.run("vote abc --times many").fails(2, &["many", "--times"]);
     place.run("serve --listen nowhere").fails(2, &["nowhere", "--listen"]);
 }
 
@@ -21,7 +22,7 @@ fn an_id_that_nobody_has() {
     let place = Place::new();
     place.add("sqlite:todo.db", "one");
     let unknown = "01234567-89ab-7cde-8f01-23456789abcd";
-    for line in ["edit {} text", "done {}", "rm {}"] {
+    for line in ["edit {} text", "done {}", "vote {}", "rm {}"] {
         place.run(&line.replace("{}", unknown)).fails(1, &["there is no todo", unknown, "list"]);
         place.run(&line.replace("{}", "xyz")).fails(1, &["there is no todo xyz"]);
     }
@@ -57,6 +58,8 @@ fn a_todo_that_cannot_be() {
     place.run(&format!("edit {id} --priority AA")).fails(1, &["A to Z", "AA"]);
     place.run(&format!("edit {id} x done")).fails(1, &["todo done"]);
     assert!(place.export("sqlite:todo.db").ends_with(" one\n"));
+    let most = place.add("sqlite:todo.db", &format!("two votes:{}", i64::MAX));
+    place.run(&format!("vote {most}")).fails(1, &["more than can be counted"]);
 }
 
 #[test]

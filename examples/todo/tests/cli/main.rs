@@ -4,5 +4,6 @@
 mod bad_input;
 mod commands;
 mod demo;
+mod other_models;
 mod program;
 mod sync;
