@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Conflicts,
     /// Decide a conflict
     Resolve(Resolve),
+    /// Send once more, with the next sync, what the server refused
+    Retry(Refused),
+    /// Give up what the server refused, for what the server has
+    Revert(Refused),
     /// Add the todos of a todo.txt file, or of standard input with `-`
     Import(Import),
     /// Write the list as a todo.txt file, or to standard output
@@ -146,6 +150,12 @@ pub(crate) struct Vote {
     /// How many votes; a number below 0 takes votes back
     #[arg(long, short, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     pub(crate) times: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Refused {
+    /// The id, or the end of it, as `status` shows it
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]

@@ -65,6 +65,8 @@ async fn run(cli: Cli, output: Output) -> anyhow::Result<ExitCode> {
         Command::Sync => commands::sync::sync(&app).await,
         Command::Conflicts => commands::sync::conflicts(&app).await,
         Command::Resolve(options) => commands::sync::resolve(&app, options).await.map(|()| false),
+        Command::Retry(options) => commands::refused::retry(&app, options).await.map(|()| false),
+        Command::Revert(options) => commands::refused::revert(&app, options).await.map(|()| false),
         Command::Import(options) => commands::files::import(&app, options).await.map(|()| false),
         Command::Export(options) => commands::files::export(&app, options).await.map(|()| false),
         Command::Demo(options) => demo::run(options, app.output).await.map(|()| false),

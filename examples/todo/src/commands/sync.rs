@@ -1,6 +1,6 @@
 //! Talking to the server, and deciding what two sides disagree about.
 
-use super::{refusals, refusals_json};
+use super::refused;
 use crate::app::{App, matches};
 use crate::cli;
 use crate::model::Todo;
@@ -44,7 +44,7 @@ pub(crate) async fn sync(app: &App) -> Result<bool> {
             count(conflicts, "conflict")
         ));
     }
-    lines.extend(refusals(rejected));
+    lines.extend(refused::sentences(rejected));
     if !report.level && conflicts == 0 && rejected.is_empty() {
         lines.push("there is more to do: sync again".into());
     }
@@ -53,7 +53,7 @@ pub(crate) async fn sync(app: &App) -> Result<bool> {
         "received": report.pulled,
         "level": report.level,
         "conflicts": conflicts,
-        "refused": refusals_json(rejected),
+        "refused": refused::to_json(rejected),
         "requests": traffic.requests,
         "bytes_up": traffic.sent,
         "bytes_down": traffic.received,

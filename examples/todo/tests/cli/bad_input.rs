@@ -27,6 +27,8 @@ fn an_id_that_nobody_has() {
         place.run(&line.replace("{}", "xyz")).fails(1, &["there is no todo xyz"]);
     }
     place.run("resolve xyz --mine").fails(1, &["there is no conflict xyz", "conflicts"]);
+    place.run("retry xyz").fails(1, &["nobody refuses xyz", "status"]);
+    place.run("revert xyz").fails(1, &["nobody refuses xyz", "status"]);
 }
 
 #[test]

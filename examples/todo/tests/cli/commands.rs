@@ -127,6 +127,7 @@ fn the_status_counts() {
     let status = place.json("status");
     assert_eq!((&status["open"], &status["done"]), (&1.into(), &1.into()));
     assert_eq!((&status["to_send"], &status["conflicts"]), (&2.into(), &0.into()));
+    assert_eq!((&status["synced"], &status["refused"]), (&0.into(), &serde_json::json!([])));
     assert_eq!((&status["server"], &status["reachable"]), (&().into(), &().into()));
     assert_eq!(status["store"], "sqlite:todo.db");
 }
