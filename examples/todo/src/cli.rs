@@ -1,8 +1,10 @@
 //! What the program understands on its command line.
 
+use crate::model::TodoField;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use sync_runtime::{Field, Side};
 
 const EVERYWHERE: &str = "Options of every command";
 
@@ -177,17 +179,41 @@ pub(crate) struct Resolve {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Choice {
-    /// What is here stands
+    /// What is here stands, all of it
     #[arg(long)]
     pub(crate) mine: bool,
 
-    /// What came from the server stands
+    /// What came from the server stands, all of it
     #[arg(long)]
     pub(crate) theirs: bool,
 
     /// This stands instead, written as a line of a todo.txt file
     #[arg(long = "as", value_name = "TEXT")]
     pub(crate) line: Option<String>,
+
+    /// Of this field this side stands, as in `text=mine` or `priority=theirs`; once for each field that is disputed, and
+    /// the rest merges
+    #[arg(long = "field", value_name = "FIELD=SIDE", value_parser = field_and_side)]
+    pub(crate) fields: Vec<(TodoField, Side)>,
+
+    /// Write it in your editor, which the variable VISUAL or EDITOR names
+    #[arg(long)]
+    pub(crate) edit: bool,
+}
+
+/// `text=mine`
+fn field_and_side(text: &str) -> Result<(TodoField, Side), String> {
+    let (name, side) = text.split_once('=').ok_or("write it as `text=mine` or `text=theirs`")?;
+    let known = || (0..).map_while(TodoField::from_index).filter(|field| *field != TodoField::Id);
+    let Some(field) = known().find(|field| field.name() == name) else {
+        let names: Vec<&str> = known().map(Field::name).collect();
+        return Err(format!("a todo has no field `{name}`; it has {}", names.join(", ")));
+    };
+    match side {
+        "mine" => Ok((field, Side::Source)),
+        "theirs" => Ok((field, Side::Target)),
+        _ => Err(format!("the side of `{name}` is `mine` or `theirs`, not `{side}`")),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use console::Term;
 use jiff::civil::Date;
 use std::collections::HashMap;
-use sync_runtime::{Conflict, ConflictKind, Field};
+use sync_runtime::{Conflict, ConflictKind, Field, Syncable};
 use uuid::Uuid;
 
 /// The width where there is no terminal to ask.
@@ -61,30 +61,49 @@ pub(crate) fn todos(todos: &[Todo], notes: &HashMap<Uuid, &'static str>) -> Tabl
 }
 
 /// Both versions of a record beside the one they come from, `indent` columns from the left. The text is always shown,
-/// so that one knows what it is about; what differs is marked.
+/// so that one knows what it is about; what is disputed is marked ≠, and what differs and merges by itself ✓.
 pub(crate) fn conflict(conflict: &Conflict<Todo>, mine: &str, theirs: &str, indent: u16) -> Table {
     let mut table = table(["", "before", mine, theirs]);
     table.load_style(UTF8_FULL_CONDENSED).set_width(width() - indent);
-    let differing = conflict.fields();
     let versions = [conflict.base(), conflict.source(), conflict.target()];
     if conflict.kind() == ConflictKind::Delete {
         let line = |todo: Option<&Todo>| todo.map_or("deleted".to_owned(), |todo| Line(todo).to_string());
         table.add_row(["≠ line".to_owned()].into_iter().chain(versions.map(line)));
         return table;
     }
-    if !differing.contains(&TodoField::Text) {
-        let text = |todo: Option<&Todo>| todo.map_or("not known".to_owned(), |todo| todo.text.clone());
-        table.add_row(["  text".to_owned()].into_iter().chain(versions.map(text)));
-    }
-    for field in differing {
+    let (disputed, merging) = (conflict.fields(), merging(conflict));
+    let mut row = |mark: &str, field: TodoField| {
         let cell = |todo: Option<&Todo>| todo.map_or("not known".to_owned(), |todo| value(todo, field));
-        table.add_row([format!("≠ {}", field.name())].into_iter().chain(versions.map(cell)));
+        table.add_row([format!("{mark} {}", field.name())].into_iter().chain(versions.map(cell)));
+    };
+    if !disputed.contains(&TodoField::Text) && !merging.contains(&TodoField::Text) {
+        row(" ", TodoField::Text);
+    }
+    for field in disputed {
+        row("≠", field);
+    }
+    for field in merging {
+        row("✓", field);
     }
     table
 }
 
+/// The fields of a conflict that differ and that need nobody: one side changed them, or a policy decides.
+pub(crate) fn merging(conflict: &Conflict<Todo>) -> Vec<TodoField> {
+    let (Some(mine), Some(theirs)) = conflict.models() else { return Vec::new() };
+    let mut fields = mine.difference(theirs).unwrap_or_default();
+    // Both may have added as much: it is the same on both sides, and counts twice.
+    let voted = conflict.base().is_some_and(|base| base.votes != mine.votes && base.votes != theirs.votes);
+    if voted && !fields.contains(&TodoField::Votes) {
+        fields.push(TodoField::Votes);
+    }
+    let disputed = conflict.fields();
+    fields.retain(|field| !disputed.contains(field));
+    fields
+}
+
 /// A field of a todo, for people.
-fn value(todo: &Todo, field: TodoField) -> String {
+pub(crate) fn value(todo: &Todo, field: TodoField) -> String {
     let day = |date: &Option<Date>| date.map_or("–".to_owned(), |date| date.to_string());
     match field {
         TodoField::Id => todo.id.to_string(),

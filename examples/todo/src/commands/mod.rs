@@ -1,5 +1,6 @@
 //! The commands; one file for each kind.
 
+pub(crate) mod conflicts;
 pub(crate) mod edit;
 pub(crate) mod files;
 pub(crate) mod list;

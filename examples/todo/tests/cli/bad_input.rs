@@ -13,6 +13,12 @@ fn a_wrong_command_line_is_code_2() {
     place.run("edit abc").fails(2, &["TEXT"]);
     place.run("resolve abc").fails(2, &["--mine", "--theirs"]);
     place.run("resolve abc --mine --theirs").fails(2, &["cannot be used with"]);
+    place.run("resolve abc --field text=mine --edit").fails(2, &["cannot be used with"]);
+    let fields = "text, done, priority, completed, created, place, votes";
+    place.run("resolve abc --field title=mine").fails(2, &["no field `title`", fields]);
+    place.run("resolve abc --field id=mine").fails(2, &["no field `id`", fields]);
+    place.run("resolve abc --field text=ours").fails(2, &["`mine` or `theirs`", "`ours`"]);
+    place.run("resolve abc --field text").fails(2, &["text=mine"]);
     place.run("vote abc --times many").fails(2, &["many", "--times"]);
     place.run("serve --listen nowhere").fails(2, &["nowhere", "--listen"]);
 }

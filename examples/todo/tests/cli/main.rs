@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod decide;
 mod demo;
 mod other_models;
 mod program;
