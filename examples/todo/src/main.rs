@@ -1,7 +1,7 @@
 //! A todo list that works offline and syncs: every command of a small program, written with the library.
 //!
 //! ```text
-//! cargo run -p todo -- demo                         # two devices, a server, a conflict; takes seconds
+//! cargo run -p todo -- demo                         # two devices, a server, a conflict, a merge; takes seconds
 //!
 //! cargo run -p todo -- serve                        # one terminal: a server on this machine
 //! export TODO_SERVER=http://127.0.0.1:4000/sync     # another terminal

@@ -2,6 +2,7 @@
 
 use crate::model::{Todo, TodoField};
 use crate::todotxt::{self, Line};
+use anyhow::Result;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use console::Term;
@@ -100,6 +101,18 @@ pub(crate) fn merging(conflict: &Conflict<Todo>) -> Vec<TodoField> {
     let disputed = conflict.fields();
     fields.retain(|field| !disputed.contains(field));
     fields
+}
+
+/// What two edits became without a question: each field that one of them changed.
+pub(crate) fn merged(versions: [&Todo; 4], header: [&str; 4], indent: u16) -> Result<Table> {
+    let mut table = table([""].into_iter().chain(header));
+    table.load_style(UTF8_FULL_CONDENSED).set_width(width() - indent);
+    let [before, .., after] = versions;
+    for field in before.difference(after)? {
+        let cells = versions.map(|todo| value(todo, field));
+        table.add_row([format!("✓ {}", field.name())].into_iter().chain(cells));
+    }
+    Ok(table)
 }
 
 /// A field of a todo, for people.
