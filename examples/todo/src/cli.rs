@@ -1,8 +1,10 @@
 //! What the program understands on its command line.
 
+use crate::model::TodoField;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use sync_runtime::{Field, Side};
 
 const EVERYWHERE: &str = "Options of every command";
 
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Edit(Edit),
     /// Mark todos as done
     Done(Done),
+    /// Say that you want it done too; the votes of all devices count
+    Vote(Vote),
     /// Delete todos
     #[command(visible_alias = "delete")]
     Rm(Rm),
@@ -66,6 +70,10 @@ pub(crate) enum Command {
     Conflicts,
     /// Decide a conflict
     Resolve(Resolve),
+    /// Send once more, with the next sync, what the server refused
+    Retry(Refused),
+    /// Give up what the server refused, for what the server has
+    Revert(Refused),
     /// Add the todos of a todo.txt file, or of standard input with `-`
     Import(Import),
     /// Write the list as a todo.txt file, or to standard output
@@ -137,6 +145,22 @@ pub(crate) struct Done {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Vote {
+    /// The id, or the end of it
+    pub(crate) id: String,
+
+    /// How many votes; a number below 0 takes votes back
+    #[arg(long, short, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    pub(crate) times: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Refused {
+    /// The id, or the end of it, as `status` shows it
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// The ids, or the ends of them
     #[arg(required = true, value_name = "ID")]
@@ -155,17 +179,41 @@ pub(crate) struct Resolve {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Choice {
-    /// What is here stands
+    /// What is here stands, all of it
     #[arg(long)]
     pub(crate) mine: bool,
 
-    /// What came from the server stands
+    /// What came from the server stands, all of it
     #[arg(long)]
     pub(crate) theirs: bool,
 
     /// This stands instead, written as a line of a todo.txt file
     #[arg(long = "as", value_name = "TEXT")]
     pub(crate) line: Option<String>,
+
+    /// Of this field this side stands, as in `text=mine` or `priority=theirs`; once for each field that is disputed, and
+    /// the rest merges
+    #[arg(long = "field", value_name = "FIELD=SIDE", value_parser = field_and_side)]
+    pub(crate) fields: Vec<(TodoField, Side)>,
+
+    /// Write it in your editor, which the variable VISUAL or EDITOR names
+    #[arg(long)]
+    pub(crate) edit: bool,
+}
+
+/// `text=mine`
+fn field_and_side(text: &str) -> Result<(TodoField, Side), String> {
+    let (name, side) = text.split_once('=').ok_or("write it as `text=mine` or `text=theirs`")?;
+    let known = || (0..).map_while(TodoField::from_index).filter(|field| *field != TodoField::Id);
+    let Some(field) = known().find(|field| field.name() == name) else {
+        let names: Vec<&str> = known().map(Field::name).collect();
+        return Err(format!("a todo has no field `{name}`; it has {}", names.join(", ")));
+    };
+    match side {
+        "mine" => Ok((field, Side::Source)),
+        "theirs" => Ok((field, Side::Target)),
+        _ => Err(format!("the side of `{name}` is `mine` or `theirs`, not `{side}`")),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! A todo list that works offline and syncs: every command of a small program, written with the library.
 //!
 //! ```text
-//! cargo run -p todo -- demo                         # two devices, a server, a conflict; takes seconds
+//! cargo run -p todo -- demo                         # two devices, a server, a conflict, a merge; takes seconds
 //!
 //! cargo run -p todo -- serve                        # one terminal: a server on this machine
 //! export TODO_SERVER=http://127.0.0.1:4000/sync     # another terminal
@@ -59,11 +59,14 @@ async fn run(cli: Cli, output: Output) -> anyhow::Result<ExitCode> {
         Command::List(options) => commands::list::list(&app, options).await.map(|()| false),
         Command::Edit(options) => commands::edit::edit(&app, options).await.map(|()| false),
         Command::Done(options) => commands::edit::done(&app, options).await.map(|()| false),
+        Command::Vote(options) => commands::edit::vote(&app, options).await.map(|()| false),
         Command::Rm(options) => commands::edit::rm(&app, options).await.map(|()| false),
         Command::Status => commands::list::status(&app).await.map(|()| false),
         Command::Sync => commands::sync::sync(&app).await,
-        Command::Conflicts => commands::sync::conflicts(&app).await,
-        Command::Resolve(options) => commands::sync::resolve(&app, options).await.map(|()| false),
+        Command::Conflicts => commands::conflicts::conflicts(&app).await,
+        Command::Resolve(options) => commands::conflicts::resolve(&app, options).await.map(|()| false),
+        Command::Retry(options) => commands::refused::retry(&app, options).await.map(|()| false),
+        Command::Revert(options) => commands::refused::revert(&app, options).await.map(|()| false),
         Command::Import(options) => commands::files::import(&app, options).await.map(|()| false),
         Command::Export(options) => commands::files::export(&app, options).await.map(|()| false),
         Command::Demo(options) => demo::run(options, app.output).await.map(|()| false),

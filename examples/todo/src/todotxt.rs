@@ -7,6 +7,8 @@
 //! done
 //! ```
 //!
+//! Votes are a tag too, `votes:3`, the last word of the line; where it stands elsewhere it is text like any other.
+//!
 //! A line that was read is written back byte for byte: whatever does not follow the rules stays in the text.
 
 use crate::model::Todo;
@@ -33,8 +35,25 @@ pub(crate) fn read(line: &str) -> Todo {
     // The completion date comes first, and only a done todo has one.
     todo.completed = dates.first().copied().filter(|_| todo.done);
     todo.created = dates.get(usize::from(todo.done)).copied();
-    todo.text = rest.to_owned();
+    let (text, votes) = split_votes(rest);
+    (todo.text, todo.votes) = (text.to_owned(), votes);
     todo
+}
+
+/// Takes `votes:3` from the end of a text, with the one space before it. Anything that would be written back in another
+/// way, such as `votes:03` or `votes:0`, stays where it is.
+fn split_votes(text: &str) -> (&str, i64) {
+    let read = || {
+        let (text, word) = text.rsplit_once(' ')?;
+        let votes: i64 = word.strip_prefix("votes:")?.parse().ok()?;
+        let exact = votes != 0 && word == votes_tag(votes) && !text.trim().is_empty();
+        exact.then_some((text, votes))
+    };
+    read().unwrap_or((text, 0))
+}
+
+fn votes_tag(votes: i64) -> String {
+    format!("votes:{votes}")
 }
 
 /// Takes the first word of a line and the one space behind it, if the word reads and something is left for a text.
@@ -68,7 +87,7 @@ pub(crate) struct Line<'a>(pub(crate) &'a Todo);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Todo { text, done, priority, completed, created, .. } = self.0;
+        let Todo { text, done, priority, completed, created, votes, .. } = self.0;
         if *done {
             f.write_str("x ")?;
         }
@@ -78,7 +97,11 @@ impl fmt::Display for Line<'_> {
         for date in [completed, created].into_iter().flatten() {
             write!(f, "{date} ")?;
         }
-        f.write_str(text)
+        f.write_str(text)?;
+        if *votes != 0 {
+            write!(f, " {}", votes_tag(*votes))?;
+        }
+        Ok(())
     }
 }
 
@@ -207,10 +230,39 @@ mod tests {
             "x x twice",
             "Grüße an 家族 🎉 +家 @büro",
             "see https://example.org/a:b?c=d note:a:b +",
+            "x (A) 2026-11-21 2026-11-20 all parts due:2026-11-22 votes:3",
+            "Pizza  votes:-3",
+            "Pizza votes:3 @home",
+            "Pizza votes:3 votes:4",
+            "Pizza votes:0",
+            "Pizza votes:03",
+            "Pizza votes:+3",
+            "Pizza votes:3 ",
+            "Pizza votes:9223372036854775808",
+            "votes:3",
+            "x votes:3",
         ] {
             assert_eq!(Line(&read(line)).to_string(), line);
             assert_eq!(check(&read(line)), Ok(()), "{line}");
         }
+    }
+
+    #[test]
+    fn votes_are_the_last_word_and_no_other() {
+        for (line, text, votes) in [
+            ("Pizza @home votes:3", "Pizza @home", 3),
+            ("Pizza votes:-1", "Pizza", -1),
+            ("Pizza votes:3 votes:4", "Pizza votes:3", 4),
+            ("Pizza votes:3 @home", "Pizza votes:3 @home", 0),
+            ("Pizza votes:0", "Pizza votes:0", 0),
+            ("Pizza votes:03", "Pizza votes:03", 0),
+            ("Pizza\tvotes:3", "Pizza\tvotes:3", 0),
+            ("votes:3", "votes:3", 0),
+        ] {
+            let todo = read(line);
+            assert_eq!((&*todo.text, todo.votes), (text, votes), "{line}");
+        }
+        assert_eq!(Line(&Todo { text: "Pizza".into(), ..Todo::default() }).to_string(), "Pizza");
     }
 
     #[test]
@@ -229,6 +281,8 @@ mod tests {
             (Todo { completed: day("2026-11-21"), ..base.clone() }, "completion"),
             (Todo { created: day("2026-11-21"), done: true, ..base.clone() }, "something else"),
             (Todo { text: "x marks".into(), ..base.clone() }, "something else"),
+            (Todo { text: "a votes:3".into(), ..base.clone() }, "something else"),
+            (Todo { text: "x".into(), votes: 1, ..base.clone() }, "something else"),
         ] {
             let reason = check(&todo).expect_err("is refused");
             assert!(reason.contains(word), "{reason}");

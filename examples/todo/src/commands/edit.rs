@@ -47,6 +47,9 @@ pub(crate) async fn edit(app: &App, options: cli::Edit) -> Result<()> {
             todo.text.clone_from(&line.text);
             todo.priority = line.priority.clone().or(todo.priority.take());
             todo.created = line.created.or(todo.created);
+            if line.votes != 0 {
+                todo.votes = line.votes;
+            }
         }
         if let Some(priority) = &priority {
             todo.priority.clone_from(priority);
@@ -73,6 +76,18 @@ pub(crate) async fn done(app: &App, options: cli::Done) -> Result<()> {
         changed.push(todo);
     }
     app.output.say(lines.join("\n"), &changed)
+}
+
+/// `todo vote ID`
+pub(crate) async fn vote(app: &App, options: cli::Vote) -> Result<()> {
+    let todos = app.open().await?.collection::<Todo>()?;
+    let (found, times) = (find(&todos, &options.id).await?, options.times);
+    if found.votes.checked_add(times).is_none() {
+        bail!("{} and {times} votes are more than can be counted", found.votes);
+    }
+    // What travels is the number, and what counts is how it changed: `merge = "sum"` adds up what each device added.
+    let voted = todos.update(found.id, |todo| todo.votes = todo.votes.saturating_add(times)).await?;
+    app.output.say(format!("voted    {}", name(&voted)), &voted)
 }
 
 /// `todo rm ID…`

@@ -1,6 +1,6 @@
 //! Showing the list and how it stands.
 
-use super::{refusals, refusals_json};
+use super::refused;
 use crate::app::App;
 use crate::cli;
 use crate::model::{Todo, TodoField};
@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use sync_runtime::prelude::*;
 use sync_runtime::replica::Caller;
-use sync_runtime::{Id, Replica, Workspace};
+use sync_runtime::{Replica, Statuses, Workspace};
 use uuid::Uuid;
 
 /// `todo list`
@@ -46,20 +46,11 @@ pub(crate) async fn list(app: &App, options: cli::List) -> Result<()> {
 
 /// A word on each todo that is not as the server has it.
 async fn notes(workspace: &Workspace) -> Result<HashMap<Uuid, &'static str>> {
+    let statuses = workspace.statuses::<Todo>().await?;
     let mut notes = HashMap::new();
-    for pending in workspace.pending(usize::MAX).await? {
-        if let Id::Uuid(id) = pending.id {
-            notes.insert(id, "to send");
-        }
-    }
-    for rejected in workspace.rejected::<Todo>().await? {
-        if let Id::Uuid(id) = rejected.id {
-            notes.insert(id, "refused");
-        }
-    }
-    for conflict in workspace.conflicts::<Todo>().await? {
-        notes.insert(*conflict.id(), "conflict");
-    }
+    notes.extend(statuses.needs_sync.into_iter().map(|id| (id, "to send")));
+    notes.extend(statuses.rejected.into_iter().map(|(id, _)| (id, "refused")));
+    notes.extend(statuses.conflicted.into_iter().map(|id| (id, "conflict")));
     Ok(notes)
 }
 
@@ -69,8 +60,8 @@ pub(crate) async fn status(app: &App) -> Result<()> {
     let todos = workspace.collection::<Todo>()?;
     let open = todos.count(Query::all().filter(TodoField::Done.eq(false))).await?;
     let done = todos.count(Query::all().filter(TodoField::Done.eq(true))).await?;
-    let pending = workspace.pending(usize::MAX).await?.len();
-    let conflicts = workspace.conflicts::<Todo>().await?.len();
+    let Statuses { synced, needs_sync, conflicted, .. } = workspace.statuses::<Todo>().await?;
+    let (pending, conflicts) = (needs_sync.len(), conflicted.len());
     let rejected = workspace.rejected::<Todo>().await?;
     let replica = workspace.id().await?;
     let server = match app.server.is_some() {
@@ -91,11 +82,16 @@ pub(crate) async fn status(app: &App) -> Result<()> {
         format!("list       {}, replica {replica}", app.store),
         format!("server     {server_line}"),
         format!("todos      {open} open, {done} done"),
+        format!("synced     {synced}"),
         format!("to send    {pending}"),
         format!("conflicts  {conflicts}{}", if conflicts > 0 { "; see `todo conflicts`" } else { "" }),
     ];
-    lines.push(format!("refused    {}", rejected.len()));
-    lines.extend(refusals(&rejected).map(|refusal| format!("           {refusal}")));
+    let refused_line = match rejected.is_empty() {
+        true => "0".to_owned(),
+        false => format!("{}; `todo retry` sends one again, `todo revert` gives it up", rejected.len()),
+    };
+    lines.push(format!("refused    {refused_line}"));
+    lines.extend(refused::sentences(&rejected).map(|refusal| format!("           {refusal}")));
     let value = json!({
         "store": app.store,
         "replica": replica.to_string(),
@@ -103,9 +99,10 @@ pub(crate) async fn status(app: &App) -> Result<()> {
         "reachable": reachable,
         "open": open,
         "done": done,
+        "synced": synced,
         "to_send": pending,
         "conflicts": conflicts,
-        "refused": refusals_json(&rejected),
+        "refused": refused::to_json(&rejected),
     });
     app.output.say(lines.join("\n"), &value)
 }

@@ -1,16 +1,15 @@
-//! Talking to the server, and deciding what two sides disagree about.
+//! Talking to the server.
 
-use super::{refusals, refusals_json};
-use crate::app::{App, matches};
-use crate::cli;
-use crate::model::Todo;
+use super::refused;
+use crate::app::App;
+use crate::model::{Todo, TodoField};
 use crate::output::count;
 use crate::table;
-use crate::todotxt;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 use std::time::Instant;
-use sync_runtime::{Conflict, Field};
+use sync_runtime::{Collection, Field, SyncReport, Syncable};
+use uuid::Uuid;
 
 /// `todo sync`; says whether something waits for the user.
 pub(crate) async fn sync(app: &App) -> Result<bool> {
@@ -27,6 +26,7 @@ pub(crate) async fn sync(app: &App) -> Result<bool> {
     bar.finish_and_clear();
 
     let (took, traffic) = (started.elapsed(), server.traffic());
+    let merged = merged(&workspace.collection()?, &report).await?;
     let (conflicts, rejected) = (report.conflict_count(), &report.rejected);
     let mut lines = vec![
         format!("{} sent, {} received", count(report.pushed, "record"), report.pulled),
@@ -38,13 +38,17 @@ pub(crate) async fn sync(app: &App) -> Result<bool> {
             took.as_millis()
         ),
     ];
+    if !merged.is_empty() {
+        lines.push(format!("{} merged, with no question asked", count(merged.len(), "record")));
+        lines.extend(merged.iter().flat_map(MergedTodo::lines));
+    }
     if conflicts > 0 {
         lines.push(format!(
             "{} to decide: `todo conflicts` shows, `todo resolve` decides",
             count(conflicts, "conflict")
         ));
     }
-    lines.extend(refusals(rejected));
+    lines.extend(refused::sentences(rejected));
     if !report.level && conflicts == 0 && rejected.is_empty() {
         lines.push("there is more to do: sync again".into());
     }
@@ -52,8 +56,9 @@ pub(crate) async fn sync(app: &App) -> Result<bool> {
         "sent": report.pushed,
         "received": report.pulled,
         "level": report.level,
+        "merged": merged.iter().map(MergedTodo::to_json).collect::<Vec<_>>(),
         "conflicts": conflicts,
-        "refused": refusals_json(rejected),
+        "refused": refused::to_json(rejected),
         "requests": traffic.requests,
         "bytes_up": traffic.sent,
         "bytes_down": traffic.received,
@@ -63,56 +68,76 @@ pub(crate) async fn sync(app: &App) -> Result<bool> {
     Ok(conflicts > 0 || !rejected.is_empty())
 }
 
-/// `todo conflicts`; says whether there are any.
-pub(crate) async fn conflicts(app: &App) -> Result<bool> {
-    let conflicts = app.open().await?.conflicts::<Todo>().await?;
-    let mut parts = Vec::new();
-    for conflict in &conflicts {
-        let id = table::short(conflict.id());
-        parts.push(format!(
-            "conflict {id}\n{}\n  todo resolve {id} --mine     what is here stands\n  todo resolve {id} --theirs   what the server has stands\n  todo resolve {id} --as TEXT  this stands instead\n",
-            table::conflict(conflict, "mine", "theirs", 0),
-        ));
+/// A record that both sides had changed, as nobody was asked: what stands, and field by field what was lost.
+struct MergedTodo {
+    id: Uuid,
+    stands: Option<Todo>,
+    fields: Vec<MergedValue>,
+}
+
+/// A field that both sides had changed.
+struct MergedValue {
+    name: &'static str,
+    policy: &'static str,
+    kept: Shown,
+    lost: Option<Shown>,
+}
+
+/// A value for people and for programs.
+struct Shown {
+    text: String,
+    json: Value,
+}
+
+impl Shown {
+    fn new(field: TodoField, value: &sync_runtime::Value) -> Result<Self> {
+        // In a todo that has nothing else, it is shown as in any other.
+        let mut record = Todo::default().to_record()?;
+        record.set(field.index(), value.clone());
+        let todo = Todo::from_record(record)?;
+        let json = serde_json::to_value(&todo)?[field.name()].take();
+        Ok(Shown { text: table::value(&todo, field), json })
     }
-    parts.push(count(conflicts.len(), "conflict"));
-    app.output.say(parts.join("\n"), &conflicts.iter().map(to_json).collect::<Vec<_>>())?;
-    Ok(!conflicts.is_empty())
 }
 
-fn to_json(conflict: &Conflict<Todo>) -> Value {
-    json!({
-        "id": conflict.id(),
-        "fields": conflict.fields().into_iter().map(Field::name).collect::<Vec<_>>(),
-        "before": conflict.base(),
-        "mine": conflict.source(),
-        "theirs": conflict.target(),
-    })
+/// What of a sync was merged.
+async fn merged(todos: &Collection<Todo>, report: &SyncReport) -> Result<Vec<MergedTodo>> {
+    let mut merged = Vec::new();
+    for record in report.merged::<Todo>() {
+        let fields = record.fields.iter().map(|merged| {
+            let lost = merged.lost.as_ref().map(|lost| Shown::new(merged.field, lost)).transpose()?;
+            let kept = Shown::new(merged.field, &merged.kept)?;
+            Ok(MergedValue { name: merged.field.name(), policy: merged.policy, kept, lost })
+        });
+        let fields = fields.collect::<Result<_>>()?;
+        merged.push(MergedTodo { id: record.id, stands: todos.get(record.id).await?, fields });
+    }
+    Ok(merged)
 }
 
-/// `todo resolve ID --mine|--theirs|--as TEXT`
-pub(crate) async fn resolve(app: &App, options: cli::Resolve) -> Result<()> {
-    let workspace = app.open().await?;
-    let mut found = workspace.conflicts::<Todo>().await?;
-    found.retain(|conflict| matches(conflict.id(), &options.id));
-    let conflict = match (found.pop(), found.len()) {
-        (Some(conflict), 0) => conflict,
-        (None, _) => bail!("there is no conflict {}; `todo conflicts` shows them", options.id),
-        (Some(_), others) => bail!("{} is the end of {} ids; write more of it", options.id, others + 1),
-    };
-    let id = *conflict.id();
-    match options.choice {
-        cli::Choice { line: Some(line), .. } => {
-            let place = conflict.source().or(conflict.target()).map_or(0, |todo| todo.place);
-            let todo = Todo { id, place, ..todotxt::read(&line) };
-            conflict.resolve_manually(Some(todo)).await?;
+impl MergedTodo {
+    fn lines(&self) -> Vec<String> {
+        let name = self.stands.as_ref().map_or_else(|| table::short(&self.id), crate::app::name);
+        let mut lines = vec![format!("merged   {name}")];
+        if self.fields.is_empty() {
+            lines.push("         each side had changed other fields".to_owned());
         }
-        cli::Choice { mine: true, .. } => conflict.resolve_using_source().await?,
-        cli::Choice { .. } => conflict.resolve_using_target().await?,
+        lines.extend(self.fields.iter().map(|MergedValue { name, policy, kept, lost }| match lost {
+            Some(lost) => format!("         {name}: {} stands, {} is lost ({policy})", kept.text, lost.text),
+            None => format!("         {name}: {}, with what both did ({policy})", kept.text),
+        }));
+        lines
     }
-    let left = workspace.conflicts::<Todo>().await?.len();
-    let stands = workspace.collection::<Todo>()?.get(id).await?;
-    let result =
-        stands.as_ref().map_or_else(|| format!("{} is deleted", table::short(&id)), crate::app::name);
-    let sentence = format!("decided  {result}\n{} left; the next sync sends it", count(left, "conflict"));
-    app.output.say(sentence, &json!({ "resolved": id, "stands": stands, "left": left }))
+
+    fn to_json(&self) -> Value {
+        let fields = self.fields.iter().map(|MergedValue { name, policy, kept, lost }| {
+            json!({
+                "field": name,
+                "policy": policy,
+                "kept": kept.json,
+                "lost": lost.as_ref().map(|lost| &lost.json),
+            })
+        });
+        json!({ "id": self.id, "stands": self.stands, "fields": fields.collect::<Vec<_>>() })
+    }
 }

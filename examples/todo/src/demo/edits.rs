@@ -19,6 +19,12 @@ pub(super) const DENTIST: [&str; 3] = [
     "Call the dentist: the crown is loose again @phone due:2026-11-24",
     "Call the dentist about the crown, in the morning @phone due:2026-11-25",
 ];
+/// The todo of the second act, which each changes in another field, and for which both vote.
+const HIKE: &str = "Plan the hike: map, water, torch, Ana's rope +hike";
+/// What becomes of it, with all that both did.
+const HIKE_AFTERWARDS: &str = "(A) Plan the hike: map, water, torch, Ana's rope +hike due:2026-12-06 votes:2";
+/// How many votes that are.
+pub(super) const VOTES: i64 = 2;
 
 /// The edits on the laptop. `expected` is the list as everybody shall have it at the end.
 pub(super) async fn on_laptop(story: &Story, laptop: &Device, expected: &mut Vec<String>) -> Result<()> {
@@ -47,6 +53,27 @@ pub(super) async fn on_phone(story: &Story, phone: &Device, expected: &mut Vec<S
     user.update(DENTIST[0], |todo| todo.text = DENTIST[1].into()).await
 }
 
+/// The second act: the user of the laptop says how urgent the hike is, the user of the phone until when it is to be
+/// planned, and both vote for it. Gives the todo as both had it before.
+pub(super) async fn of_the_hike(
+    story: &Story,
+    laptop: &Device,
+    phone: &Device,
+    expected: &mut Vec<String>,
+) -> Result<Todo> {
+    let vote = |todo: &mut Todo| todo.votes += 1;
+    let mut user = User { story, device: laptop, expected };
+    let before = user.find(HIKE).await?;
+    user.change(HIKE, |todo| todo.priority = Some("A".into())).await?;
+    user.change(HIKE, vote).await?;
+    let mut user = User { story, device: phone, expected };
+    user.change(HIKE, |todo| todo.text.push_str(" due:2026-12-06")).await?;
+    user.change(HIKE, vote).await?;
+    // Neither has seen this line yet.
+    user.expect(&Line(&before).to_string(), HIKE_AFTERWARDS.to_owned())?;
+    Ok(before)
+}
+
 /// Somebody with a device.
 struct User<'a> {
     story: &'a Story,
@@ -67,6 +94,11 @@ impl User<'_> {
     /// Changes the todo that has this in its text, for good.
     async fn update(&mut self, part: &str, change: impl Fn(&mut Todo)) -> Result<()> {
         let (before, after) = self.change(part, change).await?;
+        self.expect(&before, after)
+    }
+
+    /// From now on this line shall be another.
+    fn expect(&mut self, before: &str, after: String) -> Result<()> {
         let place = self.expected.iter_mut().find(|line| **line == before);
         *place.with_context(|| format!("`{before}` is not expected to be there"))? = after;
         Ok(())

@@ -1,4 +1,4 @@
-//! Two devices and a server: offline, in conflict, and equal again. Everything is real: a server process, three
+//! Two devices and a server: offline, in conflict, merged, and equal again. Everything is real: a server process, three
 //! SQLite files, HTTP between them.
 //!
 //! Each step is checked as it is told, so the demo is a test as well.
@@ -11,16 +11,17 @@ mod story;
 
 use crate::cli;
 use crate::commands::files;
-use crate::model::Todo;
+use crate::model::{Todo, TodoField};
 use crate::output::{Output, count};
 use crate::table;
 use crate::todotxt::Line;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use device::{Device, Synced};
 use server::Server;
+use std::path::Path;
 use std::time::Instant;
 use story::Story;
-use sync_runtime::ErrorKind;
+use sync_runtime::{ErrorKind, SyncReport};
 use tempfile::TempDir;
 
 /// A list that somebody might really have.
@@ -75,7 +76,7 @@ pub(crate) async fn run(options: cli::Demo, output: Output) -> Result<()> {
     phone.connect(server.url())?;
     sync(&story, &mut laptop, Came { sent: edits::ON_LAPTOP, ..Came::default() }).await?;
     // The todo that both edited travels both ways and overwrites neither side: it waits on the phone, which came later.
-    let both = Came { sent: edits::ON_PHONE, received: edits::ON_LAPTOP, conflicts: 1 };
+    let both = Came { sent: edits::ON_PHONE, received: edits::ON_LAPTOP, conflicts: 1, ..Came::default() };
     sync(&story, &mut phone, both).await?;
 
     story.chapter("One conflict, and the user of the phone decides")?;
@@ -90,6 +91,8 @@ pub(crate) async fn run(options: cli::Demo, output: Output) -> Result<()> {
     story.tell("phone", "takes its own version")?;
     sync(&story, &mut phone, Came { sent: 1, ..Came::default() }).await?;
     sync(&story, &mut laptop, Came { received: edits::ON_PHONE, ..Came::default() }).await?;
+
+    second_act(&story, (&database, &mut server), &mut laptop, &mut phone, &mut expected).await?;
 
     story.chapter("The proof")?;
     let proof = proof::prove(server.url(), [&laptop, &phone], &mut expected).await?;
@@ -106,24 +109,69 @@ pub(crate) async fn run(options: cli::Demo, output: Output) -> Result<()> {
     story.end(&proof, [&laptop, &phone], took)
 }
 
+/// Both change the same todo once more, but nothing that two people could disagree about.
+async fn second_act(
+    story: &Story,
+    (database, server): (&Path, &mut Server),
+    laptop: &mut Device,
+    phone: &mut Device,
+    expected: &mut Vec<String>,
+) -> Result<()> {
+    story.title("\nThe second act: the same todo on both devices, and nobody is asked")?;
+    story.chapter("Without the server again, each changes another field, and both vote")?;
+    server.stop().await?;
+    story.tell("server", "its process has ended")?;
+    let before = edits::of_the_hike(story, laptop, phone, expected).await?;
+    let (mine, theirs) = (laptop.todos()?.get(before.id).await?, phone.todos()?.get(before.id).await?);
+
+    story.chapter("The server is back, and there is no conflict")?;
+    *server = Server::start(database).await?;
+    story.tell("server", format!("process {}, {}, the same file", server.process(), server.url()))?;
+    laptop.connect(server.url())?;
+    phone.connect(server.url())?;
+    sync(story, laptop, Came { sent: 1, ..Came::default() }).await?;
+    // First the phone's own version, which the server does not take over the laptop's; then both as one.
+    let report = sync(story, phone, Came { sent: 2, received: 1, merged: 1, ..Came::default() }).await?;
+    // Of what both changed, the report says which policy decided. The rest had one side only.
+    let merged = report.merged::<Todo>();
+    let decided: Vec<_> = merged.iter().flat_map(|todo| &todo.fields).collect();
+    let votes = decided.iter().all(|merged| merged.field == TodoField::Votes && merged.lost.is_none());
+    ensure!(votes && decided.len() == 1, "the report says that these were decided: {decided:?}");
+    sync(story, laptop, Came { received: 1, ..Came::default() }).await?;
+    let after = laptop.todos()?.get(before.id).await?;
+    let (Some(mine), Some(theirs), Some(after)) = (mine, theirs, after) else { bail!("the todo is gone") };
+    let header = ["before", "laptop", "phone", "merged"];
+    story.block(table::merged([&before, &mine, &theirs, &after], header, story::INDENT)?)?;
+    story.line("what only one of them changed stands, and `merge = \"sum\"` counts the votes of both")
+}
+
 /// What a sync came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Came {
     sent: usize,
     received: usize,
     conflicts: usize,
+    merged: usize,
 }
 
 /// Syncs, tells of it, and fails if it came to something else than expected.
-async fn sync(story: &Story, device: &mut Device, expected: Came) -> Result<()> {
+async fn sync(story: &Story, device: &mut Device, expected: Came) -> Result<SyncReport> {
     let Synced { report, traffic, took } = device.sync().await?;
-    let came = Came { sent: report.pushed, received: report.pulled, conflicts: report.conflict_count() };
+    let came = Came {
+        sent: report.pushed,
+        received: report.pulled,
+        conflicts: report.conflict_count(),
+        merged: report.merged_count(),
+    };
     ensure!(came == expected, "the sync of the {} came to {came:?}, not {expected:?}", device.name);
     ensure!(report.rejected.is_empty(), "the sync of the {} refused {:?}", device.name, report.rejected);
-    let conflicts = match came.conflicts {
-        0 => String::new(),
-        some => format!(", {}", count(some, "conflict")),
-    };
+    let mut met = String::new();
+    if came.merged > 0 {
+        met += &format!(", {} merged", came.merged);
+    }
+    if came.conflicts > 0 {
+        met += &format!(", {}", count(came.conflicts, "conflict"));
+    }
     let cost = format!(
         "{}, {} up, {} down, {} ms",
         count(traffic.requests as usize, "request"),
@@ -131,6 +179,7 @@ async fn sync(story: &Story, device: &mut Device, expected: Came) -> Result<()> 
         story::bytes(traffic.received),
         took.as_millis(),
     );
-    let came = format!("sync: {} sent, {} received{conflicts}", came.sent, came.received);
-    story.tell(device.name, format!("{came:<40} {cost}"))
+    let came = format!("sync: {} sent, {} received{met}", came.sent, came.received);
+    story.tell(device.name, format!("{came:<40} {cost}"))?;
+    Ok(report)
 }

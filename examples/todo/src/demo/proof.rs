@@ -1,6 +1,7 @@
 //! The proof that three replicas are equal: every record of each is read and compared.
 
 use super::device::Device;
+use super::edits::VOTES;
 use crate::model::Todo;
 use crate::output::count;
 use crate::todotxt::Line;
@@ -25,6 +26,8 @@ pub(super) struct Proof {
     pub(super) todos: usize,
     /// Tombstones on each of the three.
     pub(super) tombstones: usize,
+    /// Votes on each of the three.
+    pub(super) votes: i64,
 }
 
 /// Reads the server by its HTTP API and the devices from their files, and compares record by record. Then compares
@@ -39,12 +42,14 @@ pub(super) async fn prove(server: &str, devices: [&Device; 2], expected: &mut [S
         }
     }
     let live = on_server.values().filter_map(|(_, record)| record.clone());
-    let mut lines: Vec<String> =
-        live.map(|record| Ok(Line(&Todo::from_record(record)?).to_string())).collect::<Result<_>>()?;
+    let todos: Vec<Todo> = live.map(Todo::from_record).collect::<Result<_, _>>()?;
+    let votes = todos.iter().map(|todo| todo.votes).sum();
+    ensure!(votes == VOTES, "{VOTES} votes were given, and {votes} count");
+    let mut lines: Vec<String> = todos.iter().map(|todo| Line(todo).to_string()).collect();
     lines.sort();
     expected.sort();
     ensure!(lines == expected, "the list is not what the users made of it:\n{lines:#?}\n{expected:#?}");
-    Ok(Proof { todos: lines.len(), tombstones: on_server.len() - lines.len() })
+    Ok(Proof { todos: lines.len(), tombstones: on_server.len() - lines.len(), votes })
 }
 
 /// Reads everything that a replica holds, page by page.
@@ -91,7 +96,7 @@ impl fmt::Display for Proof {
             f,
             "read from the server over HTTP, from laptop.db and from phone.db, and compared record by record:"
         )?;
-        let Proof { todos, tombstones } = self;
+        let Proof { todos, tombstones, votes } = self;
         writeln!(
             f,
             "✓ {} and {} are the same on all three,",
@@ -99,6 +104,7 @@ impl fmt::Display for Proof {
             count(*tombstones, "tombstone")
         )?;
         writeln!(f, "  in every field and in the revisions they come from")?;
-        write!(f, "✓ they are the list with the edits of both, none lost and none doubled")
+        writeln!(f, "✓ they are the list with the edits of both, none lost and none doubled")?;
+        write!(f, "✓ both devices gave a vote, and {votes} count")
     }
 }

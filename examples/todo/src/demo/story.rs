@@ -57,6 +57,7 @@ impl Story {
             "equal": true,
             "todos": proof.todos,
             "tombstones": proof.tombstones,
+            "votes": proof.votes,
             "devices": devices,
             "milliseconds": took.as_millis() as u64,
         });

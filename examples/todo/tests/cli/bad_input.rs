@@ -13,6 +13,13 @@ fn a_wrong_command_line_is_code_2() {
     place.run("edit abc").fails(2, &["TEXT"]);
     place.run("resolve abc").fails(2, &["--mine", "--theirs"]);
     place.run("resolve abc --mine --theirs").fails(2, &["cannot be used with"]);
+    place.run("resolve abc --field text=mine --edit").fails(2, &["cannot be used with"]);
+    let fields = "text, done, priority, completed, created, place, votes";
+    place.run("resolve abc --field title=mine").fails(2, &["no field `title`", fields]);
+    place.run("resolve abc --field id=mine").fails(2, &["no field `id`", fields]);
+    place.run("resolve abc --field text=ours").fails(2, &["`mine` or `theirs`", "`ours`"]);
+    place.run("resolve abc --field text").fails(2, &["text=mine"]);
+    place.run("vote abc --times many").fails(2, &["many", "--times"]);
     place.run("serve --listen nowhere").fails(2, &["nowhere", "--listen"]);
 }
 
@@ -21,11 +28,13 @@ fn an_id_that_nobody_has() {
     let place = Place::new();
     place.add("sqlite:todo.db", "one");
     let unknown = "01234567-89ab-7cde-8f01-23456789abcd";
-    for line in ["edit {} text", "done {}", "rm {}"] {
+    for line in ["edit {} text", "done {}", "vote {}", "rm {}"] {
         place.run(&line.replace("{}", unknown)).fails(1, &["there is no todo", unknown, "list"]);
         place.run(&line.replace("{}", "xyz")).fails(1, &["there is no todo xyz"]);
     }
     place.run("resolve xyz --mine").fails(1, &["there is no conflict xyz", "conflicts"]);
+    place.run("retry xyz").fails(1, &["nobody refuses xyz", "status"]);
+    place.run("revert xyz").fails(1, &["nobody refuses xyz", "status"]);
 }
 
 #[test]
@@ -57,6 +66,8 @@ fn a_todo_that_cannot_be() {
     place.run(&format!("edit {id} --priority AA")).fails(1, &["A to Z", "AA"]);
     place.run(&format!("edit {id} x done")).fails(1, &["todo done"]);
     assert!(place.export("sqlite:todo.db").ends_with(" one\n"));
+    let most = place.add("sqlite:todo.db", &format!("two votes:{}", i64::MAX));
+    place.run(&format!("vote {most}")).fails(1, &["more than can be counted"]);
 }
 
 #[test]

@@ -62,6 +62,36 @@ fn the_list_is_filtered_and_the_most_urgent_comes_first() {
 }
 
 #[test]
+fn votes_add_up_and_are_a_tag_of_the_line() {
+    let place = Place::new();
+    let id = place.add("sqlite:todo.db", "2026-11-20 Eat pizza @town");
+    assert!(place.run("list").out.lines().any(|line| line.trim_end().ends_with("to send")));
+    assert_eq!(place.json(&format!("vote {id}"))["votes"], 1);
+    assert_eq!(place.json(&format!("vote {} --times 3", &id[id.len() - 6..]))["votes"], 4);
+    assert_eq!(place.json("list")[0]["votes"], 4);
+    let table = place.run("list").out;
+    assert!(table.contains("Votes") && table.contains(" 4 "), "{table}");
+    assert_eq!(place.export("sqlite:todo.db"), "2026-11-20 Eat pizza @town votes:4\n");
+
+    assert_eq!(place.json(&format!("edit {id} Eat tofu"))["votes"], 4, "what was not said stays");
+    assert_eq!(place.json(&format!("edit {id} Eat tofu votes:9"))["votes"], 9);
+    assert_eq!(place.json(&format!("vote {id} --times -9"))["votes"], 0);
+    assert_eq!(place.export("sqlite:todo.db"), "2026-11-20 Eat tofu\n");
+}
+
+#[test]
+fn a_file_with_votes_is_written_back_byte_for_byte() {
+    let place = Place::new();
+    let text = "(A) Eat pizza votes:3\nvotes:3\nEat votes:3 pizza\nx 2026-11-20 Eat votes:03\n";
+    std::fs::write(place.path("votes.txt"), text).unwrap();
+    place.json("import votes.txt");
+    assert_eq!(place.export("sqlite:todo.db"), text);
+    let list = place.json("list --all");
+    let votes: Vec<&serde_json::Value> = list.as_array().unwrap().iter().map(|todo| &todo["votes"]).collect();
+    assert_eq!(votes, [3, 0, 0, 0]);
+}
+
+#[test]
 fn the_shipped_list_is_written_back_byte_for_byte() {
     let (path, text) = shipped();
     for store in ["sqlite:list.db", "memory:list.journal"] {
@@ -97,6 +127,7 @@ fn the_status_counts() {
     let status = place.json("status");
     assert_eq!((&status["open"], &status["done"]), (&1.into(), &1.into()));
     assert_eq!((&status["to_send"], &status["conflicts"]), (&2.into(), &0.into()));
+    assert_eq!((&status["synced"], &status["refused"]), (&0.into(), &serde_json::json!([])));
     assert_eq!((&status["server"], &status["reachable"]), (&().into(), &().into()));
     assert_eq!(status["store"], "sqlite:todo.db");
 }

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod commands;
+mod decide;
 mod demo;
+mod other_models;
 mod program;
 mod sync;

@@ -15,7 +15,10 @@ pub(crate) fn shipped() -> (PathBuf, String) {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_todo"));
-    command.current_dir(folder).env_remove("TODO_STORE").env_remove("TODO_SERVER").stdin(Stdio::null());
+    command.current_dir(folder).stdin(Stdio::null());
+    for name in ["TODO_STORE", "TODO_SERVER", "VISUAL", "EDITOR"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -47,9 +50,14 @@ impl Place {
     }
 
     pub(crate) fn run_with<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Ran {
-        let output = command(self.folder.path()).args(words).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        Ran::of(command(self.folder.path()).args(words))
+    }
+
+    /// Runs a command line with an editor that is this shell script; `$1` is the file, and it runs in this folder.
+    pub(crate) fn run_with_editor(&self, script: &str, line: &str) -> Ran {
+        std::fs::write(self.path("editor.sh"), script).unwrap();
+        let mut command = command(self.folder.path());
+        Ran::of(command.args(line.split_whitespace()).env("EDITOR", "sh editor.sh"))
     }
 
     /// Runs a command line that succeeds, and gives the JSON that it prints.
@@ -87,6 +95,12 @@ impl Place {
 }
 
 impl Ran {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     /// The JSON that a run printed that ended with this code.
     pub(crate) fn json(&self, code: i32) -> Value {
         assert_eq!(self.code, code, "{self:?}");

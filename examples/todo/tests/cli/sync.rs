@@ -14,6 +14,64 @@ fn disagreeing(place: &Place, server: &str) -> String {
 }
 
 #[test]
+fn a_sync_says_what_was_merged_and_what_was_lost() {
+    let place = Place::new();
+    let server = place.serve("sqlite:server.db");
+    let sync = format!("sync --server {} --store", server.url);
+    let first = place.add("sqlite:a.db", "2026-11-20 Call the dentist");
+    let second = place.add("sqlite:a.db", "2026-11-20 Eat pizza");
+    place.json(&format!("{sync} sqlite:a.db"));
+    assert_eq!(place.json(&format!("{sync} sqlite:b.db"))["merged"], serde_json::json!([]));
+
+    place.json(&format!("edit {first} 2026-11-01 Call the dentist --store sqlite:a.db"));
+    place.json(&format!("vote {first} --store sqlite:a.db"));
+    place.json(&format!("edit {second} --priority A --store sqlite:a.db"));
+    place.json(&format!("edit {first} 2026-11-02 Call the dentist --store sqlite:b.db"));
+    place.json(&format!("vote {first} --times 2 --store sqlite:b.db"));
+    place.json(&format!("edit {second} Eat tofu --store sqlite:b.db"));
+    place.json(&format!("{sync} sqlite:a.db"));
+    let report = place.json(&format!("{sync} sqlite:b.db"));
+    assert_eq!((&report["conflicts"], &report["level"]), (&0.into(), &true.into()));
+    let merged = report["merged"].as_array().unwrap();
+    let of = |id: &str| merged.iter().find(|merged| merged["id"] == id).unwrap();
+    let fields = serde_json::json!([
+        { "field": "created", "policy": "last_write", "kept": "2026-11-02", "lost": "2026-11-01" },
+        { "field": "votes", "policy": "sum", "kept": 3, "lost": null },
+    ]);
+    assert_eq!(of(&first)["fields"], fields);
+    assert_eq!(of(&first)["stands"]["votes"], 3);
+    assert_eq!(of(&second)["fields"], serde_json::json!([]), "each side changed another field");
+    place.json(&format!("{sync} sqlite:a.db"));
+    let list = "2026-11-02 Call the dentist votes:3\n(A) 2026-11-20 Eat tofu\n";
+    assert_eq!((&*place.export("sqlite:a.db"), &*place.export("sqlite:b.db")), (list, list));
+}
+
+#[test]
+fn a_sync_tells_people_what_was_merged() {
+    let place = Place::new();
+    let server = place.serve("sqlite:server.db");
+    let sync = format!("sync --server {} --store", server.url);
+    let first = place.add("sqlite:a.db", "2026-11-20 Call the dentist");
+    let second = place.add("sqlite:a.db", "2026-11-20 Eat pizza");
+    place.json(&format!("{sync} sqlite:a.db"));
+    place.json(&format!("{sync} sqlite:b.db"));
+    place.json(&format!("edit {first} 2026-11-01 Call the dentist --store sqlite:a.db"));
+    place.json(&format!("vote {second} --store sqlite:a.db"));
+    place.json(&format!("edit {first} 2026-11-02 Call the dentist --store sqlite:b.db"));
+    place.json(&format!("vote {second} --store sqlite:b.db"));
+    place.json(&format!("{sync} sqlite:a.db"));
+    let ran = place.run(&format!("{sync} sqlite:b.db"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for words in [
+        "2 records merged",
+        "created: 2026-11-02 stands, 2026-11-01 is lost (last_write)",
+        "votes: 2, with what both did (sum)",
+    ] {
+        assert!(ran.out.contains(words), "{words} in {}", ran.out);
+    }
+}
+
+#[test]
 fn a_list_reaches_another_store_through_the_server() {
     let place = Place::new();
     let (path, text) = shipped();
