@@ -142,6 +142,20 @@ impl<T: Syncable> Conflict<T> {
         places.into_iter().filter_map(T::Field::from_index).collect()
     }
 
+    /// What [`Conflict::resolve_fields`] would make of the two as things stand: what policies decide is decided, and a
+    /// field in dispute is as it was chosen, or else as it is here. `None` if one side deleted the record, or if the
+    /// merged values do not read as the struct.
+    pub fn merged(&self) -> Option<T> {
+        let mut record = self.combined()?.record?;
+        for (place, side) in &self.chosen {
+            let side = if *side == Side::Target { Some(&self.theirs) } else { self.mine.as_ref() };
+            if let Some(value) = side.and_then(|side| side.record.as_ref()?.get(*place)) {
+                record.set(*place, value.clone());
+            }
+        }
+        T::from_record(record).ok()
+    }
+
     /// Why the two could not be merged, where that is not just that people have to decide: a merge function failed, or
     /// the merged record was refused.
     pub fn reason(&self) -> Option<String> {
@@ -199,7 +213,8 @@ impl<T: Syncable> Conflict<T> {
         self.resolve_using_source().await
     }
 
-    /// The source's version stands.
+    /// The source's version stands, whole: what policies would have taken from the other side is left too. To keep
+    /// that, choose the source for the fields in dispute with [`Conflict::resolve_field`].
     ///
     /// # Errors
     /// [`ErrorKind::Moved`] if either side changed since the conflict was read.
@@ -209,7 +224,7 @@ impl<T: Syncable> Conflict<T> {
         self.settle(resolution).await
     }
 
-    /// The target's version stands.
+    /// The target's version stands, whole, as with [`Conflict::resolve_using_source`].
     ///
     /// # Errors
     /// [`ErrorKind::Moved`] if either side changed since the conflict was read.

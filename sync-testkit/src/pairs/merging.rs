@@ -353,6 +353,8 @@ pub(super) async fn a_conflict_is_resolved_field_by_field(pair: &dyn ReplicaPair
     let error = conflict().await.resolve_fields().await.expect_err("nobody chose");
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("title"), "{error}");
+    let shown = conflict().await.merged().expect("both have the card");
+    assert_eq!((shown.title.as_str(), shown.votes, shown.best), ("of a", 13, 9), "as it would be, with mine");
     conflict()
         .await
         .resolve_field(CardField::Title, Side::Target)
