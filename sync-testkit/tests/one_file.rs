@@ -385,20 +385,21 @@ fn a_checkpoint_above_the_newest_is_shown_to_two_processes() {
     }
 }
 
+/// A note in conflict at the first process: its text was edited there and at the server.
+async fn torn(world: &World) {
+    write(&world.one, "1", "start").await;
+    world.one.sync(&world.server).await.expect("the sync succeeds");
+    write(&world.one, "1", "of one").await;
+    write(&world.server, "1", "of the server").await;
+    assert_eq!(world.one.sync(&world.server).await.expect("the sync succeeds").conflict_count(), 1);
+}
+
 /// Both processes see one conflict; the one that decides second is told that it moved, and overwrites nothing.
 #[test]
 fn a_conflict_is_resolved_once_by_two_processes() {
     pollster::block_on(async {
         let world = World::new().await;
-        let (here, there) = (
-            world.one.collection::<Note>().expect("a model"),
-            world.server.collection::<Note>().expect("a model"),
-        );
-        here.create(Note { id: "1".into(), text: "start".into() }).await.expect("a note is made");
-        world.one.sync(&world.server).await.expect("the sync succeeds");
-        here.update("1", |note| note.text = "of one".into()).await.expect("a note is saved");
-        there.update("1", |note| note.text = "of the server".into()).await.expect("a note is saved");
-        assert_eq!(world.one.sync(&world.server).await.expect("the sync succeeds").conflict_count(), 1);
+        torn(&world).await;
         let first = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
         let second = world.other.conflicts::<Note>().await.expect("conflicts are read").remove(0);
         first.resolve_using_target().await.expect("it is resolved");
@@ -413,15 +414,7 @@ fn a_conflict_is_resolved_once_by_two_processes() {
 fn a_conflict_of_a_record_that_is_gone() {
     pollster::block_on(async {
         let world = World::new().await;
-        let (here, there) = (
-            world.one.collection::<Note>().expect("a model"),
-            world.server.collection::<Note>().expect("a model"),
-        );
-        here.create(Note { id: "1".into(), text: "start".into() }).await.expect("a note is made");
-        world.one.sync(&world.server).await.expect("the sync succeeds");
-        here.update("1", |note| note.text = "of one".into()).await.expect("a note is saved");
-        there.update("1", |note| note.text = "of the server".into()).await.expect("a note is saved");
-        world.one.sync(&world.server).await.expect("the sync succeeds");
+        torn(&world).await;
         let conflict = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
         world.other.collection::<Note>().expect("a model").delete("1").await.expect("a note is deleted");
         assert_eq!(conflict.resolve_using_source().await.expect_err("it is gone").kind(), ErrorKind::Moved);
@@ -429,7 +422,28 @@ fn a_conflict_of_a_record_that_is_gone() {
         assert_eq!((conflict.source(), conflict.kind()), (None, sync_runtime::ConflictKind::Delete));
         conflict.resolve_using_source().await.expect("it is resolved");
         world.one.sync(&world.server).await.expect("the sync succeeds");
-        assert!(there.get("1").await.expect("a note is read").is_none());
+        assert_eq!(notes(&world.server).await, []);
+    });
+}
+
+/// A base that cannot be read, as one of an older schema, is none: the conflict is shown and resolved without it.
+#[test]
+fn a_base_that_cannot_be_read_is_none() {
+    pollster::block_on(async {
+        let world = World::new().await;
+        torn(&world).await;
+        let conflict = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
+        assert_eq!(conflict.base().map(|note| note.text.as_str()), Some("start"));
+        world.file.run(
+            "UPDATE sync_note SET value = CAST(json_set(CAST(value AS TEXT), '$.base.data.text', 7) AS BLOB)
+             WHERE room = 'parked'",
+        );
+        let conflict = world.one.conflicts::<Note>().await.expect("conflicts are read").remove(0);
+        assert_eq!(conflict.base(), None);
+        assert_eq!(conflict.fields(), [NoteField::Text]);
+        conflict.resolve_using_target().await.expect("it is resolved");
+        world.one.sync(&world.server).await.expect("the sync succeeds");
+        assert_eq!(notes(&world.one).await, notes(&world.server).await);
     });
 }
 

@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// How often push and pull are repeated while one brings work for the other.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 /// How often a new name, a lost history or a corrected clock may start a sync anew.
 const RESTARTS: usize = 6;
 /// How far a sync is.
