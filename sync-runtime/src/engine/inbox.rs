@@ -42,6 +42,8 @@ pub(crate) enum Matter {
         theirs: State,
         /// The state that both come from, if it is exactly known.
         base: Option<State>,
+        /// Whether one edit may stand on both sides, so that nothing can be counted from the base.
+        doubtful: bool,
         /// Whether the peer is declared upstream.
         upstream: bool,
         /// Why the two could not be merged, where that is not just that people have to decide.
@@ -71,6 +73,8 @@ struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    doubtful: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     upstream: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
@@ -92,7 +96,9 @@ impl Parked {
     /// The two sides of a conflict, for merging.
     pub(crate) fn versions<'a>(&'a self, mine: &'a State, theirs: &'a State) -> Versions<'a> {
         let (base, upstream) = match &self.matter {
-            Matter::Conflict { base, upstream, .. } => (base.as_ref(), *upstream),
+            Matter::Conflict { base, doubtful, upstream, .. } => {
+                (base.as_ref().filter(|_| !doubtful), *upstream)
+            }
             _ => (None, false),
         };
         rebase::versions(mine, theirs, base, upstream.then_some(Side::Target))
@@ -116,16 +122,17 @@ impl Parked {
             kind: RowKind::Conflict,
             theirs: None,
             base: None,
+            doubtful: false,
             upstream: false,
             revision: None,
             code: None,
             reason: None,
         };
         match &self.matter {
-            Matter::Conflict { theirs, base, upstream, reason } => {
+            Matter::Conflict { theirs, base, doubtful, upstream, reason } => {
                 row.theirs = Some(raw(codec::stored(theirs))?);
                 row.base = base.as_ref().map(|base| raw(codec::stored(base))).transpose()?;
-                (row.upstream, row.reason) = (*upstream, reason.clone());
+                (row.doubtful, row.upstream, row.reason) = (*doubtful, *upstream, reason.clone());
             }
             Matter::Rejected { revision, rejection, held } => {
                 row.kind = RowKind::Rejected;
@@ -162,6 +169,7 @@ impl Parked {
                 theirs: theirs.ok_or_else(missing)?,
                 // A base of an older schema may not read any more; then there is none.
                 base: row.base.and_then(|base| state(base).ok()),
+                doubtful: row.doubtful,
                 upstream: row.upstream,
                 reason,
             },

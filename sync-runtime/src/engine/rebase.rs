@@ -3,6 +3,7 @@
 
 use super::apply::{Arrival, Merging, amend, fits, horizon, kept_as_base};
 use super::inbox::{self, Matter};
+use super::notes;
 use crate::Result;
 use crate::change::{Change, ChangeKind, RecordName, Stamps, State};
 use crate::merge::{Base as MergeBase, Combined, Decided, Side, Versions, combine};
@@ -36,6 +37,8 @@ struct Meeting {
     mine: State,
     theirs: State,
     base: Option<State>,
+    /// Whether one edit may stand on both sides, so that nothing can be counted from the base.
+    doubtful: bool,
 }
 
 /// Merges what the peer holds with what is here. Every one of `theirs` conflicted with the record as it is here.
@@ -77,12 +80,12 @@ pub(crate) async fn rebase(
 
 impl Outcome {
     fn leave(&mut self, meeting: Meeting, arrival: &Arrival, reason: Option<String>) {
-        let Meeting { mine, theirs, base } = meeting;
+        let Meeting { mine, theirs, base, doubtful } = meeting;
         let upstream = upstream(arrival).is_some();
         self.left.push((
             mine.change.schema,
             mine.change.id,
-            Matter::Conflict { theirs, base, upstream, reason },
+            Matter::Conflict { theirs, base, doubtful, upstream, reason },
         ));
     }
 }
@@ -121,6 +124,7 @@ async fn meetings(tx: &mut dyn Transaction, arrival: &Arrival, theirs: Vec<State
         }
     }
     let parked = inbox::states_in_conflicts(tx, &arrival.models, order.iter()).await?;
+    let former = notes::former(tx).await?;
     let mut meetings = Vec::new();
     for name in order {
         let (Some(theirs), Some((mine, mut bases))) = (newest.remove(&name), here.remove(&name)) else {
@@ -134,9 +138,18 @@ async fn meetings(tx: &mut dyn Transaction, arrival: &Arrival, theirs: Vec<State
             bases.reverse();
         }
         let base = bases.into_iter().find(|state| is_base(state, &mine, &theirs));
-        meetings.push(Meeting { mine, theirs, base });
+        let doubtful = is_of_a_former_name(&former, &mine, &theirs);
+        meetings.push(Meeting { mine, theirs, base, doubtful });
     }
     Ok(meetings)
+}
+
+/// Whether the peer holds an edit that this store made under a former name and that `mine` does not descend from. It may
+/// be one whose answer was lost, and which `mine` has under the new name; merged, it would count twice.
+fn is_of_a_former_name(former: &[ReplicaId], mine: &State, theirs: &State) -> bool {
+    let (mine, theirs) = (&mine.change.ancestry, &theirs.change.ancestry);
+    let unknown = |entry: Revision| former.contains(&entry.replica) && !mine.holds(entry);
+    theirs.entries().any(unknown)
 }
 
 /// rule: exact base. Whether this is the state that both come from.
@@ -168,7 +181,7 @@ pub(crate) fn versions<'a>(
 
 impl Meeting {
     fn versions(&self, upstream: Option<Side>) -> Versions<'_> {
-        versions(&self.mine, &self.theirs, self.base.as_ref(), upstream)
+        versions(&self.mine, &self.theirs, self.base.as_ref().filter(|_| !self.doubtful), upstream)
     }
 }
 

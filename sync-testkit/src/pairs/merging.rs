@@ -189,6 +189,21 @@ pub(super) async fn rule_exact_base_votes_of_a_lost_answer_count_once(pair: &dyn
     assert_level(&[&d, &server, &f]).await;
 }
 
+/// An edit whose answer was lost, made again under a new name, does not count twice: people are asked instead.
+pub(super) async fn rule_exact_base_votes_under_a_new_name_count_once(pair: &dyn ReplicaPair) {
+    let (a, server) = two_level(pair).await;
+    edit::<Card>(&a, |card| card.votes += 1).await;
+    let line = server.line();
+    line.next(Request::Exchange, LineFault::LoseAnswer);
+    a.workspace.sync(&line).await.expect_err("the answer is lost");
+    a.workspace.restored().await.expect("it takes a new name");
+    edit::<Card>(&a, |card| (card.votes, card.title) = (card.votes + 1, "of a".into())).await;
+    a.sync(&server).await;
+    assert_eq!(the_card(&server).await.votes, 11, "never 13");
+    let conflicts = a.workspace.conflicts::<Card>().await.expect("conflicts are read");
+    assert!(conflicts[0].fields().contains(&CardField::Votes), "{:?}", conflicts[0]);
+}
+
 /// Two equal increments are two, whoever meets whom in between.
 pub(super) async fn equal_increments_are_two(pair: &dyn ReplicaPair) {
     let (a, server) = two_level(pair).await;

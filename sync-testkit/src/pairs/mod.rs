@@ -420,6 +420,7 @@ macro_rules! __pair_cases {
                 edits_of_different_fields_both_stand
                 every_policy_decides_its_field
                 rule_exact_base_votes_of_a_lost_answer_count_once
+                rule_exact_base_votes_under_a_new_name_count_once
                 equal_increments_are_two
                 last_write_goes_by_the_stamp_of_the_field
                 rule_exact_base_without_one_nothing_is_counted
