@@ -231,15 +231,36 @@ impl Ancestry {
     /// Both ancestries as one. The current revision is that of the side which knew of the other; of two that knew
     /// nothing of each other the newer one, equal stamps by replica id.
     pub fn join(&self, other: &Ancestry) -> Ancestry {
+        let (newer, older) = match self.current > other.current {
+            true => (self, other),
+            false => (other, self),
+        };
         match compare(self, other) {
             Relation::Same | Relation::Newer => self.join_into(other),
             Relation::Older => other.join_into(self),
-            Relation::Concurrent if self.current > other.current => self.join_into(other),
-            Relation::Concurrent => other.join_into(self),
+            Relation::Concurrent if newer.stays_current_with(older) => newer.join_into(older),
+            Relation::Concurrent => older.join_into(newer),
         }
     }
 
-    /// This ancestry with all that the other one knew; the current revision stays.
+    /// Whether this revision can stand for both: the other one has not seen a later one of the same writer. Of two merges
+    /// that came to different sides it may have.
+    pub fn stays_current_with(&self, other: &Ancestry) -> bool {
+        other.seen(self.current.replica).is_none_or(|stamp| stamp <= self.current.stamp)
+    }
+
+    /// The ancestry of the next revision that `me` writes on top of both, at `now` or just above all that they have seen.
+    pub fn above(&self, other: &Ancestry, now: Stamp, me: ReplicaId) -> Ancestry {
+        let stamp = now.max(self.newest().max(other.newest()) + 1);
+        let mut above = Ancestry::of(Revision { stamp, replica: me });
+        for entry in self.entries().chain(other.entries()) {
+            above.note(entry);
+        }
+        above
+    }
+
+    /// This ancestry with all that the other one knew; the current revision stays, so it must be able to: see
+    /// [`Ancestry::stays_current_with`].
     pub fn join_into(&self, other: &Ancestry) -> Ancestry {
         let mut joined = Ancestry::of(self.current);
         for entry in self.entries().chain(other.entries()) {
@@ -384,6 +405,17 @@ mod tests {
         for (other, relation) in cases {
             assert_eq!(compare(&first, &other), relation, "{first:?} against {other:?}");
         }
+    }
+
+    #[test]
+    fn what_both_have_seen_stands_above_both() {
+        // Each has seen a later revision of the writer whose earlier one is current at the other.
+        let (one, other) = (ancestry(at(5, 1), &[at(20, 2)]), ancestry(at(10, 2), &[at(15, 1)]));
+        assert_eq!(compare(&one, &other), Relation::Concurrent);
+        assert!(!one.stays_current_with(&other) && !other.stays_current_with(&one));
+        let above = one.above(&other, 3, replica(3));
+        assert_eq!(above, ancestry(at(21, 3), &[at(15, 1), at(20, 2)]));
+        assert_eq!(other.above(&one, 3, replica(3)), above);
     }
 
     #[test]

@@ -440,8 +440,11 @@ pub(crate) async fn stamp_anew(
         tx.add_bases(vec![Base { state: state.clone(), until }]).await?;
     }
     let change = state.change;
-    let known = knew.map_or_else(|| change.ancestry.clone(), |knew| change.ancestry.join(knew));
-    let (ancestry, previous) = (known.next(now, me), Some(change.revision()));
+    let ancestry = match knew {
+        Some(knew) => change.ancestry.above(knew, now, me),
+        None => change.ancestry.next(now, me),
+    };
+    let previous = Some(change.revision());
     let change = Change { ancestry, previous, merged: None, origin: None, group: Some(Group::MIN), ..change };
     let name = change.name();
     match tx.put(&[State { change, record: state.record }], now).await?.pop() {

@@ -553,7 +553,7 @@ pub(crate) async fn resolve(
     };
     let change = Change {
         kind,
-        ancestry: current.change.ancestry.join(&theirs.change.ancestry).next(now, me),
+        ancestry: current.change.ancestry.above(&theirs.change.ancestry, now, me),
         merged: Some(merged_pair(current.change.revision(), theirs.change.revision())),
         previous: Some(current.change.revision()),
         group: Some(Group::MIN),

@@ -229,7 +229,7 @@ fn stands(
     };
     let change = Change {
         kind,
-        ancestry: mine.change.ancestry.join(&theirs.change.ancestry).next(now, me),
+        ancestry: mine.change.ancestry.above(&theirs.change.ancestry, now, me),
         merged: Some(merged_pair(mine.change.revision(), theirs.change.revision())),
         previous: Some(mine.change.revision()),
         origin: None,
@@ -249,6 +249,9 @@ fn stands(
         (_, true) => (theirs, mine),
         (false, false) => return state,
     };
+    if !side.change.ancestry.stays_current_with(&other.change.ancestry) {
+        return state;
+    }
     let ancestry: Ancestry = side.change.ancestry.join_into(&other.change.ancestry);
     let (stamps, group) = (state.change.stamps, mine.change.group);
     State {

@@ -336,7 +336,16 @@ impl History {
             self.covers(*other, *node) && (!self.covers(*node, *other) || other > node)
         };
         let is_side = |node: &usize| !parents.iter().any(|other| other != node && below(node, other));
-        let lost = parents.iter().filter(|node| is_side(node)).map(|node| &self.nodes[*node]);
+        // A join wrote nothing of its own: where the others have all that it was made of, they are what counts.
+        let is_made_of_others = |node: &usize| {
+            let mut others = Bits::default();
+            for other in parents.iter().filter(|other| *other != node) {
+                others.add_all(&self.nodes[*other].covers);
+            }
+            self.nodes[*node].made == Made::Joined && others.has_all(&self.nodes[*node].covers)
+        };
+        let lost = parents.iter().filter(|node| is_side(node) && !is_made_of_others(node));
+        let lost = lost.map(|node| &self.nodes[*node]);
         let mut lost = lost.filter(|side| !standing.iter().any(|node| node.covers.meets(&side.alike)));
         let lost = lost.next();
         let sides: Vec<usize> = parents.iter().copied().filter(|node| is_side(node)).collect();

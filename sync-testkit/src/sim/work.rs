@@ -11,10 +11,12 @@ use sync_runtime::methods::replicate;
 use sync_runtime::report::SyncReport;
 use sync_runtime::syncable::ModelId;
 use sync_runtime::{
-    Conflict, Error, ErrorKind, Record, ReplicationReport, Result, Syncable, Workspace, WorkspaceTransaction,
-    replicate_all,
+    Conflict, ConflictKind, Error, ErrorKind, Record, ReplicationReport, Result, Side, Syncable, Workspace,
+    WorkspaceTransaction, replicate_all,
 };
 
+/// The way of resolving a conflict field by field.
+const FIELDS: usize = 6;
 /// How many models there are.
 pub(crate) const MODELS: usize = 3;
 
@@ -249,7 +251,7 @@ impl App {
             let random = &mut inner.random;
             let choice = random.below(conflicts.len());
             let wait = random.chance(200).then(|| random.between(0, 2_000_000));
-            (choice, wait, random.below(6), random.number(), inner.healed)
+            (choice, wait, random.below(7), random.number(), inner.healed)
         };
         let Some(mut conflict) = conflicts.into_iter().nth(choice) else {
             return false;
@@ -263,7 +265,15 @@ impl App {
         };
         let (mine, theirs) = (content(conflict.source()), content(conflict.target()));
         let manual = manual(&conflict, seed);
+        let way = if way == FIELDS && conflict.kind() == ConflictKind::Delete { 1 } else { way };
+        if way == FIELDS {
+            for (n, field) in conflict.fields().into_iter().enumerate() {
+                let side = if seed >> n & 1 == 0 { Side::Source } else { Side::Target };
+                conflict = conflict.resolve_field(field, side);
+            }
+        }
         let wanted = match way {
+            FIELDS => content(conflict.merged().as_ref()),
             0 | 1 | 4 => mine,
             2 | 5 => theirs,
             _ => content(manual.as_ref()),
@@ -285,13 +295,14 @@ impl App {
             inner.log(|| format!("{} resolves {intent:?}, way {way}", self.replica));
             inner.oracle.intend(intent);
         }
-        if way >= 4 {
+        if way == 4 || way == 5 {
             conflict = conflict.swap_parties();
         }
         let done = match way {
             0 => conflict.resolve().await,
             1 | 5 => conflict.resolve_using_source().await,
             2 | 4 => conflict.resolve_using_target().await,
+            FIELDS => conflict.resolve_fields().await,
             _ => conflict.resolve_manually(manual).await,
         };
         self.judge("resolving", done, &[ErrorKind::Moved]);
