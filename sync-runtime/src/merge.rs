@@ -44,8 +44,9 @@ pub enum Merge {
     Min,
     /// The larger value; null is below all.
     Max,
-    /// What both sides added, also where they added the same.
-    Sum(MergeFn),
+    /// What both sides added, also where they added the same; under the name that the attribute has, as a struct inside
+    /// a field may have sums in it.
+    Sum(&'static str, MergeFn),
     /// A function that merges the two with their base, under the name that the attribute has.
     Function(&'static str, MergeFn),
 }
@@ -60,8 +61,7 @@ impl Merge {
             Merge::ClientWins => "client_wins",
             Merge::Min => "min",
             Merge::Max => "max",
-            Merge::Sum(_) => "sum",
-            Merge::Function(name, _) => name,
+            Merge::Sum(name, _) | Merge::Function(name, _) => name,
         }
     }
 }

@@ -87,7 +87,7 @@ impl ModelSchema {
 
     /// Whether equal changes of both sides may count twice, so that equal records need not be the same.
     pub(crate) fn counts(&self) -> bool {
-        self.fields.iter().any(|field| matches!(field.merge, Merge::Sum(_)))
+        self.fields.iter().any(|field| matches!(field.merge, Merge::Sum(..)))
     }
 
     /// Whether records of this schema are records of the other: the same fields in the same places.

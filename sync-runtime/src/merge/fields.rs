@@ -231,7 +231,7 @@ pub(super) const REMOVED: &str = "one side removed what the other changed";
 
 /// The policy `sum` for a field of this type.
 pub const fn sum<T: SumField>() -> Merge {
-    Merge::Sum(|base, older, newer| {
+    Merge::Sum("sum", |base, older, newer| {
         let base = if base.is_null() && !T::NULLABLE { Err(REMOVED.to_owned()) } else { read::<T>(base) };
         let sum = T::sum(&base?, &read(older)?, &read(newer)?);
         let sum = sum.ok_or_else(|| "the field cannot hold the sum of both changes".to_owned())?;

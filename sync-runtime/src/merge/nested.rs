@@ -155,8 +155,8 @@ pub const fn fields<T: SyncFields + ?Sized>() -> Merge {
     let mut place = 0;
     while place < T::FIELDS.len() {
         // Where one of the fields is a sum, equal changes of both sides count twice here too.
-        if let Merge::Sum(_) = T::FIELDS[place].merge {
-            return Merge::Sum(merge);
+        if let Merge::Sum(..) = T::FIELDS[place].merge {
+            return Merge::Sum("fields", merge);
         }
         place += 1;
     }
@@ -182,7 +182,7 @@ fn merge_objects(
     for name in names {
         let (before, a, b) = (base.get(name), older.get(name), newer.get(name));
         let field = fields.iter().find(|field| field.name == name);
-        let counts = field.is_some_and(|field| matches!(field.merge, Merge::Sum(_)));
+        let counts = field.is_some_and(|field| matches!(field.merge, Merge::Sum(..)));
         let value = match (a == before, b == before) {
             (true, _) => b.cloned(),
             (_, true) => a.cloned(),
@@ -211,7 +211,7 @@ fn merge_nested(
     let before = base.map(value).transpose()?.unwrap_or(Value::Null);
     let merged = match field.merge {
         Merge::Min | Merge::Max => super::states::extreme(field.merge, &older, &newer).clone(),
-        Merge::Sum(merge) | Merge::Function(_, merge) => match merge(&before, &older, &newer) {
+        Merge::Sum(_, merge) | Merge::Function(_, merge) => match merge(&before, &older, &newer) {
             // Most functions cannot do without a base; what they say of its null would be no help.
             Err(_) if base.is_none() => return Err("both sides put it in".to_owned()),
             merged => merged?,

@@ -221,7 +221,7 @@ fn stamps_of_unknown(versions: &Versions<'_>, schema: &ModelSchema, stamps: &mut
 fn decide(field: &FieldSchema, versions: &Versions<'_>, contest: &Contest<'_>) -> Verdict {
     let (source, target) = (contest.source, contest.target);
     let exact = matches!(versions.base, Base::Exact(_));
-    let counts = matches!(field.merge, Merge::Sum(_));
+    let counts = matches!(field.merge, Merge::Sum(..));
     if let Some(base) = contest.base {
         match (source == base, target == base) {
             (true, true) => return Verdict::Both,
@@ -268,7 +268,7 @@ fn by_policy(field: &FieldSchema, versions: &Versions<'_>, contest: &Contest<'_>
             let kept = extreme(field.merge, contest.source, contest.target);
             Verdict::Take(side_of(std::ptr::eq(kept, contest.source)), true)
         }
-        Merge::Sum(merge) | Merge::Function(_, merge) => {
+        Merge::Sum(_, merge) | Merge::Function(_, merge) => {
             let (older, newer) = match source_is_newer {
                 true => (contest.target, contest.source),
                 false => (contest.source, contest.target),
