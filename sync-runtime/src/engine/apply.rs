@@ -8,6 +8,7 @@ use super::outbox::whole;
 use super::rebase;
 use crate::change::{Change, ChangeKind, Group, Stamps, State};
 use crate::incoming::{Hooks, Ruled};
+use crate::merge::Merge;
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record};
 use crate::replica::{Caller, Outcome, Rejection, Update};
@@ -310,6 +311,20 @@ fn later_stamps(a: &Change, b: &Change) -> Option<Box<Stamps>> {
     Some(Box::new(names.map(|name| (name.clone(), a.stamp_of(name).max(b.stamp_of(name)))).collect()))
 }
 
+/// What was joined here with what the update comes from may have written a field later, to the value that it has.
+fn keep_later_stamps(change: &mut Change, record: Option<&Record>, here: &State) {
+    let (Some(record), Some(mine)) = (record, here.record.as_ref()) else { return };
+    for (place, field) in change.schema.replicated() {
+        let later = here.change.stamp_of(field.name);
+        if matches!(field.merge, Merge::LastWrite)
+            && record.get(place) == mine.get(place)
+            && later > change.stamp_of(field.name)
+        {
+            change.stamps.get_or_insert_default().insert(field.name.to_owned(), later);
+        }
+    }
+}
+
 /// No field was written after the record was: a peer's word is bounded by its own ancestry.
 fn bounded(stamps: &mut Option<Box<Stamps>>, ancestry: &Ancestry) {
     let newest = ancestry.newest();
@@ -363,6 +378,9 @@ fn taken(
     }
     if record.is_none() {
         change.unknown = None;
+    }
+    if let Some(here) = here.filter(|_| change.ancestry != update.state.change.ancestry) {
+        keep_later_stamps(&mut change, record.as_ref(), here);
     }
     Pending { place, state: State { change, record }, update: Some(update), ruled: false }
 }
