@@ -531,6 +531,10 @@ pub(crate) async fn resolve(
     let Some(current) = current else {
         return Err(Error::new(ErrorKind::NotFound, format!("{name} was never here")));
     };
+    // A merge may have settled it and left this side's revision as it is.
+    if is_settled(&entry.matter, Some(&current.change)) && !blind {
+        return Err(moved("the conflict"));
+    }
     let unknown_of = |state: &State| state.change.unknown.clone();
     let (record, unknown) = match resolution {
         Resolution::Mine => (current.record.clone(), unknown_of(&current)),
