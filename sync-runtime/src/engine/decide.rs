@@ -36,7 +36,10 @@ pub(crate) fn decide(update: &Update, current: Option<&State>) -> Verdict {
         Relation::Same | Relation::Older => Verdict::Join(joined),
         // Whole records fit everywhere; a patch only on exactly the state that it was made from.
         Relation::Newer if update.based_on.is_none_or(|base| base == mine.current) => Verdict::Take(joined),
-        _ if planted::on(Bug::LoosePatch) && update.based_on.is_some_and(|base| mine.holds(base)) => {
+        _ if planted::on(Bug::LoosePatch)
+            && current.record.is_some()
+            && update.based_on.is_some_and(|base| mine.holds(base)) =>
+        {
             Verdict::Take(incoming.join_into(mine))
         }
         Relation::Concurrent if update.based_on.is_none() && is_same(update, current) => {

@@ -154,8 +154,12 @@ fn is_of_a_former_name(former: &[ReplicaId], mine: &State, theirs: &State) -> bo
 
 /// rule: exact base. Whether this is the state that both come from.
 pub(crate) fn is_base(base: &State, mine: &State, theirs: &State) -> bool {
-    if planted::on(Bug::OneBase) || planted::on(Bug::FirstBase) {
+    if planted::on(Bug::OneBase) {
         return true;
+    }
+    if planted::on(Bug::FirstBase) {
+        let base = base.change.revision();
+        return mine.change.ancestry.holds(base) && theirs.change.ancestry.holds(base);
     }
     // Where both know of each other, as after merges by different rules, there is nothing that both come from.
     let (a, b) = (&mine.change, &theirs.change);
