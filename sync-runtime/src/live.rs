@@ -4,6 +4,7 @@ use crate::engine::notes;
 use crate::env::Env;
 use crate::replica::Replica;
 use crate::report::SyncReport;
+use crate::store::Access;
 use crate::workspace::Workspace;
 use crate::{Error, Result};
 use event_listener::{Event, EventListener};
@@ -208,7 +209,7 @@ async fn idle(settings: &KeepInSync, peer: crate::ReplicaId, mut wake: EventList
     let mut time = engine.env().sleep(settings.every);
     loop {
         let (_, committed) = engine.commits();
-        let waiting = engine.read(move |tx| {
+        let waiting = engine.run(Access::READ.feed(), move |tx| {
             Box::pin(async move { Ok(tx.newest().await? > notes::peer(tx, peer).await?.sent()) })
         });
         if waiting.await.unwrap_or(false) {

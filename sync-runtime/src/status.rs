@@ -280,7 +280,7 @@ impl Workspace {
     /// # Errors
     /// What the store fails with.
     pub async fn pending(&self, limit: usize) -> Result<Vec<PendingChange>> {
-        let states = self.engine().run(Access::READ.long(), move |tx| {
+        let states = self.engine().run(Access::READ.long().feed(), move |tx| {
             Box::pin(async move {
                 let peers = notes::peers(tx).await?;
                 let mut pending = Vec::new();
@@ -339,6 +339,7 @@ impl Workspace {
     where
         T: Syncable,
         F: for<'t> Fn(&'t mut dyn Transaction, Parked, State, i64) -> BoxFuture<'t, Result<()>>
+            + Clone
             + Send
             + Sync
             + 'static,
@@ -460,7 +461,7 @@ impl<T: Syncable> WatchStatus<T> {
 
     async fn read(&self) -> Result<Open> {
         let models = self.workspace.engine().models().clone();
-        let read = self.workspace.engine().run(Access::READ.long(), move |tx| {
+        let read = self.workspace.engine().run(Access::READ.long().feed(), move |tx| {
             Box::pin(async move { open_statuses(tx, &models, T::SCHEMA).await })
         });
         read.await

@@ -24,13 +24,16 @@ pub struct Access {
     ///
     /// A reading transaction may ask for it too: what it read is then durable before anybody else sees it.
     pub durable: bool,
+    /// Whether it asks for positions ([`Transaction::newest`], [`Transaction::feed`]) and must find everything there
+    /// that was committed before it began. A store that gives positions out as they are asked for does so first.
+    pub feed: bool,
 }
 
 impl Access {
     /// A short read.
-    pub const READ: Access = Access { write: false, long: false, durable: false };
+    pub const READ: Access = Access { write: false, long: false, durable: false, feed: false };
     /// A short write.
-    pub const WRITE: Access = Access { write: true, long: false, durable: false };
+    pub const WRITE: Access = Access { write: true, ..Access::READ };
 
     /// It may last longer than a millisecond, or waits for anything but the transaction's own methods.
     pub const fn long(self) -> Self {
@@ -41,14 +44,126 @@ impl Access {
     pub const fn durable(self) -> Self {
         Access { durable: true, ..self }
     }
+
+    /// It asks for positions.
+    pub const fn feed(self) -> Self {
+        Access { feed: true, ..self }
+    }
 }
 
-/// What runs inside a transaction. An error rolls everything back.
-#[cfg(not(target_arch = "wasm32"))]
-pub type Work = Box<dyn for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> + Send>;
-/// What runs inside a transaction. An error rolls everything back.
-#[cfg(target_arch = "wasm32")]
-pub type Work = Box<dyn for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>>>;
+/// What runs inside a transaction, once or, where the work can be done anew from its beginning, again. An error rolls
+/// everything back.
+///
+/// Databases with many writers undo a transaction that met another one (a serialization failure, a deadlock). A store
+/// then runs the work once more, if it can be; that of the engine can.
+pub struct Work(Box<dyn Job>);
+
+impl Work {
+    /// Work that can be done once.
+    pub fn once<F>(run: F) -> Self
+    where
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> + MaybeSend + 'static,
+    {
+        Work(Box::new(Once(run)))
+    }
+
+    /// Work that can be done again: what it needs can be copied.
+    pub fn repeatable<F>(run: F) -> Self
+    where
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> + Clone + MaybeSend + 'static,
+    {
+        Work(Box::new(Repeatable(run)))
+    }
+
+    /// The same work, to be done in case it has to be done again; `None` where it cannot.
+    pub fn again(&self) -> Option<Self> {
+        self.0.again().map(Work)
+    }
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// What the work fails with; the transaction is to be rolled back then.
+    pub fn run<'t>(self, transaction: &'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> {
+        self.0.run(transaction)
+    }
+
+    /// Work that does this one inside of it, and can be done again where this one can.
+    ///
+    /// For layers over a store, which stand between the work and the transaction.
+    pub fn within<F>(self, around: F) -> Self
+    where
+        F: for<'t> FnOnce(&'t mut dyn Transaction, Work) -> BoxFuture<'t, Result<()>>
+            + Clone
+            + MaybeSend
+            + 'static,
+    {
+        Work(Box::new(Within { around, work: self }))
+    }
+}
+
+impl Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Work")
+    }
+}
+
+trait Job: MaybeSend {
+    fn run<'t>(self: Box<Self>, transaction: &'t mut dyn Transaction) -> BoxFuture<'t, Result<()>>;
+    fn again(&self) -> Option<Box<dyn Job>>;
+}
+
+struct Once<F>(F);
+
+impl<F> Job for Once<F>
+where
+    F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> + MaybeSend + 'static,
+{
+    fn run<'t>(self: Box<Self>, transaction: &'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> {
+        (self.0)(transaction)
+    }
+
+    fn again(&self) -> Option<Box<dyn Job>> {
+        None
+    }
+}
+
+struct Repeatable<F>(F);
+
+impl<F> Job for Repeatable<F>
+where
+    F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> + Clone + MaybeSend + 'static,
+{
+    fn run<'t>(self: Box<Self>, transaction: &'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> {
+        (self.0)(transaction)
+    }
+
+    fn again(&self) -> Option<Box<dyn Job>> {
+        Some(Box::new(Repeatable(self.0.clone())))
+    }
+}
+
+struct Within<F> {
+    around: F,
+    work: Work,
+}
+
+impl<F> Job for Within<F>
+where
+    F: for<'t> FnOnce(&'t mut dyn Transaction, Work) -> BoxFuture<'t, Result<()>>
+        + Clone
+        + MaybeSend
+        + 'static,
+{
+    fn run<'t>(self: Box<Self>, transaction: &'t mut dyn Transaction) -> BoxFuture<'t, Result<()>> {
+        (self.around)(transaction, self.work)
+    }
+
+    fn again(&self) -> Option<Box<dyn Job>> {
+        let work = self.work.again()?;
+        Some(Box::new(Within { around: self.around.clone(), work }))
+    }
+}
 
 /// An adapter over storage.
 #[crate::async_trait]
@@ -70,8 +185,10 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     ///
     /// # Behavior
     /// - Once begun it runs to its end, whatever happens to the caller.
-    /// - Writers come one after another or not at all: a writing transaction sees everything committed before it
-    ///   began, and nothing else commits until it ends.
+    /// - Writers come one after another, or as if they did: a writing transaction sees everything committed before it
+    ///   began, and what it read and writes is not written by anybody else until it ends. Where two met, one of them is
+    ///   undone and its work done again ([`Work::again`]), a bounded number of times; then, and where it cannot be, the
+    ///   error is [`crate::ErrorKind::Busy`].
     /// - A reading transaction sees one snapshot from its first read on.
     /// - In a transaction begun for reading, the methods that write fail.
     /// - A wait for a lock is bounded; at the bound the error is [`crate::ErrorKind::Busy`] and names the lock.
@@ -226,6 +343,9 @@ pub trait Transaction: MaybeSend {
     async fn rename(&mut self, fresh: ReplicaId) -> Result<()>;
 
     /// The position of the newest change; 0 if there never was one. It never goes back.
+    ///
+    /// Until it is committed, what this transaction wrote may have no position yet: then it counts neither here nor in
+    /// the feed, and its changes stand at [`Position::MAX`].
     async fn newest(&mut self) -> Result<Position>;
 
     /// Records by id with their local fields, in the order of `ids`; `None` where there is none.
@@ -329,27 +449,51 @@ pub trait Transaction: MaybeSend {
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>>;
 }
 
-/// Runs the work in one transaction and gives what it returned.
+/// Runs the work in one transaction and gives what it returned. The store may do it more than once, if it has to; the
+/// last time counts.
 ///
 /// # Errors
 /// What the work or the store failed with; nothing was written then.
 pub async fn transact<T, F>(store: &dyn Store, access: Access, work: F) -> Result<T>
 where
     T: MaybeSend + 'static,
+    F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + MaybeSend + 'static,
+{
+    let slot = Slot::default();
+    let filled = slot.clone();
+    let work = Work::repeatable(move |transaction| Box::pin(fill(filled, work(transaction))));
+    store.run(access, work).await?;
+    taken(&slot)
+}
+
+/// Runs work in one transaction that cannot be done again, because it uses up what it was given.
+///
+/// # Errors
+/// As [`transact`]; where the store would have had to do it again, one that says that a retry helps.
+pub async fn transact_once<T, F>(store: &dyn Store, access: Access, work: F) -> Result<T>
+where
+    T: MaybeSend + 'static,
     F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
 {
-    let slot = Arc::new(Mutex::new(None));
+    let slot = Slot::default();
     let filled = slot.clone();
-    let work: Work = Box::new(move |transaction| {
-        Box::pin(async move {
-            let value = work(transaction).await?;
-            if let Ok(mut slot) = filled.lock() {
-                *slot = Some(value);
-            }
-            Ok(())
-        })
-    });
+    let work = Work::once(move |transaction| Box::pin(fill(filled, work(transaction))));
     store.run(access, work).await?;
+    taken(&slot)
+}
+
+/// Where work leaves what it returned.
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+async fn fill<T>(slot: Slot<T>, work: BoxFuture<'_, Result<T>>) -> Result<()> {
+    let value = work.await?;
+    if let Ok(mut slot) = slot.lock() {
+        *slot = Some(value);
+    }
+    Ok(())
+}
+
+fn taken<T>(slot: &Slot<T>) -> Result<T> {
     let value = slot.lock().ok().and_then(|mut slot| slot.take());
     value.ok_or_else(|| {
         crate::Error::new(crate::ErrorKind::Storage, "the store committed without running the work")

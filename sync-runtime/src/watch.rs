@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::engine::Engine;
 use crate::record::Id;
-use crate::store::Feed;
+use crate::store::{Access, Feed};
 use crate::syncable::{ModelId, Syncable};
 use crate::version::Position;
 use futures_util::future::select;
@@ -82,14 +82,17 @@ impl<T: Syncable> Watch<T> {
     /// What the store fails with.
     pub async fn start(&mut self) -> Result<()> {
         if self.after.is_none() {
-            self.after = Some(self.engine.read(|tx| tx.newest()).await?);
+            self.after = Some(self.engine.run(Access::READ.feed(), |tx| tx.newest()).await?);
         }
         Ok(())
     }
 
     async fn read(&self, after: Position) -> Result<(Vec<Event<T::Id>>, Position)> {
         let feed = Feed { schema: Some(T::SCHEMA), limit: BATCH, ..Feed::after(after) };
-        let states = self.engine.read(move |tx| Box::pin(async move { tx.feed(&feed).await })).await?;
+        let states = self
+            .engine
+            .run(Access::READ.feed(), move |tx| Box::pin(async move { tx.feed(&feed).await }))
+            .await?;
         let through = states.last().map_or(after, |state| state.change.position);
         let events = states.into_iter().filter_map(|state| {
             let change = state.change;

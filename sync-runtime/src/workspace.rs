@@ -196,12 +196,18 @@ impl Workspace {
     /// # }
     /// ```
     ///
+    /// A database with many writers may undo a transaction that met another one. The work is then done again from its
+    /// beginning, with a copy of what it was given, so it does nothing that must happen only once.
+    ///
     /// # Errors
     /// What the work or the store fails with; nothing was written then.
     pub async fn transaction<R, F>(&self, work: F) -> Result<R>
     where
         R: MaybeSend + 'static,
-        F: for<'t> FnOnce(&'t mut WorkspaceTransaction<'t>) -> BoxFuture<'t, Result<R>> + MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut WorkspaceTransaction<'t>) -> BoxFuture<'t, Result<R>>
+            + Clone
+            + MaybeSend
+            + 'static,
     {
         let (engine, now) = (self.engine.clone(), self.engine.write_clock().await?);
         self.engine
@@ -290,7 +296,7 @@ impl Workspace {
     #[doc(alias = "currentCheckpoint")]
     pub async fn current_checkpoint(&self) -> Result<Checkpoint> {
         self.engine
-            .read(|tx| {
+            .run(Access::READ.feed(), |tx| {
                 Box::pin(async move {
                     Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? })
                 })

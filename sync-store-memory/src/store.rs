@@ -174,7 +174,7 @@ impl Store for MemoryStore {
     }
 
     async fn run(&self, access: Access, work: Work) -> Result<()> {
-        self.transact(access, move |transaction| work(transaction)).await
+        self.transact(access, move |transaction| work.run(transaction)).await
     }
 
     async fn version(&self) -> Result<u64> {

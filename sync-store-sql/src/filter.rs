@@ -4,8 +4,37 @@ use sync_runtime::Result;
 use sync_runtime::query::{Comparison, Filter};
 use sync_runtime::value::Value;
 
+/// How one database says what conditions are made of.
+#[derive(Debug)]
+pub(crate) struct Words {
+    /// A condition that is always true.
+    pub(crate) all: &'static str,
+    /// A condition that is never true.
+    pub(crate) none: &'static str,
+    /// The operator for "the same, or both null".
+    pub(crate) same: &'static str,
+    /// A function that gives its second argument where its first is null.
+    pub(crate) if_null: &'static str,
+    /// A function that says where in its first argument the second one begins, or 0.
+    pub(crate) place_in: &'static str,
+}
+
+impl Words {
+    /// The condition, false where it is null.
+    fn or_none(&self, condition: &str) -> String {
+        format!("{}({condition}, {})", self.if_null, self.none)
+    }
+}
+
+/// The words of SQLite.
+pub(crate) const SQLITE: Words =
+    Words { all: "1", none: "0", same: "IS", if_null: "ifnull", place_in: "instr" };
+
 /// How one database names a field's column and takes a value to compare it with.
 pub(crate) trait Terms {
+    /// What the database's conditions are made of.
+    fn words(&self) -> &'static Words;
+
     /// The column, compared and ordered as [`Value::order`] says.
     fn column(&self, field: usize) -> Result<String>;
 
@@ -21,13 +50,13 @@ pub(crate) trait Terms {
 /// # Errors
 /// As [`Terms::bind`], and for a field that the model does not have.
 pub(crate) fn condition(filter: &Filter, terms: &mut impl Terms) -> Result<String> {
+    let words = terms.words();
     Ok(match filter {
-        Filter::All => "1".to_owned(),
+        Filter::All => words.all.to_owned(),
         Filter::Compare(field, comparison, value) => {
             let operator = match comparison {
-                Comparison::Equal => "IS",
-                Comparison::NotEqual => "IS NOT",
-                _ if value.is_null() => return Ok("0".to_owned()),
+                Comparison::Equal | Comparison::NotEqual => words.same,
+                _ if value.is_null() => return Ok(words.none.to_owned()),
                 Comparison::Less => "<",
                 Comparison::LessOrEqual => "<=",
                 Comparison::Greater => ">",
@@ -35,8 +64,9 @@ pub(crate) fn condition(filter: &Filter, terms: &mut impl Terms) -> Result<Strin
             };
             let (column, value) = (terms.column(*field)?, terms.bind(*field, value)?);
             match comparison {
-                Comparison::Equal | Comparison::NotEqual => format!("{column} {operator} {value}"),
-                _ => format!("ifnull({column} {operator} {value}, 0)"),
+                Comparison::Equal => format!("({column} {operator} {value})"),
+                Comparison::NotEqual => format!("NOT ({column} {operator} {value})"),
+                _ => words.or_none(&format!("{column} {operator} {value}")),
             }
         }
         Filter::OneOf(field, values) => {
@@ -45,7 +75,10 @@ pub(crate) fn condition(filter: &Filter, terms: &mut impl Terms) -> Result<Strin
             for value in values.iter().filter(|value| !value.is_null()) {
                 placeholders.push(terms.bind(*field, value)?);
             }
-            let listed = format!("ifnull({column} IN ({}), 0)", placeholders.join(", "));
+            let listed = match placeholders.is_empty() {
+                true => words.none.to_owned(),
+                false => words.or_none(&format!("{column} IN ({})", placeholders.join(", "))),
+            };
             match values.iter().any(Value::is_null) {
                 true => format!("({listed} OR {column} IS NULL)"),
                 false => listed,
@@ -54,10 +87,10 @@ pub(crate) fn condition(filter: &Filter, terms: &mut impl Terms) -> Result<Strin
         Filter::Contains(field, part) => {
             let column = terms.column(*field)?;
             let part = terms.bind(*field, &Value::Text(part.clone()))?;
-            format!("ifnull(instr({column}, {part}) > 0, 0)")
+            words.or_none(&format!("{}({column}, {part}) > 0", words.place_in))
         }
-        Filter::And(all) => joined(all, "AND", "1", terms)?,
-        Filter::Or(any) => joined(any, "OR", "0", terms)?,
+        Filter::And(all) => joined(all, "AND", words.all, terms)?,
+        Filter::Or(any) => joined(any, "OR", words.none, terms)?,
         Filter::Not(filter) => format!("NOT ({})", condition(filter, terms)?),
     })
 }

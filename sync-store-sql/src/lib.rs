@@ -41,6 +41,9 @@
 
 mod filter;
 mod names;
+mod records;
+#[cfg(feature = "server")]
+mod server;
 mod sqlite;
 mod store;
 

@@ -1,10 +1,35 @@
 //! How things are named in a database: quoted, and everything of ours under a prefix of its own.
 
-use sync_runtime::schema::ModelSchema;
+use sync_runtime::schema::{FieldSchema, ModelSchema};
 use sync_runtime::{Error, ErrorKind, Result};
 
 /// What every table, index and trigger of this library starts with.
 pub(crate) const PREFIX: &str = "sync_";
+
+/// How a database quotes names.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quote {
+    /// `"name"`, as in the standard.
+    #[cfg(feature = "postgres")]
+    Double,
+    /// `` `name` ``.
+    #[cfg(feature = "mariadb")]
+    Backtick,
+}
+
+#[cfg(feature = "server")]
+impl Quote {
+    /// A name as SQL takes it, whatever characters it has.
+    pub(crate) fn name(self, name: &str) -> String {
+        match self {
+            #[cfg(feature = "postgres")]
+            Quote::Double => quoted(name),
+            #[cfg(feature = "mariadb")]
+            Quote::Backtick => format!("`{}`", name.replace('`', "``")),
+        }
+    }
+}
 
 /// A name as SQL takes it, whatever characters it has.
 pub(crate) fn quoted(name: &str) -> String {
@@ -34,6 +59,65 @@ pub(crate) fn trigger(event: &str, schema: &ModelSchema) -> String {
 /// An index on a model's base table.
 pub(crate) fn base_index(by: &str, schema: &ModelSchema) -> String {
     format!("{PREFIX}index_{by}_{}", schema.table)
+}
+
+/// The error for a model that a store was not prepared for.
+pub(crate) fn not_prepared(schema: &ModelSchema, known: &[&str]) -> Error {
+    let known = match known.is_empty() {
+        true => "none is".to_owned(),
+        false => format!("prepared are {}", known.join(", ")),
+    };
+    let message = format!("the model `{}` was not prepared in this store; {known}", schema.name);
+    Error::new(ErrorKind::UnknownModel, message)
+}
+
+/// A table that does not fit its model.
+pub(crate) fn misfit(schema: &ModelSchema, why: impl std::fmt::Display) -> Error {
+    let message = format!("the table `{}` does not fit the model `{}`: {why}", schema.table, schema.name);
+    Error::new(ErrorKind::Incompatible, message)
+}
+
+/// A table that somebody else made, and that may not be used.
+pub(crate) fn not_adopted(schema: &ModelSchema) -> Error {
+    misfit(
+        schema,
+        "another program made it, and this store was opened without `adopt`; allow it, or choose another name with \
+         `table`",
+    )
+}
+
+/// A model whose records are in another table than it says now.
+pub(crate) fn moved_table(schema: &ModelSchema, table: &str) -> Error {
+    misfit(schema, format!("the model's records are in `{table}`; keep that name with `table = \"{table}\"`"))
+}
+
+/// Two models with one table.
+pub(crate) fn shared_table(schema: &ModelSchema) -> Error {
+    let message = format!(
+        "two models use the table `{}`; give `{}` another one with `table`",
+        schema.table, schema.name
+    );
+    Error::new(ErrorKind::Usage, message)
+}
+
+/// A field that the records that are there cannot have.
+pub(crate) fn required_is_new(schema: &ModelSchema, field: &FieldSchema) -> Error {
+    misfit(
+        schema,
+        format!(
+            "the field `{}` is new and required, and the records that are there have no value for it; give it a \
+             `default`, or make it an `Option`",
+            field.name
+        ),
+    )
+}
+
+/// Something where the view of a model's changes belongs.
+pub(crate) fn view_in_the_way(schema: &ModelSchema, kind: &str, name: &str) -> Error {
+    misfit(
+        schema,
+        format!("the {kind} `{name}` stands where the view of its changes belongs; rename one of them"),
+    )
 }
 
 /// Checks that a model's table and columns have names that no database and no table of ours is in the way of.

@@ -1,5 +1,7 @@
 //! The store as apps see it: opened by a URL, whatever database that names.
 
+#[cfg(feature = "server")]
+use crate::server::Server;
 use crate::sqlite::{AtOnce, Sqlite};
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub struct SqlStoreBuilder {
     pub(crate) durability: Durability,
     pub(crate) busy_timeout: Duration,
     pub(crate) adopt: bool,
+    #[cfg(feature = "server")]
+    pub(crate) connections: Option<u32>,
 }
 
 impl SqlStoreBuilder {
@@ -75,12 +79,13 @@ impl SqlStoreBuilder {
     /// [`ErrorKind::Usage`] for a URL that names no known database; [`ErrorKind::Storage`] if the file cannot be
     /// opened or is no database; [`ErrorKind::Busy`] if another program holds it. Each names the file.
     pub async fn open(self) -> Result<SqlStore> {
+        #[cfg(feature = "postgres")]
+        if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
+            let server = Server::open(&self.url, &self).await?;
+            return Ok(SqlStore { database: Database::Server(Arc::new(server)) });
+        }
         let Some(path) = self.url.strip_prefix("sqlite:") else {
-            let scheme = self.url.split(':').next().unwrap_or_default();
-            let message = format!(
-                "a store URL starts with `sqlite:`, as `sqlite:todo.db` or `sqlite::memory:`; found `{scheme}`"
-            );
-            return Err(Error::new(ErrorKind::Usage, message));
+            return Err(unknown_url(&self.url));
         };
         let path = path.strip_prefix("//").unwrap_or(path).to_owned();
         if path.is_empty() {
@@ -90,16 +95,43 @@ impl SqlStoreBuilder {
             ));
         }
         let sqlite = blocking::unblock(move || Sqlite::open(&path, &self)).await?;
-        Ok(SqlStore { sqlite: Arc::new(sqlite) })
+        Ok(SqlStore { database: Database::Sqlite(Arc::new(sqlite)) })
     }
+}
+
+/// What to do about a URL that names no database that is known here.
+fn unknown_url(url: &str) -> Error {
+    let scheme = url.split(':').next().unwrap_or_default();
+    let feature = match scheme {
+        "postgres" | "postgresql" => Some("postgres"),
+        "mysql" | "mariadb" => Some("mariadb"),
+        _ => None,
+    };
+    let message = match feature {
+        Some(feature) => {
+            format!("for a store URL with `{scheme}:`, turn on the feature `{feature}` of sync-store-sql")
+        }
+        None => format!(
+            "a store URL starts with `sqlite:`, as `sqlite:todo.db` or `sqlite::memory:`, with `postgres:` or with \
+             `mysql:`; found `{scheme}`"
+        ),
+    };
+    Error::new(ErrorKind::Usage, message)
+}
+
+#[derive(Clone)]
+enum Database {
+    Sqlite(Arc<Sqlite>),
+    #[cfg(feature = "server")]
+    Server(Arc<Server>),
 }
 
 /// Records in a SQL database. Cheap to clone; clones are the same store.
 ///
-/// Any number of threads, stores and processes may use one file at a time.
+/// Any number of threads, stores and processes may use one database at a time.
 #[derive(Clone)]
 pub struct SqlStore {
-    sqlite: Arc<Sqlite>,
+    database: Database,
 }
 
 impl SqlStore {
@@ -119,12 +151,18 @@ impl SqlStore {
             durability: Durability::default(),
             busy_timeout: Duration::from_secs(5),
             adopt: true,
+            #[cfg(feature = "server")]
+            connections: None,
         }
     }
 
-    /// The file, or `:memory:`.
+    /// The file, `:memory:`, or where the database is, without a password.
     pub fn location(&self) -> &str {
-        self.sqlite.location()
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.location(),
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.location(),
+        }
     }
 }
 
@@ -137,48 +175,67 @@ impl fmt::Debug for SqlStore {
 #[sync_runtime::async_trait]
 impl Store for SqlStore {
     async fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
-        let (sqlite, models) = (self.sqlite.clone(), models.clone());
-        blocking::unblock(move || sqlite.prepare(&models, fresh)).await
+        match &self.database {
+            Database::Sqlite(sqlite) => {
+                let (sqlite, models) = (sqlite.clone(), models.clone());
+                blocking::unblock(move || sqlite.prepare(&models, fresh)).await
+            }
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().prepare(models, fresh).await,
+        }
     }
 
     async fn run(&self, access: Access, work: Work) -> Result<()> {
-        let synced = match self.sqlite.run_at_once(access, work) {
-            AtOnce::Done(result) => result,
-            AtOnce::NotBegun(work) => {
-                let sqlite = self.sqlite.clone();
-                blocking::unblock(move || {
-                    let synced = sqlite.run_waiting(access, work)?;
-                    if !access.durable || synced || sqlite.is_synced()? {
-                        return Ok(synced);
-                    }
-                    // This thread may wait for the disk as well.
-                    sqlite.sync().map(|()| true)
-                })
-                .await
-            }
-            AtOnce::Begun(run) => {
-                // Not awaited itself: it has to go on if the caller is dropped.
-                let (ended, end) = futures_channel::oneshot::channel();
-                blocking::unblock(move || {
-                    // Nobody may be left to hear of it.
-                    let _ = ended.send(pollster::block_on(run));
-                })
-                .detach();
-                end.await.unwrap_or_else(|_| {
-                    let message =
-                        format!("a transaction on `{}` panicked and was rolled back", self.location());
-                    Err(Error::new(ErrorKind::Storage, message))
-                })
-            }
-        }?;
-        if access.durable && !synced && !self.sqlite.is_synced()? {
-            let sqlite = self.sqlite.clone();
-            blocking::unblock(move || sqlite.sync()).await?;
+        match &self.database {
+            Database::Sqlite(sqlite) => run_sqlite(sqlite, access, work).await,
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().run(access, work).await,
         }
-        Ok(())
     }
 
     async fn version(&self) -> Result<u64> {
-        self.sqlite.version()
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.version(),
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().version().await,
+        }
     }
+}
+
+/// Runs the work in one transaction of a file, on the thread that suits it.
+async fn run_sqlite(sqlite: &Arc<Sqlite>, access: Access, work: Work) -> Result<()> {
+    let synced = match sqlite.run_at_once(access, work) {
+        AtOnce::Done(result) => result,
+        AtOnce::NotBegun(work) => {
+            let sqlite = sqlite.clone();
+            blocking::unblock(move || {
+                let synced = sqlite.run_waiting(access, work)?;
+                if !access.durable || synced || sqlite.is_synced()? {
+                    return Ok(synced);
+                }
+                // This thread may wait for the disk as well.
+                sqlite.sync().map(|()| true)
+            })
+            .await
+        }
+        AtOnce::Begun(run) => {
+            // Not awaited itself: it has to go on if the caller is dropped.
+            let (ended, end) = futures_channel::oneshot::channel();
+            blocking::unblock(move || {
+                // Nobody may be left to hear of it.
+                let _ = ended.send(pollster::block_on(run));
+            })
+            .detach();
+            end.await.unwrap_or_else(|_| {
+                let message =
+                    format!("a transaction on `{}` panicked and was rolled back", sqlite.location());
+                Err(Error::new(ErrorKind::Storage, message))
+            })
+        }
+    }?;
+    if access.durable && !synced && !sqlite.is_synced()? {
+        let sqlite = sqlite.clone();
+        blocking::unblock(move || sqlite.sync()).await?;
+    }
+    Ok(())
 }

@@ -228,10 +228,10 @@ impl<S: Store> Store for FaultStore<S> {
     async fn run(&self, access: Access, work: Work) -> Result<()> {
         self.faults.check(Call::Begin, When::Before)?;
         let faults = self.faults.clone();
-        let work: Work = Box::new(move |inner| {
+        let work = work.within(move |inner, work| {
             Box::pin(async move {
                 faults.check(Call::Begin, When::After)?;
-                work(&mut FaultTransaction { inner, faults: &faults }).await?;
+                work.run(&mut FaultTransaction { inner, faults: &faults }).await?;
                 faults.check(Call::Commit, When::Before)
             })
         });

@@ -243,7 +243,7 @@ impl Engine {
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: MaybeSend + 'static,
-        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + MaybeSend + 'static,
     {
         self.run(Access::READ, work).await
     }
@@ -252,7 +252,7 @@ impl Engine {
     pub(crate) async fn run<T, F>(&self, access: Access, work: F) -> Result<T>
     where
         T: MaybeSend + 'static,
-        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + MaybeSend + 'static,
     {
         self.still_open()?;
         let done = transact(self.store(), access, work).await;

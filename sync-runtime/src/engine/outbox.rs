@@ -51,7 +51,7 @@ impl InFull {
 }
 
 /// The next part of the feed, read while the page before it is on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ahead {
     after: Position,
     part: FeedPart,

@@ -23,7 +23,7 @@ pub(crate) struct Cut {
 }
 
 /// A part of the feed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FeedPart {
     pub(crate) states: Vec<State>,
     /// Everything up to here is in the part, or was left out on purpose.

@@ -11,7 +11,7 @@ use crate::version::{Ancestry, ReplicaId, Stamp};
 /// How many changes are stamped anew at a time.
 const BATCH: usize = 500;
 /// The access of the transaction in which a new name is taken.
-pub(crate) const RENAMING: Access = Access::WRITE.long().durable();
+pub(crate) const RENAMING: Access = Access::WRITE.long().durable().feed();
 
 impl Engine {
     /// Notices at open that the store's history broke: a peer's page stands above the newest change.

@@ -44,7 +44,7 @@ impl Caller {
 impl Engine {
     /// About how many changes a pull will read.
     async fn waiting(&self, pull: &Pull) -> Result<usize> {
-        let newest = self.read(|tx| tx.newest()).await?;
+        let newest = self.run(Access::READ.feed(), |tx| tx.newest()).await?;
         let behind = newest - pull.since.map_or(0, |since| since.position);
         Ok(usize::try_from(behind).unwrap_or(0).min(pull.limit))
     }
@@ -129,7 +129,7 @@ impl Replica for Engine {
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.may_read()?;
         let limits = *self.limits();
-        let access = Access::READ.long().durable();
+        let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self
             .run(access, move |tx| {
                 Box::pin(async move {
@@ -183,7 +183,7 @@ impl Replica for Engine {
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
         caller.may_read()?;
-        self.run(Access::READ.durable(), |tx| {
+        self.run(Access::READ.durable().feed(), |tx| {
             Box::pin(
                 async move { Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? }) },
             )

@@ -3,12 +3,9 @@
 
 use super::tables::Table;
 use crate::names::{self, quoted};
+use crate::records::fitting;
 use rusqlite::{Connection, Row, params};
-use serde::de::DeserializeSeed;
-use sync_runtime::Value;
-use sync_runtime::codec::Reader;
 use sync_runtime::record::Unknown;
-use sync_runtime::schema::FieldSchema;
 
 /// Changes that are looked at together, so that memory does not grow with their number.
 const PAGE: usize = 1_000;
@@ -86,10 +83,4 @@ impl<S: Fn(&str) -> String> Source<S> {
             }
         }
     }
-}
-
-/// The value as the field holds it, or `None` if it cannot.
-fn fitting(field: &'static FieldSchema, sent: serde_json::Value) -> Option<Value> {
-    let value = Reader::of([]).value(field).deserialize(sent).ok()?;
-    field.check(&value).is_ok().then_some(value)
 }

@@ -209,7 +209,7 @@ impl Sqlite {
             let tables = self.tables()?;
             let mut transaction = SqliteTransaction::new(lease, self.settings.clone(), tables, access.write);
             transaction.start()?;
-            let result = work(&mut transaction).await;
+            let result = work.run(&mut transaction).await;
             let done = transaction.end(result)?;
             if let Some(tables) = done.tables {
                 self.set_tables(tables);

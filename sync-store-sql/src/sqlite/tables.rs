@@ -99,12 +99,7 @@ impl Tables {
         self.by_model.get(schema.name).ok_or_else(|| {
             let mut known: Vec<_> = self.by_model.keys().copied().collect();
             known.sort_unstable();
-            let known = match known.is_empty() {
-                true => "none is".to_owned(),
-                false => format!("prepared are {}", known.join(", ")),
-            };
-            let message = format!("the model `{}` was not prepared in this store; {known}", schema.name);
-            Error::new(ErrorKind::UnknownModel, message)
+            names::not_prepared(schema, &known)
         })
     }
 
@@ -145,11 +140,7 @@ pub(crate) fn prepare(
     for model in models.iter() {
         names::check(model.schema)?;
         if !taken.insert(model.schema.table.to_ascii_lowercase()) {
-            let message = format!(
-                "two models use the table `{}`; give `{}` another one with `table`",
-                model.schema.table, model.schema.name
-            );
-            return Err(Error::new(ErrorKind::Usage, message));
+            return Err(names::shared_table(model.schema));
         }
         tables.add(Preparing { sql: &conn.sql, settings, schema: model.schema, adopt }.table()?);
     }
@@ -225,9 +216,7 @@ impl Preparing<'_> {
     }
 
     fn refused(&self, why: impl std::fmt::Display) -> Error {
-        let message =
-            format!("the table `{}` does not fit the model `{}`: {why}", self.schema.table, self.schema.name);
-        Error::new(ErrorKind::Incompatible, message)
+        names::misfit(self.schema, why)
     }
 
     fn table(&self) -> Result<Table> {
@@ -236,10 +225,7 @@ impl Preparing<'_> {
             None => self.make()?,
             Some("table") if known || self.adopt => {}
             Some("table") => {
-                return Err(self.refused(
-                    "another program made it, and this store was opened without `adopt`; allow it, or choose \
-                     another name with `table`",
-                ));
+                return Err(names::not_adopted(self.schema));
             }
             Some(other) => {
                 return Err(self.refused(format!("it is a {other}; choose another name with `table`")));
@@ -269,9 +255,7 @@ impl Preparing<'_> {
             .map_err(|error| self.failed(error))?;
         match known {
             Some((number, table)) if table.eq_ignore_ascii_case(self.schema.table) => Ok((number, true)),
-            Some((_, table)) => Err(self.refused(format!(
-                "the model's records are in `{table}`; keep that name with `table = \"{table}\"`"
-            ))),
+            Some((_, table)) => Err(names::moved_table(self.schema, &table)),
             None => {
                 let insert = "INSERT INTO sync_model(name, \"table\") VALUES (?1, ?2)";
                 match self.sql.execute(insert, [self.schema.name, self.schema.table]) {
@@ -341,11 +325,7 @@ impl Preparing<'_> {
                 let filled: bool =
                     self.sql.query_row(&count, [], |row| row.get(0)).map_err(|error| self.failed(error))?;
                 if filled {
-                    return Err(self.refused(format!(
-                        "the field `{}` is new and required, and the records that are there have no value for it; \
-                         give it a `default`, or make it an `Option`",
-                        field.name
-                    )));
+                    return Err(names::required_is_new(self.schema, field));
                 }
             }
             let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field));
@@ -559,9 +539,7 @@ impl Preparing<'_> {
         if let Some(kind) =
             kind_of(self.sql, &name).map_err(|error| self.failed(error))?.filter(|kind| kind != "view")
         {
-            return Err(self.refused(format!(
-                "the {kind} `{name}` stands where the view of its changes belongs; rename one of them"
-            )));
+            return Err(names::view_in_the_way(self.schema, &kind, &name));
         }
         let create = format!(
             "CREATE VIEW {} AS SELECT c.position, c.id,

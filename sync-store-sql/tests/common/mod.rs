@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sync_runtime::change::{Change, State};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{FieldSchema, Model, ModelSchema, Models};
-use sync_runtime::store::{Access, Base, Expect, Feed, Put, Saved, Store, Transaction, Write, transact};
+use sync_runtime::store::{Access, Base, Expect, Feed, Put, Saved, Store, Transaction, Write, transact_once};
 use sync_runtime::version::{Position, ReplicaId, Stamp};
 use sync_runtime::{BoxFuture, FieldType, Result, Value};
 use sync_store_sql::SqlStore;
@@ -200,7 +200,7 @@ impl World {
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
-        pollster::block_on(transact(&self.store, access, work))
+        pollster::block_on(transact_once(&self.store, access, work))
     }
 
     pub fn save(&self, writes: Vec<Write>, now: Stamp) -> Vec<Saved> {

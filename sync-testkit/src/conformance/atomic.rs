@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use sync_runtime::change::ChangeKind;
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::Id;
-use sync_runtime::store::{Access, Base, Feed, Room, Transaction, transact};
+use sync_runtime::store::{Access, Base, Feed, Room, Transaction, transact_once};
 use sync_runtime::version::{Position, ReplicaId};
 use sync_runtime::{Error, Result};
 use uuid::Uuid;
@@ -105,9 +105,14 @@ pub(super) async fn a_transaction_sees_what_it_wrote(suite: &mut Suite) {
                 let changes = t.changes(&TASK, &ids).await?;
                 let kinds: Vec<_> = changes.iter().flatten().map(|change| change.kind).collect();
                 assert_eq!(kinds, [ChangeKind::Delete, ChangeKind::Create]);
+                // Where positions are given out at the commit, neither of them has one yet.
                 let feed = t.feed(&Feed::after(1)).await?;
-                assert_eq!(feed.iter().map(|state| state.change.position).collect::<Vec<_>>(), [2, 3]);
-                assert_eq!(t.newest().await?, 3);
+                let fed: Vec<_> = feed.iter().map(|state| state.change.position).collect();
+                let newest = t.newest().await?;
+                assert!(
+                    (newest == 3 && fed == [2, 3]) || (newest == 1 && fed.is_empty()),
+                    "{newest} {fed:?}"
+                );
                 let states = t.states(&TASK, &ids).await?;
                 assert_eq!(
                     states.iter().flatten().map(|state| state.record.is_some()).collect::<Vec<_>>(),
@@ -207,7 +212,7 @@ pub(super) async fn a_transaction_once_begun_outlives_its_caller(suite: &mut Sui
     let (release, released) = oneshot::channel::<()>();
     let store = suite.store.clone();
     let mut caller = Box::pin(async move {
-        transact(&*store, Access::WRITE, move |t| {
+        transact_once(&*store, Access::WRITE, move |t| {
             Box::pin(async move {
                 t.save(vec![write(&TASK, task("a", "begun"))], NOW).await?;
                 // Nobody may be there any more to hear either.

@@ -106,7 +106,7 @@ pub(super) async fn a_reader_keeps_its_snapshot_while_a_writer_commits(suite: &m
     }
     let (looked, has_looked) = oneshot::channel();
     let (committed, has_committed) = oneshot::channel::<()>();
-    let reader = suite.run(Access::READ.long(), move |t| {
+    let reader = suite.run_once(Access::READ.long().feed(), move |t| {
         Box::pin(async move {
             let before = t.newest().await?;
             looked.send(()).expect("the writer waits");
@@ -136,7 +136,7 @@ pub(super) async fn nobody_reads_what_is_not_committed(suite: &mut Suite) {
     let before = suite.everything().await;
     let (wrote, has_written) = oneshot::channel();
     let (looked, has_looked) = oneshot::channel::<()>();
-    let writer = suite.write(move |t| {
+    let writer = suite.write_once(move |t| {
         Box::pin(async move {
             t.save(vec![write(&TASK, task("a", "second")), write(&TASK, task("b", "new"))], NOW + 1).await?;
             wrote.send(()).expect("the reader waits");
@@ -158,7 +158,7 @@ pub(super) async fn nobody_reads_what_is_not_committed(suite: &mut Suite) {
 pub(super) async fn a_writer_waits_for_the_one_before(suite: &mut Suite) {
     let (begun, has_begun) = oneshot::channel();
     let (release, released) = oneshot::channel::<()>();
-    let first = suite.write(move |t| {
+    let first = suite.write_once(move |t| {
         Box::pin(async move {
             increment(t, 1).await?;
             begun.send(()).expect("the second waits");

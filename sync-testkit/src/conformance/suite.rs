@@ -9,7 +9,7 @@ use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record, Unknown};
 use sync_runtime::schema::{ModelSchema, Models};
 use sync_runtime::store::{
-    Access, Base, Expect, Feed, Put, Room, Saved, Store, Transaction, Write, transact,
+    Access, Base, Expect, Feed, Put, Room, Saved, Store, Transaction, Write, transact, transact_once,
 };
 use sync_runtime::version::{Ancestry, Position, ReplicaId, Revision, Stamp};
 use sync_runtime::{Error, ErrorKind, Result};
@@ -175,27 +175,45 @@ impl Suite {
     pub(crate) async fn run<T, F>(&self, access: Access, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + Send + 'static,
     {
         transact(&*self.store, access, work).await
+    }
+
+    /// Runs work in a transaction, work that cannot be done twice.
+    pub(crate) async fn run_once<T, F>(&self, access: Access, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        transact_once(&*self.store, access, work).await
     }
 
     /// Runs work in a writing transaction that must not fail.
     pub(crate) async fn write<T, F>(&self, work: F) -> T
     where
         T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + Send + 'static,
+    {
+        self.run(Access::WRITE.feed(), work).await.expect("the transaction commits")
+    }
+
+    /// Runs work in a writing transaction that must not fail, work that cannot be done twice.
+    pub(crate) async fn write_once<T, F>(&self, work: F) -> T
+    where
+        T: Send + 'static,
         F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
-        self.run(Access::WRITE, work).await.expect("the transaction commits")
+        self.run_once(Access::WRITE, work).await.expect("the transaction commits")
     }
 
     /// Runs work in a reading transaction that must not fail.
     pub(crate) async fn look<T, F>(&self, work: F) -> T
     where
         T: Send + 'static,
-        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + Send + 'static,
     {
-        self.run(Access::READ, work).await.expect("the transaction reads")
+        self.run(Access::READ.feed(), work).await.expect("the transaction reads")
     }
 
     /// Saves in a transaction of its own, at so many microseconds after [`NOW`].

@@ -38,10 +38,10 @@ impl Store for SimStore {
             return Ok(());
         }
         let this = self.clone();
-        let observed: Work = Box::new(move |tx| {
+        let observed = work.within(move |tx, work| {
             Box::pin(async move {
                 let mut tx = SimTransaction { tx, at: this, steps: Vec::new(), renaming: false };
-                work(&mut tx).await?;
+                work.run(&mut tx).await?;
                 tx.point(CrashPoint::Inside).await?;
                 let SimTransaction { at, steps, .. } = tx;
                 // Nothing comes between this and the commit.

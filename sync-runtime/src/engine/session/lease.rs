@@ -167,7 +167,7 @@ impl Session<'_> {
     pub(super) async fn run_leased<T, F>(&self, access: Access, work: F) -> Result<T>
     where
         T: MaybeSend + 'static,
-        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + MaybeSend + 'static,
     {
         let (held, now) = (self.lease.clone(), self.engine.env().now());
         self.engine

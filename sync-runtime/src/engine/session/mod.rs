@@ -189,7 +189,7 @@ impl Session<'_> {
         if known.await? {
             return Ok(());
         }
-        self.run_leased(Access::WRITE, move |tx| {
+        self.run_leased(Access::WRITE.feed(), move |tx| {
             Box::pin(async move {
                 let others = notes::peers(tx).await?;
                 let mut state = PeerState::default();
@@ -218,7 +218,7 @@ impl Session<'_> {
         let by_diff = pull && self.pulls_by_diff().await?;
         let mut in_full = InFull::default();
         let mut ahead = None;
-        let goal = self.engine.read(|tx| tx.newest()).await?;
+        let goal = self.engine.run(Access::READ.feed(), |tx| tx.newest()).await?;
         loop {
             let next =
                 if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };

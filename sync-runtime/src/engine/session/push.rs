@@ -37,7 +37,7 @@ impl Session<'_> {
     /// Records in `in_full` are sent whole; `ahead` is what was read already.
     pub(super) async fn outgoing(&self, in_full: &InFull, ahead: Option<Ahead>) -> Result<Next> {
         let (id, limits) = (self.id, self.limits);
-        let waiting = self.engine.read(move |tx| {
+        let waiting = self.engine.run(Access::READ.feed(), move |tx| {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
                 Ok(tx.newest().await? - peer.sent() + i64::from(peer.in_flight.is_some()))
@@ -201,12 +201,11 @@ impl Session<'_> {
         let arrival = self.arrival();
         let access = sized(Access::WRITE, outcomes.len());
         let held = self.held.clone();
-        let odd = self.odd("the number of its answers is not that of the records sent");
-        self.run_leased(access, move |tx| {
+        let home = self.run_leased(access, move |tx| {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
                 if peer.numbered != number || peer.in_flight.is_none() {
-                    return Ok(Home::default());
+                    return Ok(Some(Home::default()));
                 }
                 let Sent { mut changes, mut strange } = sent;
                 if !peer.staged.is_empty() {
@@ -215,13 +214,14 @@ impl Session<'_> {
                         unanswered.map(|state| state.change).partition(|change| holds(&held, change));
                 }
                 if outcomes.len() != changes.len() {
-                    return Err(odd);
+                    return Ok(None);
                 }
                 let answers = changes.into_iter().zip(outcomes);
-                take_answers(tx, &arrival, id, number, answers, strange).await
+                take_answers(tx, &arrival, id, number, answers, strange).await.map(Some)
             })
-        })
-        .await
+        });
+        let odd = || self.odd("the number of its answers is not that of the records sent");
+        home.await?.ok_or_else(odd)
     }
 }
 

@@ -5,8 +5,9 @@ use super::super::error::refusal;
 use super::super::statements::{ROWS, many};
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
-use super::save::{Written, completed, ignored};
+use super::save::Written;
 use super::{SqliteTransaction, rows};
+use crate::records::{completed, ignored};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement};
 use std::sync::LazyLock;
@@ -166,7 +167,7 @@ impl SqliteTransaction {
             }
             insert = !insert;
         }
-        Ok(Some(ignored(table)))
+        Ok(Some(ignored(table.schema)))
     }
 
     /// Writes a change in the place of the one that the record has, if any.

@@ -309,6 +309,10 @@ impl<'t> Parameters<'t> {
 }
 
 impl Terms for Parameters<'_> {
+    fn words(&self) -> &'static filter::Words {
+        &filter::SQLITE
+    }
+
     fn column(&self, field: usize) -> Result<String> {
         let collation = self.encoding(field)?.collation();
         let name = &self.table.columns[field].name;

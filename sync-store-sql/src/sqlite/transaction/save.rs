@@ -4,10 +4,10 @@
 use super::super::error::refusal;
 use super::super::tables::Table;
 use super::{SqliteTransaction, Told, rows};
+use crate::records::{completed, ignored, is_whole, with_local_defaults};
 use sync_runtime::Result;
 use sync_runtime::change::{Change, ChangeKind, Stamps, State};
 use sync_runtime::record::{Id, Record};
-use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::{Base, Expect, Saved, Write};
 use sync_runtime::version::{Ancestry, Position, Revision, Stamp};
 
@@ -95,7 +95,7 @@ impl SqliteTransaction {
                 self.clear_notes(table)?;
                 return Ok(match expect == Expect::Absent && self.exists(table, id)? {
                     true => Saved::Exists,
-                    false => Saved::Refused(ignored(table)),
+                    false => Saved::Refused(ignored(table.schema)),
                 });
             }
             Written::Rows(_) => {}
@@ -141,7 +141,7 @@ impl SqliteTransaction {
         self.tell_put(table, id, now)?;
         match self.update(table, id, record)? {
             Written::Refused(reason) => Ok(Saved::Refused(reason)),
-            Written::Rows(0) => Ok(Saved::Refused(ignored(table))),
+            Written::Rows(0) => Ok(Saved::Refused(ignored(table.schema))),
             Written::Rows(_) => {
                 let Some(before) = change.as_ref().filter(|_| live) else {
                     return self.tracked(table, id, change, None, Edit::Create, now);
@@ -320,21 +320,7 @@ impl SqliteTransaction {
 
     /// Inserts a record unless there is one of this id; absent local fields take their defaults.
     pub(super) fn insert(&mut self, table: &Table, id: &Id, record: &Record) -> Result<Written> {
-        let filled;
-        let record = if is_whole(table.schema, record) {
-            record
-        } else {
-            let mut whole = record.clone();
-            for (index, field) in table.schema.fields.iter().enumerate().filter(|(_, field)| field.local) {
-                if record.get(index).is_none()
-                    && let Some(value) = field.missing()
-                {
-                    whole.set(index, value);
-                }
-            }
-            filled = whole;
-            &filled
-        };
+        let record = &*with_local_defaults(table.schema, record);
         self.attempt(|sql| {
             let mut insert = sql.prepare_cached(&table.sql.insert)?;
             rows::bind_record(&mut insert, 0, table, id, record)?;
@@ -375,37 +361,5 @@ impl SqliteTransaction {
         }
         self.sql(|conn| conn.sql.prepare_cached(&table.sql.clear_notes)?.execute([]))?;
         Ok(())
-    }
-}
-
-/// The reason for a write that an app's trigger made come to nothing.
-pub(super) fn ignored(table: &Table) -> String {
-    format!("a trigger on `{}` ignored it", table.schema.table)
-}
-
-/// Whether every field is present; the id need not be.
-fn is_whole(schema: &ModelSchema, record: &Record) -> bool {
-    let fields = 0..schema.fields.len();
-    fields.into_iter().all(|index| index == schema.id || record.get(index).is_some())
-}
-
-/// The record with a default for each absent field that travels.
-///
-/// The error is the reason to refuse it: a required field without a default is absent.
-pub(super) fn completed(schema: &ModelSchema, id: &Id, mut record: Record) -> Result<Record, String> {
-    if is_whole(schema, &record) || record.is_all_that_travels(schema) {
-        return Ok(record);
-    }
-    if record.values().len() != schema.fields.len() {
-        let mut whole = Record::absent(schema);
-        whole.lay_over(&record);
-        record = whole;
-    }
-    record.fill_missing(schema);
-    match schema.replicated().find(|(index, _)| *index != schema.id && record.get(*index).is_none()) {
-        Some((_, field)) => {
-            Err(format!("{} {id}: field `{}` is missing and has no default", schema.name, field.name))
-        }
-        None => Ok(record),
     }
 }

@@ -1,0 +1,133 @@
+//! What a peer had sent of a field before the model had it: kept among the unknown fields of the change, and taken
+//! from there into the new column.
+
+use super::link::{Arg, Cell, Failure, Kind, Link, Row};
+use super::statement::{Dialect, Rows, Statement};
+use super::tables::{Table, id_of_key};
+use crate::records::fitting;
+use sync_runtime::record::Unknown;
+
+/// Changes that are looked at together, so that memory does not grow with their number.
+const PAGE: usize = 1_000;
+
+/// Takes what is known of these fields, by their places, out of the changes and the bases of the table's records.
+pub(super) async fn learn(
+    link: &mut dyn Link,
+    dialect: &dyn Dialect,
+    change: &str,
+    table: &Table,
+    added: &[usize],
+) -> Result<(), Failure> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let mut select = Statement::new(format!(
+            "SELECT id, unknown FROM {change} WHERE model = {} AND unknown IS NOT NULL",
+            table.number
+        ));
+        if let Some(after) = after.clone() {
+            select.push(" AND id > ").bind(dialect, Arg::bytes(after));
+        }
+        select.push(&format!(" ORDER BY id LIMIT {PAGE}"));
+        let found = link.fetch(&select.sql, select.args).await?;
+        let full = found.len() == PAGE;
+        for row in found {
+            let Ok([Cell::Bytes(key), Cell::Bytes(unknown)]) = <[Cell; 2]>::try_from(row) else { continue };
+            after = Some(key.clone());
+            let Some((values, left)) = taken(table, added, &unknown) else { continue };
+            let Some(id) = id_of_key(table.id_type(), key.clone()) else { continue };
+            let id_column = table.id_column();
+            set(
+                link,
+                dialect,
+                &table.name,
+                (id_column.name.clone(), id_column.kind, table.id_cell(&id)),
+                values,
+            )
+            .await?;
+            let mut update = Statement::new(format!("UPDATE {change} SET unknown = "));
+            update.bind(dialect, Arg::One(Kind::Bytes, left));
+            update.push(&format!(" WHERE model = {} AND id = ", table.number)).bind(dialect, Arg::bytes(key));
+            link.execute(&update.sql, update.args).await?;
+        }
+        if !full {
+            break;
+        }
+    }
+    learn_bases(link, dialect, table, added).await
+}
+
+/// The same for bases, each of which its revision and position name.
+async fn learn_bases(
+    link: &mut dyn Link,
+    dialect: &dyn Dialect,
+    table: &Table,
+    added: &[usize],
+) -> Result<(), Failure> {
+    let id = table.id_column();
+    let select = format!(
+        "SELECT {}, sync_stamp, sync_writer, sync_position, sync_unknown FROM {} WHERE sync_unknown IS NOT NULL",
+        id.name, table.base
+    );
+    for row in link.fetch(&select, Vec::new()).await? {
+        let Ok([key, stamp, writer, position, Cell::Bytes(unknown)]) = <[Cell; 5]>::try_from(row) else {
+            continue;
+        };
+        let Some((values, left)) = taken(table, added, &unknown) else { continue };
+        let mut update = Statement::new(format!("UPDATE {} SET sync_unknown = ", table.base));
+        update.bind(dialect, Arg::One(Kind::Bytes, left));
+        for (name, kind, cell) in values {
+            update.push(&format!(", {name} = ")).bind(dialect, Arg::One(kind, cell));
+        }
+        update.push(&format!(" WHERE {} = ", id.name)).bind(dialect, Arg::One(id.kind, key));
+        update.push(" AND sync_stamp = ").bind(dialect, Arg::One(Kind::Int(8), stamp));
+        update.push(" AND sync_writer = ").bind(dialect, Arg::One(Kind::Int(4), writer));
+        update.push(" AND sync_position = ").bind(dialect, Arg::One(Kind::Int(8), position));
+        link.execute(&update.sql, update.args).await?;
+    }
+    Ok(())
+}
+
+type Values = Vec<(String, Kind, Cell)>;
+
+/// The values of the added fields among unknown ones, and the unknown fields that are left; `None` where there are no
+/// values. What cannot be read is reported where it is read as part of its change.
+fn taken(table: &Table, added: &[usize], unknown: &[u8]) -> Option<(Values, Cell)> {
+    let mut unknown = serde_json::from_slice::<Unknown>(unknown).ok()?;
+    let before = unknown.len();
+    let mut values = Vec::new();
+    for &place in added {
+        let field = &table.schema.fields[place];
+        let sent = unknown.remove(field.name).and_then(|sent| fitting(field, sent));
+        if let Some(value) = sent {
+            let column = &table.columns[place];
+            values.push((column.name.clone(), column.kind, column.encode(&value)));
+        }
+    }
+    let left = match unknown.is_empty() {
+        true => Cell::Null,
+        false => Cell::Bytes(serde_json::to_vec(&unknown).ok()?),
+    };
+    (unknown.len() < before).then_some((values, left))
+}
+
+/// Sets columns of one row.
+async fn set(
+    link: &mut dyn Link,
+    dialect: &dyn Dialect,
+    table: &str,
+    key: (String, Kind, Cell),
+    values: Values,
+) -> Result<(), Failure> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut row: Row = vec![key.2];
+    let mut columns = vec![(key.0, key.1)];
+    for (name, kind, cell) in values {
+        columns.push((name, kind));
+        row.push(cell);
+    }
+    let update = dialect.update(Rows { into: table, columns, rows: vec![row], computed: Vec::new() });
+    link.execute(&update.sql, update.args).await?;
+    Ok(())
+}

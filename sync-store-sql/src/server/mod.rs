@@ -1,0 +1,294 @@
+//! Databases with many writers: PostgreSQL and MariaDB, by one implementation with a dialect for each.
+//!
+//! A transaction runs in a task of its own, so that it comes to its end whatever becomes of the caller, and a connection
+//! that may have been left inside a transaction is closed rather than given back to its pool. Two that met are told
+//! apart by the database, which undoes one; its work is then done again.
+//!
+//! Positions are given to changes that are committed already, just before somebody reads them, so that their order is
+//! that in which readers see them. No program waits for another one for it.
+
+mod learning;
+mod link;
+mod pool;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod statement;
+mod tables;
+mod transaction;
+
+use crate::store::SqlStoreBuilder;
+use link::{Cell, Failure};
+use pool::{Lent, Pool};
+use statement::Dialect;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
+use sync_runtime::store::{Access, Work};
+use sync_runtime::version::ReplicaId;
+use sync_runtime::{Error, ErrorKind, Models, Result};
+use tables::Tables;
+use tokio::runtime::{Handle, Runtime};
+use transaction::rows::Replicas;
+use transaction::{Ended, ServerTransaction};
+
+/// How often work is begun before it is given up: with many writers on one record, each round lets one of them through.
+const ATTEMPTS: u32 = 50;
+
+/// What all transactions of one store share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    dialect: &'static dyn Dialect,
+    /// The URL without its password.
+    location: String,
+    /// What stands before the names of the library's own tables.
+    own: String,
+    replicas: RwLock<Replicas>,
+}
+
+impl Shared {
+    fn replicas(&self) -> Replicas {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One of the library's own tables, quoted.
+    fn own_table(&self, name: &str) -> String {
+        format!("{}sync_{name}", self.own)
+    }
+}
+
+/// One database.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pool: Pool,
+    shared: Arc<Shared>,
+    /// Where the pool's connections live.
+    runtime: Handle,
+    adopt: bool,
+    busy_timeout: Duration,
+    tables: RwLock<Option<Arc<Tables>>>,
+}
+
+/// For programs that have no Tokio runtime of their own.
+static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().thread_name("sync-sql").build()
+});
+
+fn runtime() -> Result<Handle> {
+    if let Ok(handle) = Handle::try_current() {
+        return Ok(handle);
+    }
+    match &*RUNTIME {
+        Ok(runtime) => Ok(runtime.handle().clone()),
+        Err(error) => {
+            let message = format!("the threads for the database cannot be started ({error})");
+            Err(Error::new(ErrorKind::Storage, message))
+        }
+    }
+}
+
+impl Server {
+    /// Opens a database by its URL.
+    pub(crate) async fn open(url: &str, builder: &SqlStoreBuilder) -> Result<Self> {
+        let runtime = runtime()?;
+        let (url, builder) = (url.to_owned(), builder.clone());
+        let handle = runtime.clone();
+        let opened = runtime.spawn(async move {
+            let pool = Pool::open(&url, &builder)?;
+            Server::over(pool, &builder, handle).await
+        });
+        ended(opened.await)
+    }
+
+    /// Opens a store over a pool that the app has.
+    pub(crate) async fn from_pool(pool: Pool, builder: &SqlStoreBuilder) -> Result<Self> {
+        let handle = Handle::try_current().map_err(|_| {
+            let message = "a store over a pool is opened on the Tokio runtime that the pool belongs to";
+            Error::new(ErrorKind::Usage, message)
+        })?;
+        Server::over(pool, builder, handle).await
+    }
+
+    async fn over(pool: Pool, builder: &SqlStoreBuilder, runtime: Handle) -> Result<Self> {
+        let location = pool.location();
+        let mut lent = pool.lend(&location).await?;
+        let own = pool.own_prefix(&mut *lent.link(), &location).await?;
+        lent.give_back();
+        let shared =
+            Shared { dialect: pool.dialect(), location, own, replicas: RwLock::new(Replicas::default()) };
+        Ok(Server {
+            pool,
+            shared: Arc::new(shared),
+            runtime,
+            adopt: builder.adopt,
+            busy_timeout: builder.busy_timeout,
+            tables: RwLock::default(),
+        })
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.shared.location
+    }
+
+    fn tables(&self) -> Result<Arc<Tables>> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        tables.ok_or_else(|| {
+            let message = format!("the store `{}` was not prepared; call `prepare` first", self.location());
+            Error::new(ErrorKind::Usage, message)
+        })
+    }
+
+    pub(crate) async fn prepare(self: Arc<Self>, models: &Models, fresh: ReplicaId) -> Result<()> {
+        let (models, this) = (models.clone(), self.clone());
+        let prepared = self.runtime.spawn(async move {
+            let mut lent = this.pool.lend(this.location()).await?;
+            let tables = this
+                .pool
+                .prepare(&mut *lent.link(), &this.shared.own, this.location(), &models, fresh, this.adopt)
+                .await?;
+            lent.give_back();
+            *this.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tables));
+            Ok(())
+        });
+        ended(prepared.await)
+    }
+
+    /// Runs the work in one transaction, in a task of its own.
+    pub(crate) async fn run(self: Arc<Self>, access: Access, work: Work) -> Result<()> {
+        let this = self.clone();
+        ended(self.runtime.spawn(async move { this.run_here(access, work).await }).await)
+    }
+
+    async fn run_here(&self, access: Access, work: Work) -> Result<()> {
+        let tables = self.tables()?;
+        let mut rest = Some(work);
+        let mut careful = false;
+        let mut attempt = 0;
+        loop {
+            let Some(work) = rest.take() else {
+                return Err(Error::new(ErrorKind::Busy, format!("`{}` was busy", self.location())));
+            };
+            let (work, again) = match work.again() {
+                Some(again) => (again, Some(work)),
+                // What cannot be done again has to get along with refusals the first time.
+                None => {
+                    careful = true;
+                    (work, None)
+                }
+            };
+            let (error, ended) = match self.attempt(access, work, &tables, careful).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            attempt += 1;
+            match ended {
+                Some(Ended::Refused) if !careful && again.is_some() => careful = true,
+                Some(Ended::Conflict) if again.is_some() && attempt < ATTEMPTS => {
+                    // So that the ones that met do not meet again.
+                    let share = Duration::from_micros(500) * attempt.min(20);
+                    tokio::time::sleep(share.mul_f64(0.5 + fraction())).await;
+                }
+                _ => return Err(error),
+            }
+            rest = again;
+        }
+    }
+
+    /// Runs the work once.
+    async fn attempt(
+        &self,
+        access: Access,
+        work: Work,
+        tables: &Arc<Tables>,
+        careful: bool,
+    ) -> Result<(), (Error, Option<Ended>)> {
+        let fresh = |error| (error, None);
+        let mut lent = self.pool.lend(self.location()).await.map_err(fresh)?;
+        let begin = self.pool.begin(&self.shared.own, access, self.busy_timeout);
+        let begun = lent.link().script(&begin).await;
+        if let Err(failure) = begun {
+            return Err(self.not_begun(lent, failure).await);
+        }
+        let mut transaction =
+            ServerTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
+        let result = work.run(&mut transaction).await;
+        let told = transaction.ended();
+        let finished = match result {
+            Ok(()) if told.is_none() => transaction.clean().await,
+            other => other,
+        };
+        let replicas = transaction.into_replicas();
+        match (finished, told) {
+            (Ok(()), None) => {
+                if let Err(failure) = lent.link().script("COMMIT").await {
+                    // Nobody knows whether it was committed; the connection is closed.
+                    let conflict = matches!(failure, Failure::Conflict(_)).then_some(Ended::Conflict);
+                    return Err((failure.at(self.location()), conflict));
+                }
+                lent.give_back();
+                *self.shared.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
+                Ok(())
+            }
+            (finished, told) => {
+                self.roll_back(lent).await;
+                let error = finished.err().unwrap_or_else(|| {
+                    let message =
+                        format!("nothing was written to `{}`: a statement of it failed", self.location());
+                    Error::new(ErrorKind::Storage, message)
+                });
+                Err((error, told))
+            }
+        }
+    }
+
+    async fn not_begun(&self, lent: Lent, failure: Failure) -> (Error, Option<Ended>) {
+        let ended = match failure {
+            Failure::Conflict(_) => Some(Ended::Conflict),
+            _ => None,
+        };
+        self.roll_back(lent).await;
+        (failure.at(self.location()), ended)
+    }
+
+    /// A connection that does not say that it has rolled back is closed.
+    async fn roll_back(&self, mut lent: Lent) {
+        if lent.link().script("ROLLBACK").await.is_ok() {
+            lent.give_back();
+        }
+    }
+
+    /// A number that moves with every commit of anybody.
+    pub(crate) async fn version(self: Arc<Self>) -> Result<u64> {
+        let this = self.clone();
+        let read = self.runtime.spawn(async move {
+            let mut lent = this.pool.lend(this.location()).await?;
+            let sql = this.shared.dialect.version(&this.shared.own);
+            let found = lent.link().fetch(&sql, Vec::new()).await;
+            let found = found.map_err(|failure| failure.at(this.location()))?;
+            lent.give_back();
+            let mut hasher = DefaultHasher::new();
+            for cell in found.iter().flatten() {
+                match cell {
+                    Cell::Text(text) => text.hash(&mut hasher),
+                    Cell::Int(n) => n.hash(&mut hasher),
+                    _ => {}
+                }
+            }
+            Ok(hasher.finish())
+        });
+        ended(read.await)
+    }
+}
+
+/// Anything from 0 to 1, to spread waits.
+fn fraction() -> f64 {
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0_u8);
+    (random >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// What a task returned.
+fn ended<T>(result: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    result.unwrap_or_else(|error| {
+        let message = format!("a transaction panicked and was rolled back ({error})");
+        Err(Error::new(ErrorKind::Storage, message))
+    })
+}

@@ -1,0 +1,169 @@
+//! Pools of connections, and connections that are lent from them.
+
+use super::link::{Failure, Link};
+use super::statement::Dialect;
+use super::tables::Tables;
+use crate::store::SqlStoreBuilder;
+use sqlx::pool::PoolConnection;
+use std::time::Duration;
+use sync_runtime::store::Access;
+use sync_runtime::version::ReplicaId;
+use sync_runtime::{Error, ErrorKind, Models, Result};
+
+#[cfg(feature = "postgres")]
+use super::postgres::{self, PgLink};
+
+/// Connections that a store of its own may have at once.
+const CONNECTIONS: u32 = 10;
+
+/// A pool of connections to one database.
+#[derive(Debug, Clone)]
+pub(crate) enum Pool {
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgPool),
+}
+
+impl Pool {
+    /// A pool for a URL; nothing is connected yet.
+    pub(super) fn open(url: &str, builder: &SqlStoreBuilder) -> Result<Self> {
+        let wrong = |error: sqlx::Error| {
+            let message = format!("the store URL cannot be read: {error}");
+            Error::new(ErrorKind::Usage, message).with_source(error)
+        };
+        #[cfg(feature = "postgres")]
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(wrong)?;
+            let pool = sqlx::postgres::PgPoolOptions::new()
+                .max_connections(builder.connections.unwrap_or(CONNECTIONS))
+                .acquire_timeout(builder.busy_timeout)
+                .connect_lazy_with(options);
+            return Ok(Pool::Postgres(pool));
+        }
+        let _ = (wrong, builder);
+        Err(Error::new(ErrorKind::Usage, format!("no database is known for `{}`", scheme(url))))
+    }
+
+    pub(super) fn dialect(&self) -> &'static dyn Dialect {
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => &postgres::Postgres,
+        }
+    }
+
+    /// Where the database is, without anything secret.
+    pub(super) fn location(&self) -> String {
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(pool) => {
+                let options = pool.connect_options();
+                let database = options.get_database().unwrap_or_else(|| options.get_username());
+                format!("postgres://{}:{}/{database}", options.get_host(), options.get_port())
+            }
+        }
+    }
+
+    /// A connection, after a bounded wait.
+    pub(super) async fn lend(&self, location: &str) -> Result<Lent> {
+        let failed = |error: sqlx::Error| match error {
+            sqlx::Error::PoolTimedOut => {
+                let message = format!("no connection to `{location}` was free in time");
+                Error::new(ErrorKind::Busy, message)
+            }
+            error => {
+                let message = format!("`{location}` cannot be reached: {error}; is the database running?");
+                Error::new(ErrorKind::Storage, message).retryable(true).with_source(error)
+            }
+        };
+        let connection = match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(pool) => Connection::Postgres(pool.acquire().await.map_err(failed)?),
+        };
+        Ok(Lent(Some(connection)))
+    }
+
+    /// What begins a transaction. Where positions are asked for, the committed changes are numbered first.
+    pub(super) fn begin(&self, own: &str, access: Access, busy_timeout: Duration) -> String {
+        let dialect = self.dialect();
+        let number = match access.feed {
+            true => dialect.number(own),
+            false => String::new(),
+        };
+        format!("{number}{}", dialect.begin(access.write, busy_timeout))
+    }
+
+    /// What stands before the names of the library's own tables in this database.
+    pub(super) async fn own_prefix(&self, link: &mut dyn Link, location: &str) -> Result<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => {
+                let schema = postgres::schema(link, location).await?;
+                Ok(postgres::own_prefix(&schema))
+            }
+        }
+    }
+
+    /// Makes or checks what the models need.
+    pub(super) async fn prepare(
+        &self,
+        link: &mut dyn Link,
+        _own: &str,
+        location: &str,
+        models: &Models,
+        fresh: ReplicaId,
+        adopt: bool,
+    ) -> Result<Tables> {
+        let failed = |failure: Failure| failure.at(location);
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => {
+                link.script("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
+                let schema = postgres::schema(link, location).await?;
+                let wish = postgres::Wish { location, models, fresh, adopt };
+                let prepared = postgres::prepare(link, &schema, &wish).await;
+                let end = if prepared.is_ok() { "COMMIT" } else { "ROLLBACK" };
+                link.script(end).await.map_err(failed)?;
+                prepared
+            }
+        }
+    }
+}
+
+/// The part of a URL that names the kind of database.
+pub(crate) fn scheme(url: &str) -> &str {
+    url.split(':').next().unwrap_or_default()
+}
+
+#[derive(Debug)]
+enum Connection {
+    #[cfg(feature = "postgres")]
+    Postgres(PoolConnection<sqlx::Postgres>),
+}
+
+/// A connection that is lent. Unless it is given back, it is closed: it may be inside a transaction.
+#[derive(Debug)]
+pub(super) struct Lent(Option<Connection>);
+
+impl Lent {
+    pub(super) fn link(&mut self) -> Box<dyn Link + '_> {
+        match &mut self.0 {
+            #[cfg(feature = "postgres")]
+            Some(Connection::Postgres(connection)) => Box::new(PgLink(connection)),
+            None => unreachable!("a connection is lent until it is given back"),
+        }
+    }
+
+    /// Back to the pool: it is in no transaction.
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        match self.0.take() {
+            #[cfg(feature = "postgres")]
+            Some(Connection::Postgres(connection)) => drop(connection.detach()),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! PostgreSQL: what it says otherwise than others.
+
+mod inspect;
+mod own;
+mod triggers;
+mod wire;
+
+pub(crate) use inspect::{Wish, own_prefix, prepare, schema};
+pub(crate) use wire::PgLink;
+
+use super::link::{Arg, Cell, Kind};
+use super::statement::{Dialect, Rows, Statement, Then};
+use super::tables::{Column, IdType};
+use crate::filter::Words;
+use crate::names::Quote;
+use std::time::Duration;
+use sync_runtime::value::FieldType;
+use sync_runtime::version::Stamp;
+
+/// PostgreSQL's way to say things.
+#[derive(Debug)]
+pub(crate) struct Postgres;
+
+static WORDS: Words = Words {
+    all: "TRUE",
+    none: "FALSE",
+    same: "IS NOT DISTINCT FROM",
+    if_null: "coalesce",
+    place_in: "strpos",
+};
+
+impl Dialect for Postgres {
+    fn quote(&self) -> Quote {
+        Quote::Double
+    }
+
+    fn words(&self) -> &'static Words {
+        &WORDS
+    }
+
+    fn parameter(&self, place: usize) -> String {
+        format!("${place}")
+    }
+
+    fn begin(&self, write: bool, busy_timeout: Duration) -> String {
+        let mode = if write { "" } else { " READ ONLY" };
+        let timeout = busy_timeout.as_millis();
+        format!("BEGIN ISOLATION LEVEL REPEATABLE READ{mode}; SET LOCAL lock_timeout = {timeout}")
+    }
+
+    fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>) {
+        statement.push(&format!("{column} = ANY(")).bind(self, Arg::Many(kind, cells)).push(")");
+    }
+
+    fn lock(&self) -> &'static str {
+        " FOR UPDATE OF t"
+    }
+
+    fn touched(&self, rows: usize, _: bool) -> u64 {
+        rows as u64
+    }
+
+    fn key_of(&self, expression: &str, column: &Column, ty: IdType) -> String {
+        match (ty, column.kind) {
+            (IdType::Int, _) => format!("int8send({expression}::int8 # (-9223372036854775808)::int8)"),
+            (IdType::Uuid, Kind::Uuid) => format!("uuid_send({expression})"),
+            (IdType::Uuid, Kind::Bytes) => expression.to_owned(),
+            (IdType::Uuid, _) => format!("uuid_send({expression}::uuid)"),
+            (IdType::Text, _) => format!("convert_to({expression}::text, 'UTF8')"),
+        }
+    }
+
+    fn id_of_key(&self, key: &str, column: &Column, ty: IdType) -> String {
+        match (ty, column.kind) {
+            (IdType::Int, kind) => {
+                let number =
+                    format!("(('x' || encode({key}, 'hex'))::bit(64)::int8 # (-9223372036854775808)::int8)");
+                match kind {
+                    Kind::Int(2) => format!("{number}::int2"),
+                    Kind::Int(4) => format!("{number}::int4"),
+                    _ => number,
+                }
+            }
+            (IdType::Uuid, Kind::Uuid) => format!("encode({key}, 'hex')::uuid"),
+            (IdType::Uuid, Kind::Bytes) => key.to_owned(),
+            (IdType::Uuid, _) => format!("encode({key}, 'hex')::uuid::text"),
+            (IdType::Text, _) => format!("convert_from({key}, 'UTF8')"),
+        }
+    }
+
+    fn compared(&self, column: &Column, expression: &str) -> String {
+        match (column.ty, column.kind) {
+            // As numbers, then by their scale.
+            (FieldType::Decimal, _) => format!(
+                "CASE WHEN {expression} IS NOT NULL THEN ARRAY[{expression}::numeric, scale({expression}::numeric)] END"
+            ),
+            (FieldType::Text, _) => format!("({expression} COLLATE \"C\")"),
+            (FieldType::Json, _) => format!("({expression}::text COLLATE \"C\")"),
+            _ => expression.to_owned(),
+        }
+    }
+
+    fn insert(&self, rows: Rows<'_>, then: Then<'_>) -> Statement {
+        let mut statement = Statement::new(format!("INSERT INTO {}(", rows.into));
+        let into = rows.into;
+        let mut names: Vec<String> = rows.columns.iter().map(|(name, _)| name.clone()).collect();
+        names.extend(rows.computed.iter().map(|(name, _)| (*name).to_owned()));
+        statement.push(&names.join(", ")).push(") OVERRIDING SYSTEM VALUE SELECT v.*");
+        for (_, expression) in &rows.computed {
+            statement.push(", ").push(expression);
+        }
+        statement.push(" FROM unnest(");
+        for (place, (_, kind, cells)) in rows.by_column().into_iter().enumerate() {
+            statement.push(if place == 0 { "" } else { ", " });
+            statement.bind(self, Arg::Many(kind, cells));
+        }
+        statement.push(") v");
+        if let Then::Replace { key, set } = then {
+            let set: Vec<_> = set.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+            statement.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")));
+        }
+        debug_assert!(statement.sql.contains(into));
+        statement
+    }
+
+    fn update(&self, rows: Rows<'_>) -> Statement {
+        let names: Vec<String> = rows.columns.iter().map(|(name, _)| name.clone()).collect();
+        let aliases: Vec<String> = (0..names.len()).map(|place| format!("v{place}")).collect();
+        let set: Vec<_> =
+            names.iter().zip(&aliases).skip(1).map(|(name, alias)| format!("{name} = v.{alias}")).collect();
+        let set = if set.is_empty() { format!("{0} = t.{0}", names[0]) } else { set.join(", ") };
+        let mut statement = Statement::new(format!("UPDATE {} t SET {set} FROM unnest(", rows.into));
+        for (place, (_, kind, cells)) in rows.by_column().into_iter().enumerate() {
+            statement.push(if place == 0 { "" } else { ", " });
+            statement.bind(self, Arg::Many(kind, cells));
+        }
+        statement.push(&format!(") v({}) WHERE t.{} = v.v0", aliases.join(", "), names[0]));
+        statement
+    }
+
+    fn tell_stamp(&self, stamp: Stamp) -> Statement {
+        let mut statement = Statement::new("SELECT set_config('sync.stamp', ");
+        statement.bind(self, Arg::text(stamp.to_string())).push(", true)");
+        statement
+    }
+
+    fn tell_put(&self, put: Option<(i64, Vec<Cell>)>) -> Statement {
+        let Some((model, keys)) = put else {
+            return Statement::new("SELECT set_config('sync.put_model', '', true)");
+        };
+        let mut statement = Statement::new("SELECT set_config('sync.put_model', ");
+        statement.bind(self, Arg::text(model.to_string())).push(", true), set_config('sync.put_ids', ");
+        statement.bind(self, Arg::Many(Kind::Bytes, keys)).push("::text, true)");
+        statement
+    }
+
+    fn pending_position(&self, own: &str) -> String {
+        format!("-nextval('{}')", format!("{own}sync_written").replace('\'', "''"))
+    }
+
+    fn number(&self, own: &str) -> String {
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {own}sync_number(); COMMIT; ")
+    }
+
+    fn version(&self, _: &str) -> String {
+        // Changes when any transaction that writes begins or ends, here or in another database of the cluster.
+        "SELECT pg_current_snapshot()::text".to_owned()
+    }
+}

@@ -1,0 +1,70 @@
+//! The library's own tables, and the function that gives changes their positions.
+
+/// The layout of the library's own tables that this program knows.
+pub(super) const FORMAT: i64 = 1;
+
+/// A change that is not committed yet has a position below zero, which counts down; `sync_number` gives it the next one
+/// above zero once it is committed. So a position is given out in the order in which readers can see changes.
+pub(super) fn tables(own: &str) -> String {
+    format!(
+        "
+CREATE TABLE {own}sync_replica(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id bytea NOT NULL UNIQUE);
+CREATE TABLE {own}sync_model(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE,
+  \"table\" text NOT NULL UNIQUE);
+CREATE TABLE {own}sync_state(one bool PRIMARY KEY DEFAULT true CHECK (one), format int8 NOT NULL, me int4 NOT NULL,
+  keep_through int8, cluster text, timeline text);
+CREATE TABLE {own}sync_newest(one bool PRIMARY KEY DEFAULT true CHECK (one), newest int8 NOT NULL);
+CREATE SEQUENCE {own}sync_written;
+CREATE TABLE {own}sync_change(model int4 NOT NULL, id bytea NOT NULL, kind int2 NOT NULL, position int8 NOT NULL,
+  stamp int8 NOT NULL, writer int4 NOT NULL, others jsonb, prev_stamp int8, prev_writer int4, grp int8, origin int4,
+  merged text, unknown bytea, stamps jsonb, PRIMARY KEY (model, id));
+CREATE UNIQUE INDEX sync_change_position ON {own}sync_change(position);
+CREATE TABLE {own}sync_note(room text COLLATE \"C\" NOT NULL, k bytea NOT NULL, value bytea NOT NULL,
+  PRIMARY KEY (room, k));
+INSERT INTO {own}sync_newest(newest) VALUES (0);
+"
+    )
+}
+
+/// Numbers the committed changes that have no position yet, and gives the newest position.
+///
+/// One at a time does so. It takes the changes that nobody is writing just now, and of those only groups that it has
+/// whole: a transaction's changes get their positions together or not at all. What it has locked cannot change between
+/// the two looks, and what another transaction commits in between is seen by the second one, which leaves its group for
+/// the next time. Groups come in the order of their last writes, so that what refers to a record that was already
+/// visible comes after it.
+pub(super) fn numbering(schema: &str, own: &str) -> String {
+    format!(
+        "CREATE OR REPLACE FUNCTION {own}sync_number() RETURNS int8 LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off
+SET jit = off AS $sync$
+DECLARE sync_last int8; sync_free int8[];
+BEGIN
+  IF NOT EXISTS (SELECT FROM {own}sync_change WHERE position < 0) THEN
+    RETURN (SELECT newest FROM {own}sync_newest);
+  END IF;
+  SELECT newest INTO sync_last FROM {own}sync_newest FOR UPDATE;
+  SELECT array_agg(coalesce(f.grp, f.position)) INTO sync_free
+    FROM (SELECT position, grp FROM {own}sync_change WHERE position < 0 FOR UPDATE SKIP LOCKED) f;
+  IF sync_free IS NULL THEN RETURN sync_last; END IF;
+  WITH free AS MATERIALIZED (
+    SELECT g AS unit, count(*) AS changes FROM unnest(sync_free) g GROUP BY g
+  ), pending AS MATERIALIZED (
+    SELECT c.position, c.grp, coalesce(c.grp, c.position) AS unit, count(*) OVER w AS changes,
+      min(c.position) OVER w AS ended
+    FROM {own}sync_change c WHERE c.position < 0 WINDOW w AS (PARTITION BY coalesce(c.grp, c.position))
+  ), placed AS MATERIALIZED (
+    SELECT p.position, p.grp, p.unit, sync_last + row_number() OVER (ORDER BY p.ended DESC, p.position DESC) AS place
+    FROM pending p JOIN free f ON f.unit = p.unit AND f.changes = p.changes
+  ), named AS MATERIALIZED (
+    SELECT position, place, CASE WHEN grp IS NOT NULL THEN min(place) OVER (PARTITION BY unit) END AS grp FROM placed
+  ), moved AS (
+    UPDATE {own}sync_change c SET position = n.place, grp = n.grp FROM named n
+    WHERE c.position = n.position AND c.position < 0 RETURNING n.place
+  )
+  SELECT coalesce(max(m.place), sync_last) INTO sync_last FROM moved m;
+  UPDATE {own}sync_newest SET newest = sync_last WHERE newest < sync_last;
+  RETURN sync_last;
+END $sync$"
+    )
+}

@@ -1,0 +1,300 @@
+//! The triggers that track a table of PostgreSQL, whoever writes to it; see the rule *triggers that miss nothing*.
+//!
+//! One for each kind of statement, after it, over all the rows that it touched: a row trigger costs twice as much.
+//! Cascades are statements of their own here. `TRUNCATE` has a trigger before it, while the rows are still there.
+//!
+//! What a writing library hands over stands in settings that end with its transaction: `sync.stamp`, the time of its
+//! writes, and `sync.put_model` with `sync.put_ids`, the records that it tracks by itself.
+
+use crate::names::{Quote, literal};
+use crate::server::statement::Dialect;
+use crate::server::tables::{CHANGE, Column, Table, change_columns};
+use sync_runtime::Merge;
+use sync_runtime::schema::FieldSchema;
+
+use super::Postgres;
+use crate::server::link::Kind;
+
+/// Paths that one call of a JSON function gets; PostgreSQL takes a hundred arguments.
+const ARGUMENTS: usize = 40;
+
+/// One trigger with its function: their names and the statements that make them.
+#[derive(Debug)]
+pub(super) struct Trigger {
+    pub(super) name: String,
+    pub(super) function: String,
+    pub(super) create: String,
+}
+
+/// All triggers of a table. `own` stands before the names of the library's own things, whose schema is `schema`.
+pub(super) fn all(table: &Table, own: &str, schema: &str) -> Vec<Trigger> {
+    let writer = Writer { table, own, schema };
+    vec![writer.insert(), writer.update(), writer.delete(), writer.truncate()]
+}
+
+struct Writer<'t> {
+    table: &'t Table,
+    own: &'t str,
+    schema: &'t str,
+}
+
+impl Writer<'_> {
+    fn id(&self) -> &str {
+        &self.table.id_column().name
+    }
+
+    fn key(&self, expression: &str) -> String {
+        Postgres.key_of(expression, self.table.id_column(), self.table.id_type())
+    }
+
+    /// Each field that travels, but for the id, and whether the rows `o` and `n` differ in it, to the bit.
+    fn differences(&self) -> Vec<(&'static FieldSchema, String)> {
+        let fields = self.table.schema.replicated().filter(|(index, _)| *index != self.table.schema.id);
+        fields.map(|(index, field)| (field, differs(&self.table.columns[index]))).collect()
+    }
+
+    fn differ(&self) -> String {
+        let parts: Vec<_> = self.differences().into_iter().map(|(_, differs)| differs).collect();
+        if parts.is_empty() { "FALSE".to_owned() } else { parts.join("\n    OR ") }
+    }
+
+    /// `Change::stamps_after` in SQL, on top of the change `c`, where the row `o` becomes `n`.
+    fn stamps_after(&self) -> String {
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for (field, differs) in self.differences() {
+            let name = literal(field.name);
+            removed.push(format!("CASE WHEN {differs} THEN {name} END"));
+            if matches!(field.merge, Merge::LastWrite) {
+                added.push(format!("{name}, CASE WHEN NOT ({differs}) THEN c.stamp END"));
+            }
+        }
+        let left = |from: &str| {
+            removed
+                .chunks(ARGUMENTS)
+                .fold(from.to_owned(), |on, some| format!("({on} - ARRAY[{}]::text[])", some.join(", ")))
+        };
+        if added.is_empty() {
+            return format!("CASE WHEN c.stamps IS NOT NULL THEN nullif({}, '{{}}') END", left("c.stamps"));
+        }
+        let added: Vec<_> = added
+            .chunks(ARGUMENTS)
+            .map(|some| format!("jsonb_strip_nulls(jsonb_build_object({}))", some.join(", ")))
+            .collect();
+        format!("nullif({} || {}, '{{}}')", added.join(" || "), left("coalesce(c.stamps, '{}')"))
+    }
+
+    /// A trigger whose function runs these statements.
+    fn trigger(&self, event: &str, head: &str, body: &[String]) -> Trigger {
+        let name = format!("sync_{event}_{}", self.table.number);
+        let body: String = body.iter().map(|statement| format!("  {statement};\n")).collect();
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION {own}{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = {schema}, pg_temp AS $sync$
+#variable_conflict use_column
+DECLARE sync_me int4; sync_keep int8; sync_put bytea[]; sync_at int8;
+BEGIN
+  SELECT s.me, s.keep_through INTO sync_me, sync_keep FROM {own}sync_state s;
+  sync_at := coalesce(nullif(current_setting('sync.stamp', true), '')::int8,
+    (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
+  IF current_setting('sync.put_model', true) = '{number}' THEN
+    sync_put := current_setting('sync.put_ids')::bytea[];
+  END IF;
+{body}  RETURN NULL;
+END $sync$",
+            own = self.own,
+            schema = self.schema,
+            number = self.table.number,
+        );
+        let create =
+            format!("CREATE TRIGGER {name} {head} FOR EACH STATEMENT EXECUTE FUNCTION {}{name}()", self.own)
+                .replace("{table}", &self.table.name);
+        Trigger { name, function, create }
+    }
+
+    /// Whether the record of this key is not one that the library puts.
+    fn not_put(key: &str) -> String {
+        format!("(sync_put IS NULL OR {key} <> ALL(sync_put))")
+    }
+
+    /// Tracks records: `rows` gives key, kind and stamps of each.
+    fn track(&self, rows: &str) -> String {
+        format!(
+            "INSERT INTO {own}sync_change AS c (model, id, kind, position, stamp, writer, grp, stamps)
+  SELECT {number}, s.key, s.kind, -nextval('{own_text}sync_written'), sync_at, sync_me,
+    pg_current_xact_id()::text::int8, s.stamps
+  FROM ({rows}) s WHERE {not_put}
+  ON CONFLICT (model, id) DO UPDATE SET
+    position = excluded.position, kind = excluded.kind,
+    stamp = greatest(excluded.stamp, 1 + c.stamp,
+      1 + (SELECT max(v.value::int8) FROM jsonb_each_text(c.others) v)),
+    writer = excluded.writer,
+    others = CASE WHEN c.writer = excluded.writer THEN c.others
+      ELSE nullif((coalesce(c.others, '{{}}') || jsonb_build_object(c.writer::text, c.stamp))
+                  - excluded.writer::text, '{{}}') END,
+    prev_stamp = c.stamp, prev_writer = c.writer,
+    grp = excluded.grp, origin = NULL, merged = NULL,
+    unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE c.unknown END,
+    stamps = excluded.stamps",
+            own = self.own,
+            own_text = self.own.replace('\'', "''"),
+            number = self.table.number,
+            not_put = Self::not_put("s.key"),
+        )
+    }
+
+    /// Keeps states as bases. `from` joins the rows `o`, or `n` where a tombstone is kept, to their changes `c`.
+    fn keep(&self, row: Option<&str>, from: &str) -> String {
+        let schema = self.table.schema;
+        let values: Vec<_> = self
+            .table
+            .travelling()
+            .map(|(field, column)| match row {
+                Some(row) => format!("{row}.{}", column.name),
+                None if field == schema.id => format!("n.{}", column.name),
+                None => "NULL".to_owned(),
+            })
+            .collect();
+        let change = change_columns("c.").replace("c.position", "greatest(c.position, 0)");
+        let columns: Vec<_> = self
+            .table
+            .travelling()
+            .map(|(_, column)| column.name.clone())
+            .chain(CHANGE.map(|(name, _)| format!("sync_{name}")))
+            .chain(["sync_until".to_owned(), "sync_open".to_owned()])
+            .collect();
+        let set: Vec<_> = columns.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+        let kind = if row.is_some() { "c.kind <> 2" } else { "c.kind = 2" };
+        format!(
+            "INSERT INTO {base}({columns})
+    SELECT {values}, {change}, 0, TRUE
+    FROM {from} AND {kind} AND (c.position BETWEEN 1 AND sync_keep OR c.origin IS NOT NULL) AND {not_put}
+    ON CONFLICT ({id}, sync_stamp, sync_writer, sync_position) DO UPDATE SET {set}",
+            base = self.table.base,
+            columns = columns.join(", "),
+            values = values.join(", "),
+            not_put = Self::not_put("c.id"),
+            id = self.id(),
+            set = set.join(", "),
+        )
+    }
+
+    /// Notes where the open bases of records ended, whose changes are about to move on.
+    fn close(&self, row: &str, from: &str) -> String {
+        format!(
+            "UPDATE {base} b SET sync_open = FALSE, sync_until = greatest(b.sync_until, c.position)
+    FROM {from} JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
+    WHERE b.sync_open AND b.{id} = {row}.{id} AND c.position > 0 AND {not_put}",
+            base = self.table.base,
+            own = self.own,
+            number = self.table.number,
+            key = self.key(&format!("{row}.{}", self.id())),
+            id = self.id(),
+            not_put = Self::not_put("c.id"),
+        )
+    }
+
+    /// These statements, where bases are kept at all.
+    fn if_kept(statements: &[String]) -> String {
+        let statements: String = statements.iter().map(|statement| format!("    {statement};\n")).collect();
+        format!("IF sync_keep IS NOT NULL THEN\n{statements}  END IF")
+    }
+
+    /// Rows joined to the changes of their records.
+    fn with_change(&self, rows: &str, key: &str) -> String {
+        format!("{rows} JOIN {}sync_change c ON c.model = {} AND c.id = {key}", self.own, self.table.number)
+    }
+
+    fn insert(&self) -> Trigger {
+        let id = self.id();
+        let key = self.key(&format!("n.{id}"));
+        let rows = format!(
+            "SELECT {key} AS key, 0::int2 AS kind, NULL::jsonb AS stamps FROM sync_new n WHERE n.{id} IS NOT NULL"
+        );
+        let tombstones = self.keep(None, &format!("{} WHERE TRUE", self.with_change("sync_new n", &key)));
+        let body = [Self::if_kept(&[self.close("n", "sync_new n"), tombstones]), self.track(&rows)];
+        self.trigger("insert", "AFTER INSERT ON {table} REFERENCING NEW TABLE AS sync_new", &body)
+    }
+
+    fn update(&self) -> Trigger {
+        let id = self.id();
+        let key = self.key(&format!("coalesce(n.{id}, o.{id})"));
+        let both = format!("sync_old o FULL JOIN sync_new n ON o.{id} = n.{id}");
+        let changed = format!("(o.{id} IS NULL OR n.{id} IS NULL OR {})", self.differ());
+        let rows = format!(
+            "SELECT {key} AS key,
+      (CASE WHEN n.{id} IS NULL THEN 2 WHEN o.{id} IS NULL OR c.id IS NULL OR c.kind = 2 THEN 0 ELSE 1 END)::int2 AS kind,
+      CASE WHEN n.{id} IS NOT NULL AND o.{id} IS NOT NULL AND c.kind <> 2 THEN {stamps} END AS stamps
+    FROM {both} LEFT JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
+    WHERE {changed}",
+            stamps = self.stamps_after(),
+            own = self.own,
+            number = self.table.number,
+        );
+        let old = format!(
+            "{} LEFT JOIN sync_new n ON n.{id} = o.{id} WHERE {changed}",
+            self.with_change("sync_old o", &self.key(&format!("o.{id}")))
+        );
+        let made = format!(
+            "{} LEFT JOIN sync_old o ON n.{id} = o.{id} WHERE o.{id} IS NULL",
+            self.with_change("sync_new n", &self.key(&format!("n.{id}")))
+        );
+        let changed_rows = format!("(SELECT coalesce(n.{id}, o.{id}) AS {id} FROM {both} WHERE {changed}) x");
+        let kept = [self.close("x", &changed_rows), self.keep(Some("o"), &old), self.keep(None, &made)];
+        let body = [Self::if_kept(&kept), self.track(&rows)];
+        let head = "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS sync_old NEW TABLE AS sync_new";
+        self.trigger("update", head, &body)
+    }
+
+    fn gone(&self, old: &str) -> [String; 2] {
+        let id = self.id();
+        let key = self.key(&format!("o.{id}"));
+        let rows = format!(
+            "SELECT {key} AS key, 2::int2 AS kind, NULL::jsonb AS stamps FROM {old} o WHERE o.{id} IS NOT NULL"
+        );
+        let states = format!("{} WHERE TRUE", self.with_change(&format!("{old} o"), &key));
+        let kept = [self.close("o", &format!("{old} o")), self.keep(Some("o"), &states)];
+        [Self::if_kept(&kept), self.track(&rows)]
+    }
+
+    fn delete(&self) -> Trigger {
+        let head = "AFTER DELETE ON {table} REFERENCING OLD TABLE AS sync_old";
+        self.trigger("delete", head, &self.gone("sync_old"))
+    }
+
+    fn truncate(&self) -> Trigger {
+        self.trigger("truncate", "BEFORE TRUNCATE ON {table}", &self.gone(&self.table.name))
+    }
+}
+
+/// Whether a column of the rows `o` and `n` differs, to the bit.
+fn differs(column: &Column) -> String {
+    let (o, n) = (format!("o.{}", column.name), format!("n.{}", column.name));
+    match column.kind {
+        Kind::Float(4) => format!("float4send({o}) IS DISTINCT FROM float4send({n})"),
+        Kind::Float(_) => format!("float8send({o}) IS DISTINCT FROM float8send({n})"),
+        Kind::Text => format!("{o}::text COLLATE \"C\" IS DISTINCT FROM {n}::text COLLATE \"C\""),
+        Kind::Numeric | Kind::Json | Kind::JsonParsed => {
+            format!("{o}::text IS DISTINCT FROM {n}::text")
+        }
+        _ => format!("{o} IS DISTINCT FROM {n}"),
+    }
+}
+
+/// The view that shows a model's changes to people.
+pub(super) fn view(table: &Table, own: &str, name: &str) -> String {
+    let id = Postgres.id_of_key("c.id", table.id_column(), table.id_type());
+    format!(
+        "CREATE OR REPLACE VIEW {name} AS SELECT CASE WHEN c.position > 0 THEN c.position END AS position, {id} AS id,
+  CASE c.kind WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END AS kind,
+  c.stamp || '@' || encode(w.id, 'hex') AS revision,
+  c.prev_stamp || '@' || encode(p.id, 'hex') AS previous,
+  c.grp AS \"group\", encode(o.id, 'hex') AS origin
+FROM {own}sync_change c JOIN {own}sync_replica w ON w.n = c.writer
+LEFT JOIN {own}sync_replica p ON p.n = c.prev_writer LEFT JOIN {own}sync_replica o ON o.n = c.origin
+WHERE c.model = {}",
+        table.number
+    )
+}
+
+/// How names are quoted here.
+pub(super) const QUOTE: Quote = Quote::Double;

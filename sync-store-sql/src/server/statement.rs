@@ -1,0 +1,130 @@
+//! Statements as they are put together, and what differs between the databases.
+
+use super::link::{Arg, Cell, Kind};
+use super::tables::{Column, IdType};
+use crate::filter::Words;
+use crate::names::Quote;
+use std::fmt;
+use std::time::Duration;
+use sync_runtime::version::Stamp;
+
+/// A statement with its parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    pub(crate) args: Vec<Arg>,
+}
+
+/// What an insert does with rows whose key is there already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Then<'a> {
+    /// The statement fails.
+    Fail,
+    /// They take the place of what is there, in these columns; by this key.
+    Replace { key: &'a str, set: &'a [String] },
+}
+
+/// Rows for a table, column by column.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    /// The table, quoted.
+    pub(crate) into: &'a str,
+    /// The quoted names and the kinds of the values.
+    pub(crate) columns: Vec<(String, Kind)>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+    /// Columns that take the same expression in each row.
+    pub(crate) computed: Vec<(&'static str, String)>,
+}
+
+impl Rows<'_> {
+    /// The values of each column.
+    pub(crate) fn by_column(self) -> Vec<(String, Kind, Vec<Cell>)> {
+        let count = self.rows.len();
+        let columns = self.columns.into_iter();
+        let mut columns: Vec<_> =
+            columns.map(|(name, kind)| (name, kind, Vec::with_capacity(count))).collect();
+        for row in self.rows {
+            for (column, cell) in columns.iter_mut().zip(row) {
+                column.2.push(cell);
+            }
+        }
+        columns
+    }
+}
+
+/// How one database says what all of them can do.
+pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
+    /// How names are quoted.
+    fn quote(&self) -> Quote;
+
+    /// The words of conditions.
+    fn words(&self) -> &'static Words;
+
+    /// The parameter at this place, the first being 1.
+    fn parameter(&self, place: usize) -> String;
+
+    /// Begins a transaction that sees one snapshot, and waits so long for a lock.
+    fn begin(&self, write: bool, busy_timeout: Duration) -> String;
+
+    /// Adds a condition that a column's value is one of these.
+    fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>);
+
+    /// What ends a `SELECT` from `t`, perhaps joined to more, whose rows of `t` are to be locked.
+    fn lock(&self) -> &'static str;
+
+    /// How many rows the database says that it touched, where a statement writes so many.
+    fn touched(&self, rows: usize, update: bool) -> u64;
+
+    /// An id in a column of a table, as `sync_change` has it.
+    fn key_of(&self, expression: &str, column: &Column, ty: IdType) -> String;
+
+    /// An id of `sync_change`, as a table's own column has it.
+    fn id_of_key(&self, key: &str, column: &Column, ty: IdType) -> String;
+
+    /// A value of a column, compared and ordered as `Value::order` says.
+    fn compared(&self, column: &Column, expression: &str) -> String;
+
+    /// Inserts rows.
+    fn insert(&self, rows: Rows<'_>, then: Then<'_>) -> Statement;
+
+    /// Sets columns of rows that are there; the first column is the key.
+    fn update(&self, rows: Rows<'_>) -> Statement;
+
+    /// Hands to the triggers what the library knows: the time of its writes.
+    fn tell_stamp(&self, stamp: Stamp) -> Statement;
+
+    /// Tells the triggers which records of a model are being put, or that none is any more.
+    fn tell_put(&self, put: Option<(i64, Vec<Cell>)>) -> Statement;
+
+    /// Takes away what the triggers were told, where that would outlive the transaction.
+    fn clean(&self) -> Option<Statement> {
+        None
+    }
+
+    /// A position for a change that is not committed yet: below zero, and lower than all before it.
+    fn pending_position(&self, own: &str) -> String;
+
+    /// Gives the committed changes their positions, in a transaction of its own.
+    fn number(&self, own: &str) -> String;
+
+    /// Something that differs whenever anybody committed.
+    fn version(&self, own: &str) -> String;
+}
+
+impl Statement {
+    pub(crate) fn new(sql: impl Into<String>) -> Self {
+        Statement { sql: sql.into(), args: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, sql: &str) -> &mut Self {
+        self.sql.push_str(sql);
+        self
+    }
+
+    /// Adds a parameter and its placeholder.
+    pub(crate) fn bind(&mut self, dialect: &dyn Dialect, arg: Arg) -> &mut Self {
+        self.args.push(arg);
+        let parameter = dialect.parameter(self.args.len());
+        self.push(&parameter)
+    }
+}

@@ -1,0 +1,465 @@
+//! One transaction on a database of many writers: what each method of the contract does, a page at a time.
+//!
+//! The triggers track what is saved. What is put, they leave alone: its changes are written here, exactly as given.
+
+mod bases;
+mod put;
+mod read;
+mod repair;
+pub(super) mod rows;
+mod save;
+
+use super::Shared;
+use super::link::{Arg, Cell, Failure, Kind, Link, Row};
+use super::statement::{Dialect, Statement};
+use super::tables::{Table, Tables};
+use rows::Replicas;
+use std::sync::Arc;
+use sync_runtime::change::{Change, State};
+use sync_runtime::query::{Filter, Selection};
+use sync_runtime::record::{Id, Record};
+use sync_runtime::schema::ModelSchema;
+use sync_runtime::store::{Base, Feed, Put, Room, Saved, Transaction, Write};
+use sync_runtime::version::{Position, ReplicaId, Stamp};
+use sync_runtime::{Error, ErrorKind, Result};
+use uuid::Uuid;
+
+/// What the store knows of itself.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    replica: ReplicaId,
+    keep_through: Option<Position>,
+}
+
+/// What has to happen after work that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It may be done again: another transaction was in the way.
+    Conflict,
+    /// It may be done again with savepoints: a constraint refused something.
+    Refused,
+    /// The connection cannot be used any more.
+    Lost,
+    /// Nothing helps.
+    Failed,
+}
+
+/// A transaction on a lent connection, which somebody else begins and ends.
+#[derive(Debug)]
+pub(crate) struct ServerTransaction<'c> {
+    link: Box<dyn Link + 'c>,
+    shared: Arc<Shared>,
+    tables: Arc<Tables>,
+    replicas: Replicas,
+    write: bool,
+    /// Whether a refusal by a constraint must leave the rest standing, for which a savepoint stands before each write.
+    careful: bool,
+    own: Option<Own>,
+    newest: Option<Position>,
+    told: Option<Stamp>,
+    /// Whether the triggers leave some records alone.
+    putting: bool,
+    ended: Option<Ended>,
+}
+
+impl<'c> ServerTransaction<'c> {
+    pub(crate) fn new(
+        link: Box<dyn Link + 'c>,
+        shared: Arc<Shared>,
+        tables: Arc<Tables>,
+        write: bool,
+        careful: bool,
+    ) -> Self {
+        let replicas = shared.replicas();
+        ServerTransaction {
+            link,
+            shared,
+            tables,
+            replicas,
+            write,
+            careful,
+            own: None,
+            newest: None,
+            told: None,
+            putting: false,
+            ended: None,
+        }
+    }
+
+    /// What went wrong at the database, if anything did.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Takes away what must not outlive the transaction.
+    pub(crate) async fn clean(&mut self) -> Result<()> {
+        match self.dialect().clean() {
+            Some(statement) if self.told.is_some() || self.putting => {
+                self.execute(statement).await.map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The replicas that this transaction got to know, which are known to all once it is committed.
+    pub(crate) fn into_replicas(self) -> Replicas {
+        self.replicas
+    }
+
+    fn dialect(&self) -> &'static dyn Dialect {
+        self.shared.dialect
+    }
+
+    /// One of the library's own tables, quoted.
+    fn own_table(&self, name: &str) -> String {
+        self.shared.own_table(name)
+    }
+
+    fn failed(&mut self, failure: Failure) -> Error {
+        let ended = match &failure {
+            Failure::Conflict(_) => Ended::Conflict,
+            Failure::Refused { .. } => Ended::Refused,
+            Failure::Lost(_) => Ended::Lost,
+            Failure::Denied(_) | Failure::Other(_) => Ended::Failed,
+        };
+        self.ended.get_or_insert(ended);
+        failure.at(&self.shared.location)
+    }
+
+    /// Somebody wrote what this transaction saw otherwise: it has to be done again.
+    fn overtaken(&mut self, what: &str) -> Error {
+        self.ended.get_or_insert(Ended::Conflict);
+        let message =
+            format!("`{}`: another transaction wrote {what} at the same time", self.shared.location);
+        Error::new(ErrorKind::Busy, message)
+    }
+
+    async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>> {
+        let fetched = self.link.fetch(&statement.sql, statement.args).await;
+        fetched.map_err(|failure| self.failed(failure))
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        let executed = self.link.execute(&statement.sql, statement.args).await;
+        executed.map_err(|failure| self.failed(failure))
+    }
+
+    /// Runs a statement that a constraint may refuse, or a trigger ignore; it should touch so many rows. The inner error
+    /// is the reason, and then nothing of it was done.
+    async fn attempt(
+        &mut self,
+        statement: Statement,
+        expected: u64,
+        ignored: impl FnOnce() -> String + Send,
+    ) -> Result<Result<(), Refusal>> {
+        if self.careful {
+            self.script("SAVEPOINT sync_attempt").await?;
+        }
+        let executed = match self.link.execute(&statement.sql, statement.args).await {
+            Ok(rows) if rows == expected => Ok(()),
+            Ok(_) => Err(Failure::Refused { reason: ignored(), constraint: None }),
+            Err(failure) => Err(failure),
+        };
+        match executed {
+            Ok(()) if self.careful => {
+                self.script("RELEASE SAVEPOINT sync_attempt").await?;
+                Ok(Ok(()))
+            }
+            Ok(()) => Ok(Ok(())),
+            Err(Failure::Refused { reason, constraint }) if self.careful => {
+                self.script("ROLLBACK TO SAVEPOINT sync_attempt").await?;
+                Ok(Err(Refusal { reason, constraint }))
+            }
+            Err(failure) => Err(self.failed(failure)),
+        }
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<()> {
+        let run = self.link.script(sql).await;
+        run.map_err(|failure| self.failed(failure))
+    }
+
+    fn writing(&self) -> Result<()> {
+        if self.write {
+            return Ok(());
+        }
+        let message = format!(
+            "a write to `{}` in a transaction that was begun for reading; begin it with `Access::WRITE`",
+            self.shared.location
+        );
+        Err(Error::new(ErrorKind::Usage, message))
+    }
+
+    fn table(&self, schema: &ModelSchema) -> Result<Arc<Table>> {
+        self.tables.of(schema)
+    }
+
+    async fn own(&mut self) -> Result<Own> {
+        if let Some(own) = self.own {
+            return Ok(own);
+        }
+        let sql = format!("SELECT me, keep_through FROM {}", self.own_table("state"));
+        let row = self.fetch(Statement::new(sql)).await?.pop();
+        let Some([Cell::Int(me), keep_through]) = row.as_deref() else {
+            return Err(rows::corrupt("the store does not know its own name"));
+        };
+        if self.replicas.id(*me).is_none() {
+            self.read_replicas().await?;
+        }
+        let replica =
+            self.replicas.id(*me).ok_or_else(|| rows::corrupt("the store's own name is unknown"))?;
+        let keep_through = match keep_through {
+            Cell::Int(position) => Some(*position),
+            _ => None,
+        };
+        let own = Own { replica, keep_through };
+        self.own = Some(own);
+        Ok(own)
+    }
+
+    async fn read_replicas(&mut self) -> Result<()> {
+        let sql = format!("SELECT n, id FROM {}", self.own_table("replica"));
+        for row in self.fetch(Statement::new(sql)).await? {
+            if let [Cell::Int(number), Cell::Bytes(id)] = &row[..]
+                && let Ok(id) = Uuid::from_slice(id)
+            {
+                self.replicas.add(*number, ReplicaId(id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that these replicas have numbers.
+    async fn know(&mut self, ids: impl IntoIterator<Item = ReplicaId>) -> Result<()> {
+        let mut unknown: Vec<_> = ids.into_iter().filter(|id| self.replicas.number(*id).is_none()).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.read_replicas().await?;
+        unknown.sort_unstable();
+        unknown.dedup();
+        for id in unknown {
+            if self.replicas.number(id).is_some() {
+                continue;
+            }
+            let mut insert =
+                Statement::new(format!("INSERT INTO {}(id) VALUES (", self.own_table("replica")));
+            insert.bind(self.dialect(), Arg::bytes(id.0.as_bytes().to_vec())).push(") RETURNING n");
+            match self.link.fetch(&insert.sql, insert.args).await {
+                Ok(rows) => match rows.first().map(Vec::as_slice) {
+                    Some([Cell::Int(number)]) => self.replicas.add(*number, id),
+                    _ => return Err(rows::corrupt("a replica got no number")),
+                },
+                // Another transaction met the same replica for the first time.
+                Err(Failure::Refused { .. }) => return Err(self.overtaken("the name of a replica")),
+                Err(failure) => return Err(self.failed(failure)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the names of replicas anew if one of these rows, whose change begins at a column, needs it.
+    async fn know_all_in(&mut self, rows: &[Row], from: usize) -> Result<()> {
+        for row in rows {
+            if row[from] != Cell::Null && rows::names_unknown(&self.replicas, &row[from..])? {
+                return self.read_replicas().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the time of its writes to the triggers, unless they know.
+    async fn tell(&mut self, now: Stamp) -> Result<()> {
+        if self.told != Some(now) {
+            self.fetch(self.dialect().tell_stamp(now)).await?;
+            self.told = Some(now);
+        }
+        Ok(())
+    }
+}
+
+/// Why a statement was refused by the database.
+#[derive(Debug)]
+struct Refusal {
+    reason: String,
+    constraint: Option<String>,
+}
+
+/// The condition on `c` for the changes of one model with these ids.
+fn changes_of(statement: &mut Statement, dialect: &dyn Dialect, table: &Table, ids: &[Id]) {
+    statement.push("c.model = ").bind(dialect, Arg::One(Kind::Int(4), Cell::Int(table.number))).push(" AND ");
+    let keys = ids.iter().map(|id| Cell::Bytes(super::tables::key(id))).collect();
+    dialect.one_of(statement, "c.id", Kind::Bytes, keys);
+}
+
+#[sync_runtime::async_trait]
+impl Transaction for ServerTransaction<'_> {
+    async fn replica(&mut self) -> Result<ReplicaId> {
+        Ok(self.own().await?.replica)
+    }
+
+    async fn rename(&mut self, fresh: ReplicaId) -> Result<()> {
+        self.writing()?;
+        self.know([fresh]).await?;
+        let number = self.replicas.number(fresh).unwrap_or_default();
+        let mut update = Statement::new(format!("UPDATE {} SET me = ", self.own_table("state")));
+        update.bind(self.dialect(), Arg::One(Kind::Int(4), Cell::Int(number)));
+        self.execute(update).await?;
+        self.own = None;
+        Ok(())
+    }
+
+    async fn newest(&mut self) -> Result<Position> {
+        if let Some(newest) = self.newest {
+            return Ok(newest);
+        }
+        let sql = format!("SELECT newest FROM {}", self.own_table("newest"));
+        let newest = match self.fetch(Statement::new(sql)).await?.first().map(Vec::as_slice) {
+            Some([Cell::Int(newest)]) => *newest,
+            _ => return Err(rows::corrupt("the newest position is gone")),
+        };
+        self.newest = Some(newest);
+        Ok(newest)
+    }
+
+    async fn read(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Record>>> {
+        let table = self.table(schema)?;
+        self.records(&table, ids).await
+    }
+
+    async fn select(&mut self, schema: &'static ModelSchema, selection: &Selection) -> Result<Vec<Record>> {
+        self.selected(schema, selection).await
+    }
+
+    async fn count(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64> {
+        self.counted(schema, filter).await
+    }
+
+    async fn changes(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Change>>> {
+        let table = self.table(schema)?;
+        self.changes_by_id(&table, ids).await
+    }
+
+    async fn feed(&mut self, feed: &Feed) -> Result<Vec<State>> {
+        self.fed(feed).await
+    }
+
+    async fn save(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>> {
+        self.saved(writes, now).await
+    }
+
+    async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
+        self.put_all(states, now).await
+    }
+
+    async fn keep_bases_through(&mut self, position: Option<Position>) -> Result<()> {
+        self.writing()?;
+        if self.own().await?.keep_through == position {
+            return Ok(());
+        }
+        let mut update = Statement::new(format!("UPDATE {} SET keep_through = ", self.own_table("state")));
+        update.bind(self.dialect(), Arg::optional(position));
+        self.execute(update).await?;
+        self.own = None;
+        Ok(())
+    }
+
+    async fn bases(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Vec<Base>>> {
+        let table = self.table(schema)?;
+        self.bases_of(&table, ids).await
+    }
+
+    async fn bases_between(&mut self, after: Position, through: Position) -> Result<Vec<Base>> {
+        self.bases_in(after, through).await
+    }
+
+    async fn add_bases(&mut self, bases: Vec<Base>) -> Result<()> {
+        self.bases_added(bases).await
+    }
+
+    async fn drop_bases(&mut self, until: Position) -> Result<()> {
+        self.bases_dropped(until).await
+    }
+
+    async fn untracked(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        after: Option<&Id>,
+        limit: usize,
+    ) -> Result<Vec<Id>> {
+        self.untracked_ids(schema, only, after, limit).await
+    }
+
+    async fn retrack(&mut self, schema: &'static ModelSchema, ids: &[Id], now: Stamp) -> Result<Vec<bool>> {
+        self.retracked(schema, ids, now).await
+    }
+
+    async fn notes(&mut self, room: Room, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        // Keys are bytes here, in their order; what begins with the prefix lies in one range.
+        let mut select =
+            Statement::new(format!("SELECT k, value FROM {} WHERE room = ", self.own_table("note")));
+        let dialect = self.dialect();
+        select.bind(dialect, Arg::text(room.name())).push(" AND k >= ");
+        select.bind(dialect, Arg::bytes(prefix.as_bytes().to_vec()));
+        if let Some(end) = end_of(prefix.as_bytes()) {
+            select.push(" AND k < ").bind(dialect, Arg::bytes(end));
+        }
+        select.push(" ORDER BY k");
+        let mut notes = Vec::new();
+        for row in self.fetch(select).await? {
+            let mut cells = row.into_iter();
+            let (Some(Cell::Bytes(key)), Some(Cell::Bytes(value))) = (cells.next(), cells.next()) else {
+                return Err(rows::corrupt("a note cannot be read"));
+            };
+            let key =
+                String::from_utf8(key).map_err(|_| rows::corrupt("the key of a note cannot be read"))?;
+            notes.push((key, value));
+        }
+        Ok(notes)
+    }
+
+    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
+        self.writing()?;
+        let dialect = self.dialect();
+        let (name, key) = (self.own_table("note"), key.as_bytes().to_vec());
+        let statement = match value {
+            Some(value) => {
+                let columns = vec![
+                    ("room".to_owned(), Kind::Text),
+                    ("k".to_owned(), Kind::Bytes),
+                    ("value".to_owned(), Kind::Bytes),
+                ];
+                let row = vec![Cell::Text(room.name().to_owned()), Cell::Bytes(key), Cell::Bytes(value)];
+                let rows =
+                    super::statement::Rows { into: &name, columns, rows: vec![row], computed: Vec::new() };
+                let set = ["value".to_owned()];
+                dialect.insert(rows, super::statement::Then::Replace { key: "room, k", set: &set })
+            }
+            None => {
+                let mut delete = Statement::new(format!("DELETE FROM {name} WHERE room = "));
+                delete.bind(dialect, Arg::text(room.name())).push(" AND k = ").bind(dialect, Arg::bytes(key));
+                delete
+            }
+        };
+        self.execute(statement).await?;
+        Ok(())
+    }
+
+    async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {
+        let table = self.table(schema)?;
+        self.states_by_id(&table, ids).await
+    }
+}
+
+/// The first bytes behind all that begin with these; `None` where there are none.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}

@@ -1,0 +1,339 @@
+//! Reading: records and changes by id, queries, the feed.
+
+use super::super::link::{Arg, Cell, Kind, Row};
+use super::super::statement::{Dialect, Statement};
+use super::super::tables::{CHANGE, Table, change_columns, id_of_key};
+use super::{ServerTransaction, changes_of, rows};
+use crate::filter::{self, Terms, Words};
+use std::collections::HashMap;
+use std::sync::Arc;
+use sync_runtime::change::{Change, State};
+use sync_runtime::query::{Filter, Selection};
+use sync_runtime::record::{Id, Record};
+use sync_runtime::schema::ModelSchema;
+use sync_runtime::store::Feed;
+use sync_runtime::{Error, ErrorKind, Result, Value};
+
+/// How many records of unknown size are read at first where their bytes are counted.
+const FIRST: usize = 32;
+/// How many values one statement may have.
+const MOST_VALUES: usize = 32_000;
+
+impl ServerTransaction<'_> {
+    /// The records with these ids, with their local fields.
+    pub(super) async fn records(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Record>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select =
+            Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", true), table.name));
+        let column = table.id_column();
+        let cells = ids.iter().map(|id| table.id_cell(id)).collect();
+        self.dialect().one_of(&mut select, &column.name, column.kind, cells);
+        let mut found = HashMap::with_capacity(ids.len());
+        for row in self.fetch(select).await? {
+            let record = table.record(row, true)?;
+            found.insert(table.schema.id_of(&record)?, record);
+        }
+        Ok(in_order(ids, found))
+    }
+
+    /// The change in a row: its id, then its columns.
+    fn change_in(&self, table: &Table, key: Cell, columns: &[Cell]) -> Result<Change> {
+        let Cell::Bytes(key) = key else { return Err(rows::corrupt("it has no id")) };
+        let id = id_of_key(table.id_type(), key).ok_or_else(|| rows::corrupt("its id is none"))?;
+        rows::change(&self.replicas, table, id, columns)
+    }
+
+    /// The changes of these ids.
+    pub(super) async fn changes_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Change>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select = Statement::new(format!(
+            "SELECT c.id, {} FROM {} c WHERE ",
+            change_columns("c."),
+            self.own_table("change")
+        ));
+        changes_of(&mut select, self.dialect(), table, ids);
+        let found = self.fetch(select).await?;
+        self.know_all_in(&found, 1).await?;
+        let mut changes = HashMap::with_capacity(found.len());
+        for mut row in found {
+            let key = std::mem::replace(&mut row[0], Cell::Null);
+            let change = self.change_in(table, key, &row[1..])?;
+            changes.insert(change.id.clone(), change);
+        }
+        Ok(in_order(ids, changes))
+    }
+
+    /// Changes with their records: `c`, and `t` where there is one.
+    fn select_states(&self, table: &Table) -> Statement {
+        let id = table.id_column();
+        Statement::new(format!(
+            "SELECT c.id, {}, t.{}, {} FROM {} c LEFT JOIN {} t ON t.{} = {} WHERE ",
+            change_columns("c."),
+            id.name,
+            table.names("t.", false),
+            self.own_table("change"),
+            table.name,
+            id.name,
+            self.dialect().id_of_key("c.id", id, table.id_type())
+        ))
+    }
+
+    /// The states in rows of [`ServerTransaction::select_states`].
+    async fn states_in(&mut self, table: &Table, found: Vec<Row>) -> Result<Vec<State>> {
+        self.know_all_in(&found, 1).await?;
+        let mut states = Vec::with_capacity(found.len());
+        for mut row in found {
+            let key = std::mem::replace(&mut row[0], Cell::Null);
+            let cells = row.split_off(1 + CHANGE.len());
+            let change = self.change_in(table, key, &row[1..])?;
+            let is_there = cells[0] != Cell::Null && !change.is_delete();
+            let record = match is_there {
+                true => Some(table.record(cells.into_iter().skip(1), false)?),
+                false => None,
+            };
+            states.push(State { change, record });
+        }
+        Ok(states)
+    }
+
+    pub(super) async fn states_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<State>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select = self.select_states(table);
+        changes_of(&mut select, self.dialect(), table, ids);
+        let found = self.fetch(select).await?;
+        let states = self.states_in(table, found).await?.into_iter();
+        Ok(in_order(ids, states.map(|state| (state.change.id.clone(), state)).collect()))
+    }
+
+    pub(super) async fn selected(
+        &mut self,
+        schema: &'static ModelSchema,
+        selection: &Selection,
+    ) -> Result<Vec<Record>> {
+        let table = self.table(schema)?;
+        let mut terms = Parameters::new(&table, self.dialect());
+        let condition = filter::condition(&selection.filter, &mut terms)?;
+        let mut order = Vec::with_capacity(selection.order.len() + 1);
+        for &(field, descending) in selection.order.iter().chain([&(schema.id, false)]) {
+            let column = terms.field(field)?;
+            let direction = if descending { " DESC" } else { "" };
+            // Null is the least of all.
+            order.push(format!("{} IS NOT NULL{direction}", column.name));
+            order.push(format!("{}{direction}", self.dialect().compared(column, &column.name)));
+        }
+        let mut sql = format!(
+            "SELECT {} FROM {} WHERE {condition} ORDER BY {}",
+            table.names("", true),
+            table.name,
+            order.join(", ")
+        );
+        let limit = selection.limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let skip = i64::try_from(selection.skip).unwrap_or(i64::MAX);
+        sql.push_str(&format!(" LIMIT {limit} OFFSET {skip}"));
+        let args = terms.args;
+        let found = self.fetch(Statement { sql, args }).await?;
+        found.into_iter().map(|row| table.record(row, true)).collect()
+    }
+
+    pub(super) async fn counted(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64> {
+        let table = self.table(schema)?;
+        let mut terms = Parameters::new(&table, self.dialect());
+        let condition = filter::condition(filter, &mut terms)?;
+        let sql = format!("SELECT count(*) FROM {} WHERE {condition}", table.name);
+        let args = terms.args;
+        match self.fetch(Statement { sql, args }).await?.first().map(Vec::as_slice) {
+            Some([Cell::Int(count)]) => Ok(count.unsigned_abs()),
+            _ => Err(Error::new(ErrorKind::Storage, "the database counts nothing")),
+        }
+    }
+
+    /// Adds the condition of a feed, on `c`.
+    fn feed_condition(&self, select: &mut Statement, feed: &Feed) -> Result<()> {
+        let dialect = self.dialect();
+        select.push("c.position > ").bind(dialect, Arg::int(feed.after.max(0)));
+        select.push(" AND c.position <= ").bind(dialect, Arg::int(feed.through));
+        if let Some(peer) = feed.not_from.and_then(|peer| self.replicas.number(peer)) {
+            let arg = Arg::One(Kind::Int(4), Cell::Int(peer));
+            select.push(" AND (c.origin IS NULL OR c.origin <> ").bind(dialect, arg).push(")");
+        }
+        if let Some(schema) = feed.schema {
+            let number = self.tables.of(schema)?.number;
+            select.push(" AND c.model = ").bind(dialect, Arg::One(Kind::Int(4), Cell::Int(number)));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn fed(&mut self, feed: &Feed) -> Result<Vec<State>> {
+        if feed.limit == 0 || feed.through <= feed.after {
+            return Ok(Vec::new());
+        }
+        // A peer that another process met has a number by now.
+        if feed.not_from.is_some_and(|peer| self.replicas.number(peer).is_none()) {
+            self.read_replicas().await?;
+        }
+        match feed.data {
+            false => self.fed_changes(feed).await,
+            true => self.fed_states(feed).await,
+        }
+    }
+
+    async fn fed_changes(&mut self, feed: &Feed) -> Result<Vec<State>> {
+        let columns = change_columns("c.");
+        let mut after = feed.after;
+        let mut states = Vec::new();
+        loop {
+            let mut select = Statement::new(format!(
+                "SELECT c.model, c.id, {columns} FROM {} c WHERE ",
+                self.own_table("change")
+            ));
+            self.feed_condition(&mut select, &Feed { after, ..feed.clone() })?;
+            let wanted = feed.limit - states.len();
+            select.push(&format!(" ORDER BY c.position LIMIT {}", i64::try_from(wanted).unwrap_or(i64::MAX)));
+            let found = self.fetch(select).await?;
+            let ended = found.len() < wanted;
+            self.know_all_in(&found, 2).await?;
+            for mut row in found {
+                if let Cell::Int(position) = row[3] {
+                    after = position;
+                }
+                // A model that this program did not register is no business of its feed.
+                let number = if let Cell::Int(number) = row[0] { number } else { 0 };
+                let Some(table) = self.tables.numbered(number).cloned() else { continue };
+                let key = std::mem::replace(&mut row[1], Cell::Null);
+                states.push(State { change: self.change_in(&table, key, &row[2..])?, record: None });
+            }
+            if ended || states.len() >= feed.limit {
+                return Ok(states);
+            }
+        }
+    }
+
+    /// Changes with their records, each pair as one statement saw it. How many are read at a time follows from what
+    /// the first ones took.
+    async fn fed_states(&mut self, feed: &Feed) -> Result<Vec<State>> {
+        let (mut after, mut bytes) = (feed.after, 0_usize);
+        let mut states: Vec<State> = Vec::new();
+        let mut step = if feed.bytes == usize::MAX { feed.limit } else { FIRST };
+        loop {
+            let wanted = step.min(feed.limit - states.len());
+            let part = Feed { after, limit: wanted, ..feed.clone() };
+            let (part, through) = self.states_part(&part).await?;
+            for state in part {
+                bytes = bytes.saturating_add(state.record.as_ref().map_or(0, Record::size));
+                if bytes > feed.bytes && !states.is_empty() {
+                    return Ok(states);
+                }
+                states.push(state);
+            }
+            let Some(through) = through else { return Ok(states) };
+            if states.len() >= feed.limit {
+                return Ok(states);
+            }
+            after = through;
+            let each = (bytes / states.len().max(1)).max(1);
+            step = (feed.bytes.saturating_sub(bytes) / each + 1).clamp(1, step.saturating_mul(FIRST));
+        }
+    }
+
+    /// States in the order of their positions, and where to go on if there may be more.
+    async fn states_part(&mut self, part: &Feed) -> Result<(Vec<State>, Option<i64>)> {
+        let limit = i64::try_from(part.limit).unwrap_or(i64::MAX);
+        let all = self.tables.all();
+        let tables: Vec<Arc<Table>> = match part.schema {
+            Some(schema) => vec![self.table(schema)?],
+            None => all.clone(),
+        };
+        if let [table] = &tables[..] {
+            let mut select = self.select_states(table);
+            self.feed_condition(&mut select, part)?;
+            select.push(&format!(" ORDER BY c.position LIMIT {limit}"));
+            let found = self.fetch(select).await?;
+            let full = found.len() >= part.limit;
+            let states = self.states_in(table, found).await?;
+            let last = states.last().map(|state| state.change.position).filter(|_| full);
+            return Ok((states, last));
+        }
+        // Which models stand in this part, and where it ends.
+        let mut select =
+            Statement::new(format!("SELECT c.position, c.model FROM {} c WHERE ", self.own_table("change")));
+        self.feed_condition(&mut select, part)?;
+        select.push(&format!(" ORDER BY c.position LIMIT {limit}"));
+        let found = self.fetch(select).await?;
+        let Some(Cell::Int(through)) = found.last().map(|row| row[0].clone()) else {
+            return Ok((Vec::new(), None));
+        };
+        let full = found.len() >= part.limit;
+        let mut states = Vec::with_capacity(found.len());
+        for table in all {
+            if !found.iter().any(|row| row[1] == Cell::Int(table.number)) {
+                continue;
+            }
+            let mut select = self.select_states(&table);
+            let of_model = Feed { through, schema: Some(table.schema), ..part.clone() };
+            self.feed_condition(&mut select, &of_model)?;
+            let found = self.fetch(select).await?;
+            states.extend(self.states_in(&table, found).await?);
+        }
+        states.sort_by_key(|state| state.change.position);
+        Ok((states, full.then_some(through)))
+    }
+}
+
+/// What was found, in the order of the ids.
+fn in_order<T: Clone>(ids: &[Id], mut found: HashMap<Id, T>) -> Vec<Option<T>> {
+    // An id may be asked for twice; most often it is not.
+    let last: HashMap<&Id, usize> = ids.iter().enumerate().map(|(place, id)| (id, place)).collect();
+    let one = |(place, id): (usize, &Id)| match last.get(id) == Some(&place) {
+        true => found.remove(id),
+        false => found.get(id).cloned(),
+    };
+    ids.iter().enumerate().map(one).collect()
+}
+
+/// The values of a query, in the order of their placeholders.
+struct Parameters<'t> {
+    table: &'t Table,
+    dialect: &'static dyn Dialect,
+    args: Vec<Arg>,
+}
+
+impl<'t> Parameters<'t> {
+    fn new(table: &'t Table, dialect: &'static dyn Dialect) -> Self {
+        Parameters { table, dialect, args: Vec::new() }
+    }
+
+    fn field(&self, field: usize) -> Result<&'t super::super::tables::Column> {
+        self.table.columns.get(field).ok_or_else(|| {
+            let message =
+                format!("a query names field {field} of `{}`, which has none", self.table.schema.name);
+            Error::new(ErrorKind::Usage, message)
+        })
+    }
+}
+
+impl Terms for Parameters<'_> {
+    fn words(&self) -> &'static Words {
+        self.dialect.words()
+    }
+
+    fn column(&self, field: usize) -> Result<String> {
+        let column = self.field(field)?;
+        Ok(self.dialect.compared(column, &column.name))
+    }
+
+    fn bind(&mut self, field: usize, value: &Value) -> Result<String> {
+        if self.args.len() >= MOST_VALUES {
+            let message = format!("a query compares with more than {MOST_VALUES} values; ask in parts");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        let column = self.field(field)?;
+        self.args.push(Arg::One(column.kind, column.encode(value)));
+        Ok(self.dialect.compared(column, &self.dialect.parameter(self.args.len())))
+    }
+}

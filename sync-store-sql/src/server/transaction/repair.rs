@@ -1,0 +1,116 @@
+//! Repairing the tracking of records that were written where the triggers were off, or before there were any.
+
+use super::super::link::{Arg, Cell, Kind};
+use super::super::statement::Statement;
+use super::super::tables::{Table, id_of_key, key};
+use super::ServerTransaction;
+use super::put::Groups;
+use super::rows;
+use std::collections::HashSet;
+use sync_runtime::Result;
+use sync_runtime::change::{Change, ChangeKind};
+use sync_runtime::record::Id;
+use sync_runtime::schema::ModelSchema;
+use sync_runtime::version::{Ancestry, Revision, Stamp};
+
+impl ServerTransaction<'_> {
+    pub(super) async fn untracked_ids(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        after: Option<&Id>,
+        limit: usize,
+    ) -> Result<Vec<Id>> {
+        if only.is_some_and(<[Id]>::is_empty) {
+            return Ok(Vec::new());
+        }
+        let table = self.table(schema)?;
+        let (column, dialect) = (table.id_column(), self.dialect());
+        let own_key = dialect.key_of(&format!("t.{}", column.name), column, table.id_type());
+        let own_id = dialect.id_of_key("c.id", column, table.id_type());
+        let (change, model) = (self.own_table("change"), table.number);
+        let mut select = Statement::new(format!(
+            "SELECT x.id FROM (SELECT {own_key} AS id FROM {} t LEFT JOIN {change} c \
+             ON c.model = {model} AND c.id = {own_key} WHERE (c.id IS NULL OR c.kind = 2)",
+            table.name
+        ));
+        if let Some(only) = only {
+            select.push(" AND ");
+            let cells = only.iter().map(|id| table.id_cell(id)).collect();
+            dialect.one_of(&mut select, &format!("t.{}", column.name), column.kind, cells);
+        }
+        select.push(&format!(
+            " UNION ALL SELECT c.id FROM {change} c LEFT JOIN {} t ON t.{} = {own_id} \
+             WHERE c.model = {model} AND c.kind <> 2 AND t.{} IS NULL",
+            table.name, column.name, column.name
+        ));
+        if let Some(only) = only {
+            select.push(" AND ");
+            let keys = only.iter().map(|id| Cell::Bytes(key(id))).collect();
+            dialect.one_of(&mut select, "c.id", Kind::Bytes, keys);
+        }
+        select.push(") x");
+        if let Some(after) = after {
+            select.push(" WHERE x.id > ").bind(dialect, Arg::bytes(key(after)));
+        }
+        select.push(&format!(" ORDER BY x.id LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX)));
+        let found = self.fetch(select).await?;
+        let id = |mut row: Vec<Cell>| match row.pop() {
+            Some(Cell::Bytes(key)) => {
+                id_of_key(table.id_type(), key).ok_or_else(|| rows::corrupt("an id is none"))
+            }
+            _ => Err(rows::corrupt("an id is null")),
+        };
+        found.into_iter().map(id).collect()
+    }
+
+    pub(super) async fn retracked(
+        &mut self,
+        schema: &'static ModelSchema,
+        ids: &[Id],
+        now: Stamp,
+    ) -> Result<Vec<bool>> {
+        self.writing()?;
+        let table = self.table(schema)?;
+        let broken = self.untracked_ids(schema, Some(ids), None, usize::MAX).await?;
+        if !broken.is_empty() {
+            self.track_anew(&table, &broken, now).await?;
+        }
+        let broken: HashSet<Id> = broken.into_iter().collect();
+        Ok(ids.iter().map(|id| broken.contains(id)).collect())
+    }
+
+    /// Makes the changes of records whose tracking is broken, by whether they are there.
+    async fn track_anew(&mut self, table: &Table, ids: &[Id], now: Stamp) -> Result<()> {
+        let there = self.records(table, ids).await?;
+        let before = self.changes_by_id(table, ids).await?;
+        let me = self.own().await?.replica;
+        self.know([me]).await?;
+        let group = Some(Groups::unique());
+        let changes: Vec<Change> = ids
+            .iter()
+            .zip(there)
+            .zip(before)
+            .map(|((id, record), before)| {
+                let kind = if record.is_some() { ChangeKind::Create } else { ChangeKind::Delete };
+                Change {
+                    schema: table.schema,
+                    id: id.clone(),
+                    kind,
+                    ancestry: match &before {
+                        Some(before) => before.ancestry.next(now, me),
+                        None => Ancestry::of(Revision { stamp: now, replica: me }),
+                    },
+                    merged: None,
+                    previous: before.as_ref().map(Change::revision),
+                    position: 0,
+                    group,
+                    origin: None,
+                    unknown: before.and_then(|before| before.unknown).filter(|_| record.is_some()),
+                    stamps: None,
+                }
+            })
+            .collect();
+        self.write_changes(table, &changes).await
+    }
+}
