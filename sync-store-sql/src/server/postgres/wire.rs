@@ -30,6 +30,7 @@ const TIMESTAMPTZ: u32 = 1184;
 const NUMERIC: u32 = 1700;
 const UUID: u32 = 2950;
 const JSONB: u32 = 3802;
+const VOID: u32 = 2278;
 
 /// The type of a parameter, and of an array of them.
 fn oids(kind: Kind) -> (u32, u32) {
@@ -234,6 +235,7 @@ fn cell(row: &PgRow, column: usize) -> Result<Cell, BoxDynError> {
         JSONB => Cell::Text(std::str::from_utf8(bytes.get(1..).unwrap_or_default())?.to_owned()),
         // Text by any name: `varchar`, `name`, an enumeration, a domain over one of them.
         TEXT | JSON | 1042 | 1043 | 18 | 19 => text()?,
+        VOID => Cell::Null,
         _ if info.kind().try_enum_variants() => text()?,
         _ => return Err(format!("a value of the type `{}`, which is not known here", info.name()).into()),
     })
