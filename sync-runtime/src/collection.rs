@@ -216,7 +216,7 @@ impl<T: Syncable> Collection<T> {
         let found = self
             .workspace
             .engine()
-            .read(move |tx| Box::pin(async move { tx.changes(T::SCHEMA, &[key]).await }));
+            .run(Access::READ.feed(), move |tx| Box::pin(async move { tx.changes(T::SCHEMA, &[key]).await }));
         Ok(found.await?.pop().flatten())
     }
 

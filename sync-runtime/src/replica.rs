@@ -212,6 +212,14 @@ pub enum Pushed {
     ClockAhead,
 }
 
+impl Pushed {
+    /// Whether the target stored anything of the page.
+    pub(crate) fn stored(&self) -> bool {
+        let stored = |outcome: &Outcome| matches!(outcome, Outcome::Applied | Outcome::Amended(_));
+        matches!(self, Pushed::Applied(outcomes) if outcomes.iter().any(stored))
+    }
+}
+
 /// What came of one update at the target.
 #[derive(Debug, Clone)]
 pub enum Outcome {

@@ -197,7 +197,7 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     /// A number that differs whenever anybody, this program or another, committed since the last call: a change, a
     /// local field, a note, anything.
     ///
-    /// Cheap: no scan, no lock.
+    /// Cheap: no scan, no lock. It may differ although nobody did, where the database is shared with others.
     async fn version(&self) -> Result<u64>;
 }
 

@@ -47,7 +47,9 @@ fn literal(ty: FieldType, value: &Value) -> String {
         }
         Value::Uuid(id) => format!("'{id}'"),
         Value::Date(day) => text(&date_text(*day).expect("a day")),
-        Value::Json(json) => format!("{}::{}", text(&json.to_string()), if ty == FieldType::Json { "json" } else { "text" }),
+        Value::Json(json) => {
+            format!("{}::{}", text(&json.to_string()), if ty == FieldType::Json { "json" } else { "text" })
+        }
     }
 }
 
@@ -66,6 +68,10 @@ impl StoreFactory for Fresh {
         true
     }
 
+    fn tells_only_of_its_own_commits(&self) -> bool {
+        false
+    }
+
     async fn write_untracked(
         &mut self,
         _: &Arc<dyn Store>,
@@ -76,13 +82,16 @@ impl StoreFactory for Fresh {
         let (table, key) = (quoted(schema.table), quoted(schema.id_field().name));
         let id = literal(schema.id_field().ty, &id.to_value());
         // As a program does that restores a dump: no trigger fires.
-        let mut sql = format!("SET LOCAL session_replication_role = replica; DELETE FROM {table} WHERE {key} = {id}");
+        let mut sql =
+            format!("SET LOCAL session_replication_role = replica; DELETE FROM {table} WHERE {key} = {id}");
         if let Some(record) = record {
             let present: Vec<_> = schema
                 .fields
                 .iter()
                 .enumerate()
-                .filter_map(|(index, field)| Some((quoted(field.name), literal(field.ty, record.get(index)?))))
+                .filter_map(|(index, field)| {
+                    Some((quoted(field.name), literal(field.ty, record.get(index)?)))
+                })
                 .collect();
             let (names, values): (Vec<_>, Vec<_>) = present.into_iter().unzip();
             sql += &format!("; INSERT INTO {table}({}) VALUES ({})", names.join(", "), values.join(", "));

@@ -85,6 +85,7 @@ impl Replica for Engine {
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
         let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
+        let puller = caller.clone();
         let pushed_by = Some((caller.clone(), self.hooks().clone()));
         let arrival = Arrival { pushed_by, ..self.arrival(Some(exchange.from)) };
         let pushed = exchange.push.as_ref().map_or(0, |push| push.page.updates.len());
@@ -94,6 +95,7 @@ impl Replica for Engine {
         };
         let access = if exchange.push.is_some() { Access::WRITE } else { Access::READ };
         let access = sized(access, pushed.max(to_read)).durable();
+        let (from, pull) = (exchange.from, exchange.pull.clone());
         let answer = self.run(access, move |tx| {
             Box::pin(async move {
                 let me = tx.replica().await?;
@@ -101,15 +103,19 @@ impl Replica for Engine {
                 if exchange.to != me {
                     return Ok((answer, false));
                 }
+                let before = tx.newest().await?;
                 if let Some(push) = exchange.push {
                     caller.may_write()?;
                     answer.pushed = Some(take_page(tx, &arrival, &limits, exchange.from, push).await?);
                 }
+                // Where positions are given out at the commit, what the push changed is read after it.
+                let unseen =
+                    answer.pushed.as_ref().is_some_and(Pushed::stored) && tx.newest().await? == before;
                 let pusher: Option<PusherState> =
                     notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
                 answer.taken = pusher.map_or(0, |pusher| pusher.number);
                 let mut ahead = false;
-                if let Some(pull) = exchange.pull {
+                if let Some(pull) = exchange.pull.filter(|_| !unseen) {
                     caller.may_read()?;
                     let pulled = feed_page(tx, me, &limits, Some(exchange.from), &pull).await?;
                     ahead = matches!(pulled, (_, true));
@@ -118,7 +124,18 @@ impl Replica for Engine {
                 Ok((answer, ahead))
             })
         });
-        let (mut answer, ahead) = answer.await?;
+        let (mut answer, mut ahead) = answer.await?;
+        let is_here = answer.pushed.is_some() && answer.pulled.is_none();
+        if let Some(pull) = pull.filter(|_| is_here) {
+            puller.may_read()?;
+            let me = answer.replica;
+            let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
+                Box::pin(async move { feed_page(tx, me, &limits, Some(from), &pull).await })
+            });
+            let pulled = pulled.await?;
+            ahead = pulled.1;
+            answer.pulled = Some(pulled.0);
+        }
         if ahead {
             // Somebody saw more of this history than there is: it was rolled back.
             answer.replica = self.take_new_name_after(answer.replica).await?;

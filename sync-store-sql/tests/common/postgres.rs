@@ -21,7 +21,8 @@ static ADMIN: LazyLock<PgPool> = LazyLock::new(|| {
 
 /// The server that the tests use; `scripts/services` starts it and says where it is.
 pub fn base_url() -> String {
-    std::env::var("SYNC_TEST_POSTGRES").unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into())
+    std::env::var("SYNC_TEST_POSTGRES")
+        .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into())
 }
 
 /// A schema that is dropped at the end.
@@ -36,6 +37,21 @@ impl Schema {
         let schema = Schema(name);
         admin(&format!("DROP SCHEMA IF EXISTS {0} CASCADE; CREATE SCHEMA {0}", schema.0));
         schema
+    }
+
+    /// A copy of the schema as it stands, by way of a dump.
+    pub fn copied(&self) -> Self {
+        let copy = Schema::new();
+        let dump = Command::new("pg_dump")
+            .args([&base_url(), "--schema", &self.0, "--inserts", "--no-owner"])
+            .output()
+            .expect("the pg_dump program; `scripts/services` installs it");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let dump = String::from_utf8(dump.stdout).expect("text").replace(&self.0, &copy.0);
+        let dump = dump.replace(&format!("CREATE SCHEMA {};", copy.0), "");
+        let told = copy.psql(&dump);
+        assert!(!told.contains("ERROR"), "{told}");
+        copy
     }
 
     /// A URL whose connections work in this schema.
@@ -60,7 +76,8 @@ impl Schema {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the psql program; `scripts/services` installs it");
-        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), sql.as_bytes()).expect("it reads");
+        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), sql.as_bytes())
+            .expect("it reads");
         let output = child.wait_with_output().expect("it ends");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }

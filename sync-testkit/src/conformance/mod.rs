@@ -43,6 +43,12 @@ pub trait StoreFactory: Send + 'static {
     /// Whether a reading transaction can run while a writing one is open.
     fn reads_beside_a_writer(&self) -> bool;
 
+    /// Whether [`Store::version`] stays as it is while nobody commits to this store. One that shares a database with
+    /// others may be woken by them.
+    fn tells_only_of_its_own_commits(&self) -> bool {
+        true
+    }
+
     /// Sets or removes the row of a record and leaves its change as it is, as plain SQL does where triggers are off.
     ///
     /// Returns false if no program can do that to such a store; the cases about repair then end early.

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test uses some of the parties")]
 
+#[path = "../../../sync-store-sql/tests/common/postgres.rs"]
+pub(crate) mod postgres;
+
+use postgres::Schema;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,5 +107,34 @@ impl Party for SqliteFile {
 
     async fn sql(&self, script: &str) {
         self.run(script);
+    }
+}
+
+/// A PostgreSQL schema, which goes with it.
+#[derive(Debug)]
+pub(crate) struct PostgresSchema(Schema);
+
+impl PostgresSchema {
+    pub(crate) fn new() -> Self {
+        PostgresSchema(Schema::new())
+    }
+}
+
+#[sync_runtime::async_trait]
+impl Party for PostgresSchema {
+    async fn builder(&self) -> WorkspaceBuilder {
+        Workspace::builder(SqlStore::open(&self.0.url()).await.expect("the database opens"))
+    }
+
+    async fn reach(&self, workspace: &Workspace) -> Arc<dyn Replica> {
+        workspace.to_replica()
+    }
+
+    async fn copy(&self) -> Box<dyn Party> {
+        Box::new(PostgresSchema(self.0.copied()))
+    }
+
+    async fn sql(&self, script: &str) {
+        self.0.sql(script);
     }
 }

@@ -90,10 +90,7 @@ impl Dialect for Postgres {
 
     fn compared(&self, column: &Column, expression: &str) -> String {
         match (column.ty, column.kind) {
-            // As numbers, then by their scale.
-            (FieldType::Decimal, _) => format!(
-                "CASE WHEN {expression} IS NOT NULL THEN ARRAY[{expression}::numeric, scale({expression}::numeric)] END"
-            ),
+            (FieldType::Decimal, _) => format!("({expression}::numeric)"),
             (FieldType::Text, _) => format!("({expression} COLLATE \"C\")"),
             (FieldType::Json, _) => format!("({expression}::text COLLATE \"C\")"),
             _ => expression.to_owned(),

@@ -116,13 +116,14 @@ END $sync$",
         format!("(sync_put IS NULL OR {key} <> ALL(sync_put))")
     }
 
-    /// Tracks records: `rows` gives key, kind and stamps of each.
-    fn track(&self, rows: &str) -> String {
+    /// Tracks records: `rows` gives key, kind and stamps of each; `order` puts them in the order of writing where they
+    /// are not in it.
+    fn track(&self, rows: &str, order: &str) -> String {
         format!(
             "INSERT INTO {own}sync_change AS c (model, id, kind, position, stamp, writer, grp, stamps)
   SELECT {number}, s.key, s.kind, -nextval('{own_text}sync_written'), sync_at, sync_me,
     pg_current_xact_id()::text::int8, s.stamps
-  FROM ({rows}) s WHERE {not_put}
+  FROM ({rows}) s WHERE {not_put}{order}
   ON CONFLICT (model, id) DO UPDATE SET
     position = excluded.position, kind = excluded.kind,
     stamp = greatest(excluded.stamp, 1 + c.stamp,
@@ -211,7 +212,7 @@ END $sync$",
             "SELECT {key} AS key, 0::int2 AS kind, NULL::jsonb AS stamps FROM sync_new n WHERE n.{id} IS NOT NULL"
         );
         let tombstones = self.keep(None, &format!("{} WHERE TRUE", self.with_change("sync_new n", &key)));
-        let body = [Self::if_kept(&[self.close("n", "sync_new n"), tombstones]), self.track(&rows)];
+        let body = [Self::if_kept(&[self.close("n", "sync_new n"), tombstones]), self.track(&rows, "")];
         self.trigger("insert", "AFTER INSERT ON {table} REFERENCING NEW TABLE AS sync_new", &body)
     }
 
@@ -223,9 +224,14 @@ END $sync$",
         let rows = format!(
             "SELECT {key} AS key,
       (CASE WHEN n.{id} IS NULL THEN 2 WHEN o.{id} IS NULL OR c.id IS NULL OR c.kind = 2 THEN 0 ELSE 1 END)::int2 AS kind,
-      CASE WHEN n.{id} IS NOT NULL AND o.{id} IS NOT NULL AND c.kind <> 2 THEN {stamps} END AS stamps
-    FROM {both} LEFT JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
+      CASE WHEN n.{id} IS NOT NULL AND o.{id} IS NOT NULL AND c.kind <> 2 THEN {stamps} END AS stamps,
+      n.sync_place AS place
+    FROM {placed} LEFT JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
     WHERE {changed}",
+            placed = both.replace(
+                "sync_new n",
+                "(SELECT n.*, row_number() OVER () AS sync_place FROM sync_new n) n"
+            ),
             stamps = self.stamps_after(),
             own = self.own,
             number = self.table.number,
@@ -240,7 +246,7 @@ END $sync$",
         );
         let changed_rows = format!("(SELECT coalesce(n.{id}, o.{id}) AS {id} FROM {both} WHERE {changed}) x");
         let kept = [self.close("x", &changed_rows), self.keep(Some("o"), &old), self.keep(None, &made)];
-        let body = [Self::if_kept(&kept), self.track(&rows)];
+        let body = [Self::if_kept(&kept), self.track(&rows, " ORDER BY s.place")];
         let head = "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS sync_old NEW TABLE AS sync_new";
         self.trigger("update", head, &body)
     }
@@ -253,7 +259,7 @@ END $sync$",
         );
         let states = format!("{} WHERE TRUE", self.with_change(&format!("{old} o"), &key));
         let kept = [self.close("o", &format!("{old} o")), self.keep(Some("o"), &states)];
-        [Self::if_kept(&kept), self.track(&rows)]
+        [Self::if_kept(&kept), self.track(&rows, "")]
     }
 
     fn delete(&self) -> Trigger {

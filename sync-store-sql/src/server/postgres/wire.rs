@@ -3,7 +3,7 @@
 use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
 use futures_util::TryStreamExt;
 use sqlx::encode::IsNull;
-use sqlx::error::{BoxDynError, DatabaseError, ErrorKind as SqlKind};
+use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgRow, PgTypeInfo, PgValueFormat};
 use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, Postgres, Row as _, Type, TypeInfo, ValueRef};
@@ -279,11 +279,10 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
 
 fn refused(error: &dyn DatabaseError) -> Failure {
     let mut reason = error.message().to_owned();
-    if let Some(detail) =
-        error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.detail())
-        && matches!(error.kind(), SqlKind::ForeignKeyViolation)
-    {
-        reason = format!("{reason} ({detail})");
+    let detail = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.detail());
+    // `Key (code)=(7) already exists.`: the columns help, the values are nobody's business.
+    if let Some(columns) = detail.and_then(|detail| detail.strip_prefix("Key (")?.split_once(")=")) {
+        reason = format!("{reason} on ({})", columns.0);
     }
     Failure::Refused { reason, constraint: error.constraint().map(str::to_owned) }
 }

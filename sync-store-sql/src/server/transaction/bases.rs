@@ -180,12 +180,12 @@ impl ServerTransaction<'_> {
             let mut delete = Statement::new(format!("DELETE FROM {} WHERE sync_until <= ", table.base));
             delete.bind(dialect, Arg::int(until));
             delete.push(&format!(
-                " AND (NOT sync_open OR EXISTS (SELECT 1 FROM {} c WHERE c.model = {} AND c.id = {key} \
-                 AND c.position > 0 AND c.position <= ",
+                " AND (NOT sync_open OR NOT EXISTS (SELECT 1 FROM {} c WHERE c.model = {} AND c.id = {key} \
+                 AND (c.position < 0 OR c.position > ",
                 self.own_table("change"),
                 table.number
             ));
-            delete.bind(dialect, Arg::int(until)).push("))");
+            delete.bind(dialect, Arg::int(until)).push(")))");
             self.execute(delete).await?;
         }
         Ok(())
