@@ -220,6 +220,17 @@ impl Workspace {
             .await
     }
 
+    /// Reads and writes of any models inside a transaction that somebody else begins and ends, such as one of the app's
+    /// own database connection (`SqlStore::in_transaction`). What is observed here hears of it with the next look at
+    /// the store.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn within<'t>(&self, tx: &'t mut dyn Transaction) -> Result<WorkspaceTransaction<'t>> {
+        let (engine, now) = (self.engine.clone(), self.engine.write_clock().await?);
+        Ok(WorkspaceTransaction { tx, engine, now })
+    }
+
     /// Brings this workspace and a peer level: push, settle, pull. Await it, or set options first.
     ///
     /// ```

@@ -47,4 +47,6 @@ mod server;
 mod sqlite;
 mod store;
 
+#[cfg(feature = "server")]
+pub use server::{AppConnection, ConnectionPool, SqlTransaction};
 pub use store::{Durability, SqlStore, SqlStoreBuilder};

@@ -64,6 +64,13 @@ impl SqlStoreBuilder {
         self
     }
 
+    /// How many connections to a database of many writers the store may have at once; ten if not said.
+    #[cfg(feature = "server")]
+    pub fn connections(mut self, most: u32) -> Self {
+        self.connections = Some(most);
+        self
+    }
+
     /// Whether a table that is there already, made by somebody else, may be used for a model; yes if not said.
     ///
     /// An adopted table stays as it is, with triggers added. Its rows are tracked from their next change on, or
@@ -77,7 +84,8 @@ impl SqlStoreBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for a URL that names no known database; [`ErrorKind::Storage`] if the file cannot be
-    /// opened or is no database; [`ErrorKind::Busy`] if another program holds it. Each names the file.
+    /// opened or is no database, or the database cannot be reached; [`ErrorKind::Busy`] if another program holds it.
+    /// Each names the file or the database.
     pub async fn open(self) -> Result<SqlStore> {
         #[cfg(feature = "postgres")]
         if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
@@ -153,6 +161,37 @@ impl SqlStore {
             adopt: true,
             #[cfg(feature = "server")]
             connections: None,
+        }
+    }
+
+    /// Opens a store over a pool of connections that the app has already, on the Tokio runtime that the pool belongs to.
+    ///
+    /// # Errors
+    /// As [`SqlStoreBuilder::open`].
+    #[cfg(feature = "server")]
+    pub async fn from_pool(pool: impl Into<crate::ConnectionPool>) -> Result<Self> {
+        let server = Server::from_pool(pool.into(), &Self::builder("")).await?;
+        Ok(SqlStore { database: Database::Server(Arc::new(server)) })
+    }
+
+    /// The store inside a transaction of the app, so that its saves and the app's own statements are committed together,
+    /// or not at all. The app begins the transaction and ends it. For typed saves give it to `Workspace::within`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] where the store is a SQLite file (another connection's writes to it are tracked anyway), where
+    /// the transaction is one of another kind of database, or before [`Store::prepare`].
+    #[cfg(feature = "server")]
+    pub fn in_transaction<'c>(
+        &self,
+        transaction: impl Into<crate::AppConnection<'c>>,
+    ) -> Result<crate::SqlTransaction<'c>> {
+        match &self.database {
+            Database::Sqlite(_) => {
+                let message = "a SQLite file takes no part in transactions of other connections; its triggers track \
+                               what they write, and `Workspace::transaction` runs several writes together";
+                Err(Error::new(ErrorKind::Usage, message))
+            }
+            Database::Server(server) => server.in_transaction(transaction.into()),
         }
     }
 

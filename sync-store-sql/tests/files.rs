@@ -45,13 +45,13 @@ fn what_cannot_be_opened_is_named_and_left_as_it_is() {
     assert_says(&error, ErrorKind::Storage, &["missing/todo.db", "make it first"]);
     let error = refused(&format!("sqlite:{}", folder.0.display()));
     assert_says(&error, ErrorKind::Storage, &["is a folder"]);
-    assert_says(&refused("postgres://localhost/x"), ErrorKind::Usage, &["`postgres`", "sqlite:todo.db"]);
+    assert_says(&refused("oracle://localhost/x"), ErrorKind::Usage, &["`oracle`", "sqlite:todo.db"]);
     assert_says(&refused("sqlite:"), ErrorKind::Usage, &["names no file"]);
 }
 
 #[test]
 fn a_newer_layout_is_refused() {
-    let World { store, folder } = World::new(&[&NOTE]);
+    let (store, folder) = World::new(&[&NOTE]).apart();
     drop(store);
     folder.run(Program::Linked, "UPDATE sync_state SET format = 99");
     let store = pollster::block_on(SqlStore::open(&folder.url())).unwrap();
@@ -69,11 +69,11 @@ fn an_unprepared_store_says_what_to_call() {
 #[test]
 fn a_store_in_memory_is_shared_by_its_clones() {
     let store = open("sqlite::memory:", &[&NOTE]);
-    let world = World { store: store.clone(), folder: Folder::new() };
+    let world = World::of(store.clone(), Folder::new());
     let before = pollster::block_on(store.version()).unwrap();
     world.save(vec![saving(&NOTE, note(1, "a", None), Expect::Absent)], 1);
     assert_ne!(pollster::block_on(store.version()).unwrap(), before);
-    let other = World { store, folder: Folder::new() };
+    let other = World::of(store, Folder::new());
     assert!(other.record(&NOTE, Id::Int(1)).is_some());
 }
 
@@ -163,14 +163,14 @@ static LONGER: ModelSchema = ModelSchema {
 
 #[test]
 fn an_added_field_is_a_column_with_its_default_and_is_tracked_from_then_on() {
-    let World { store, folder } = World::new(&[&NOTE]);
-    let world = World { store, folder };
+    let (store, folder) = World::new(&[&NOTE]).apart();
+    let world = World::of(store, folder);
     world.keep_bases_through(10);
     world.save(vec![saving(&NOTE, note(1, "a", None), Expect::Absent)], 1);
     world.save(vec![saving(&NOTE, note(1, "b", None), Expect::Present)], 2);
-    let World { store, folder } = world;
+    let (store, folder) = world.apart();
     drop(store);
-    let world = World { store: open(&folder.url(), &[&LONGER]), folder };
+    let world = World::of(open(&folder.url(), &[&LONGER]), folder);
     assert_eq!(world.newest(), 2, "no change is made for it");
     let record = world.record(&LONGER, Id::Int(1)).unwrap();
     assert_eq!(record.get(5), Some(&Value::Text("it's new".into())));
@@ -191,7 +191,7 @@ fn a_lock_that_another_program_holds_is_waited_for_and_named() {
     let wait = Duration::from_millis(200);
     let store = pollster::block_on(SqlStore::builder(&folder.url()).busy_timeout(wait).open()).unwrap();
     pollster::block_on(store.prepare(&models(&[&NOTE]), me())).unwrap();
-    let world = World { store, folder };
+    let world = World::of(store, folder);
     let other = rusqlite::Connection::open(world.folder.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE; INSERT INTO note(id, title) VALUES (1, 'theirs')").unwrap();
 
@@ -346,7 +346,7 @@ fn durable_transactions_wake_nobody() {
         let builder = SqlStore::builder(&folder.url()).durability(durability);
         let store = pollster::block_on(builder.open()).unwrap();
         pollster::block_on(store.prepare(&models(&[&NOTE]), me())).unwrap();
-        let world = World { store, folder };
+        let world = World::of(store, folder);
         let write = vec![saving(&NOTE, note(1, "a", None), Expect::Absent)];
         world.with(Access::WRITE.durable(), move |t| Box::pin(t.save(write, 1))).unwrap();
         let version = pollster::block_on(world.store.version()).unwrap();
@@ -590,7 +590,7 @@ fn rule_durable_before_seen_a_killed_process_leaves_every_record_with_its_change
         other.kill().unwrap();
         other.wait().unwrap();
         // Opened again beside the store that was open all the time.
-        let again = World { store: open(&world.folder.url(), &[&NOTE]), folder: Folder::new() };
+        let again = World::of(open(&world.folder.url(), &[&NOTE]), Folder::new());
         assert_eq!(again.untracked(&NOTE), []);
         assert_eq!(again.newest(), world.newest());
         assert!(world.newest() >= before + 30);

@@ -16,23 +16,23 @@ mod statement;
 mod tables;
 mod transaction;
 
+pub use pool::{AppConnection, ConnectionPool};
+pub use transaction::SqlTransaction;
+
 use crate::store::SqlStoreBuilder;
 use link::{Cell, Failure};
 use pool::{Lent, Pool};
 use statement::Dialect;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{Error, ErrorKind, Models, Result};
 use tables::Tables;
 use tokio::runtime::{Handle, Runtime};
 use transaction::rows::Replicas;
-use transaction::{Ended, ServerTransaction};
-
-/// How often work is begun before it is given up: with many writers on one record, each round lets one of them through.
-const ATTEMPTS: u32 = 50;
+use transaction::Ended;
 
 /// What all transactions of one store share.
 #[derive(Debug)]
@@ -100,12 +100,18 @@ impl Server {
     }
 
     /// Opens a store over a pool that the app has.
-    pub(crate) async fn from_pool(pool: Pool, builder: &SqlStoreBuilder) -> Result<Self> {
+    pub(crate) async fn from_pool(pool: ConnectionPool, builder: &SqlStoreBuilder) -> Result<Self> {
         let handle = Handle::try_current().map_err(|_| {
             let message = "a store over a pool is opened on the Tokio runtime that the pool belongs to";
             Error::new(ErrorKind::Usage, message)
         })?;
-        Server::over(pool, builder, handle).await
+        Server::over(pool.0, builder, handle).await
+    }
+
+    /// The store inside a transaction of the app.
+    pub(crate) fn in_transaction<'c>(&self, connection: AppConnection<'c>) -> Result<SqlTransaction<'c>> {
+        let link = connection.link(&self.pool, self.location())?;
+        Ok(SqlTransaction::of_app(link, self.shared.clone(), self.tables()?))
     }
 
     async fn over(pool: Pool, builder: &SqlStoreBuilder, runtime: Handle) -> Result<Self> {
@@ -162,7 +168,7 @@ impl Server {
         let tables = self.tables()?;
         let mut rest = Some(work);
         let mut careful = false;
-        let mut attempt = 0;
+        let (begun, mut attempt) = (Instant::now(), 0);
         loop {
             let Some(work) = rest.take() else {
                 return Err(Error::new(ErrorKind::Busy, format!("`{}` was busy", self.location())));
@@ -182,9 +188,10 @@ impl Server {
             attempt += 1;
             match ended {
                 Some(Ended::Refused) if !careful && again.is_some() => careful = true,
-                Some(Ended::Conflict) if again.is_some() && attempt < ATTEMPTS => {
+                // With many writers on one record, each round lets one of them through.
+                Some(Ended::Conflict) if again.is_some() && begun.elapsed() < self.busy_timeout => {
                     // So that the ones that met do not meet again.
-                    let share = Duration::from_micros(500) * attempt.min(20);
+                    let share = Duration::from_micros(200) * attempt.min(20);
                     tokio::time::sleep(share.mul_f64(0.5 + fraction())).await;
                 }
                 _ => return Err(error),
@@ -209,7 +216,7 @@ impl Server {
             return Err(self.not_begun(lent, failure).await);
         }
         let mut transaction =
-            ServerTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
+            SqlTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
         let result = work.run(&mut transaction).await;
         let told = transaction.ended();
         let finished = match result {

@@ -128,6 +128,60 @@ impl Pool {
     }
 }
 
+/// A pool of connections that an app has already, for [`SqlStore::from_pool`].
+///
+/// [`SqlStore::from_pool`]: crate::SqlStore::from_pool
+#[derive(Debug, Clone)]
+pub struct ConnectionPool(pub(super) Pool);
+
+#[cfg(feature = "postgres")]
+impl From<sqlx::PgPool> for ConnectionPool {
+    fn from(pool: sqlx::PgPool) -> Self {
+        ConnectionPool(Pool::Postgres(pool))
+    }
+}
+
+/// A connection in a transaction of the app, for [`SqlStore::in_transaction`].
+///
+/// [`SqlStore::in_transaction`]: crate::SqlStore::in_transaction
+#[derive(Debug)]
+pub struct AppConnection<'c>(Borrowed<'c>);
+
+#[derive(Debug)]
+enum Borrowed<'c> {
+    #[cfg(feature = "postgres")]
+    Postgres(&'c mut sqlx::PgConnection),
+}
+
+#[cfg(feature = "postgres")]
+impl<'c> From<&'c mut sqlx::PgConnection> for AppConnection<'c> {
+    fn from(connection: &'c mut sqlx::PgConnection) -> Self {
+        AppConnection(Borrowed::Postgres(connection))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl<'c> From<&'c mut sqlx::Transaction<'_, sqlx::Postgres>> for AppConnection<'c> {
+    fn from(transaction: &'c mut sqlx::Transaction<'_, sqlx::Postgres>) -> Self {
+        AppConnection(Borrowed::Postgres(transaction))
+    }
+}
+
+impl<'c> AppConnection<'c> {
+    /// The connection, if it is to the same kind of database as the pool.
+    pub(super) fn link(self, pool: &Pool, location: &str) -> Result<Box<dyn Link + 'c>> {
+        #[allow(unreachable_patterns, reason = "with one database there is nothing to mix up")]
+        match (self.0, pool) {
+            #[cfg(feature = "postgres")]
+            (Borrowed::Postgres(connection), Pool::Postgres(_)) => Ok(Box::new(PgLink(connection))),
+            _ => {
+                let message = format!("the transaction is not one of the database of `{location}`");
+                Err(Error::new(ErrorKind::Usage, message))
+            }
+        }
+    }
+}
+
 /// The part of a URL that names the kind of database.
 pub(crate) fn scheme(url: &str) -> &str {
     url.split(':').next().unwrap_or_default()

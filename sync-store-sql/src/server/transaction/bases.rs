@@ -6,7 +6,7 @@
 use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Rows, Statement, Then};
 use super::super::tables::{CHANGE, Table, change_columns};
-use super::{ServerTransaction, rows};
+use super::{SqlTransaction, rows};
 use std::collections::HashMap;
 use sync_runtime::Result;
 use sync_runtime::change::State;
@@ -14,7 +14,7 @@ use sync_runtime::record::Id;
 use sync_runtime::store::Base;
 use sync_runtime::version::Position;
 
-impl ServerTransaction<'_> {
+impl SqlTransaction<'_> {
     /// The bases of a model: `b`, with the change of the record, `c`.
     fn select_bases(&self, table: &Table) -> Statement {
         let id = table.id_column();

@@ -44,9 +44,11 @@ pub(crate) enum Ended {
     Failed,
 }
 
-/// A transaction on a lent connection, which somebody else begins and ends.
+/// The store inside a transaction that somebody else begins and ends; see [`SqlStore::in_transaction`].
+///
+/// [`SqlStore::in_transaction`]: crate::SqlStore::in_transaction
 #[derive(Debug)]
-pub(crate) struct ServerTransaction<'c> {
+pub struct SqlTransaction<'c> {
     link: Box<dyn Link + 'c>,
     shared: Arc<Shared>,
     tables: Arc<Tables>,
@@ -59,10 +61,12 @@ pub(crate) struct ServerTransaction<'c> {
     told: Option<Stamp>,
     /// Whether the triggers leave some records alone.
     putting: bool,
+    /// Whether the transaction goes on with other statements than ours.
+    shared_with_app: bool,
     ended: Option<Ended>,
 }
 
-impl<'c> ServerTransaction<'c> {
+impl<'c> SqlTransaction<'c> {
     pub(crate) fn new(
         link: Box<dyn Link + 'c>,
         shared: Arc<Shared>,
@@ -71,7 +75,7 @@ impl<'c> ServerTransaction<'c> {
         careful: bool,
     ) -> Self {
         let replicas = shared.replicas();
-        ServerTransaction {
+        SqlTransaction {
             link,
             shared,
             tables,
@@ -82,8 +86,14 @@ impl<'c> ServerTransaction<'c> {
             newest: None,
             told: None,
             putting: false,
+            shared_with_app: false,
             ended: None,
         }
+    }
+
+    /// In a transaction of the app, which goes on whatever is refused here.
+    pub(crate) fn of_app(link: Box<dyn Link + 'c>, shared: Arc<Shared>, tables: Arc<Tables>) -> Self {
+        SqlTransaction { shared_with_app: true, ..SqlTransaction::new(link, shared, tables, true, true) }
     }
 
     /// What went wrong at the database, if anything did.
@@ -293,7 +303,7 @@ fn changes_of(statement: &mut Statement, dialect: &dyn Dialect, table: &Table, i
 }
 
 #[sync_runtime::async_trait]
-impl Transaction for ServerTransaction<'_> {
+impl Transaction for SqlTransaction<'_> {
     async fn replica(&mut self) -> Result<ReplicaId> {
         Ok(self.own().await?.replica)
     }
@@ -345,7 +355,11 @@ impl Transaction for ServerTransaction<'_> {
     }
 
     async fn save(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>> {
-        self.saved(writes, now).await
+        let saved = self.saved(writes, now).await?;
+        if self.shared_with_app {
+            self.clean().await?;
+        }
+        Ok(saved)
     }
 
     async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {

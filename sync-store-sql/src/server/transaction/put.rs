@@ -5,7 +5,7 @@ use super::super::link::{Cell, Kind};
 use super::super::statement::{Rows, Statement, Then};
 use super::super::tables::{CHANGE, Table, key};
 use super::save::{Op, batch};
-use super::{ServerTransaction, rows};
+use super::{SqlTransaction, rows};
 use crate::records::{completed, with_local_defaults};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -34,7 +34,7 @@ impl Groups {
     }
 }
 
-impl ServerTransaction<'_> {
+impl SqlTransaction<'_> {
     pub(super) async fn put_all(&mut self, states: &[State], _now: Stamp) -> Result<Vec<Put>> {
         self.writing()?;
         for state in states {

@@ -3,7 +3,7 @@
 use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Dialect, Statement};
 use super::super::tables::{CHANGE, Table, change_columns, id_of_key};
-use super::{ServerTransaction, changes_of, rows};
+use super::{SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const FIRST: usize = 32;
 /// How many values one statement may have.
 const MOST_VALUES: usize = 32_000;
 
-impl ServerTransaction<'_> {
+impl SqlTransaction<'_> {
     /// The records with these ids, with their local fields.
     pub(super) async fn records(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Record>>> {
         if ids.is_empty() {
@@ -82,7 +82,7 @@ impl ServerTransaction<'_> {
         ))
     }
 
-    /// The states in rows of [`ServerTransaction::select_states`].
+    /// The states in rows of [`SqlTransaction::select_states`].
     async fn states_in(&mut self, table: &Table, found: Vec<Row>) -> Result<Vec<State>> {
         self.know_all_in(&found, 1).await?;
         let mut states = Vec::with_capacity(found.len());

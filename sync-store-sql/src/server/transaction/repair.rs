@@ -3,7 +3,7 @@
 use super::super::link::{Arg, Cell, Kind};
 use super::super::statement::Statement;
 use super::super::tables::{Table, id_of_key, key};
-use super::ServerTransaction;
+use super::SqlTransaction;
 use super::put::Groups;
 use super::rows;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use sync_runtime::record::Id;
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::version::{Ancestry, Revision, Stamp};
 
-impl ServerTransaction<'_> {
+impl SqlTransaction<'_> {
     pub(super) async fn untracked_ids(
         &mut self,
         schema: &'static ModelSchema,

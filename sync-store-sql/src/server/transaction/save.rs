@@ -4,7 +4,7 @@
 use super::super::link::{Cell, Kind};
 use super::super::statement::{Rows, Statement, Then};
 use super::super::tables::{CHANGE, Table, change_columns};
-use super::ServerTransaction;
+use super::SqlTransaction;
 use crate::records::{completed, ignored, with_local_defaults};
 use std::collections::{HashMap, HashSet};
 use sync_runtime::Result;
@@ -48,7 +48,7 @@ impl Old {
     }
 }
 
-impl ServerTransaction<'_> {
+impl SqlTransaction<'_> {
     pub(super) async fn saved(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>> {
         self.writing()?;
         // Looked up first, so that a call fails before it has written anything.
@@ -56,7 +56,6 @@ impl ServerTransaction<'_> {
             self.tables.of(write.schema)?;
         }
         self.put_no_more().await?;
-        self.tell(now).await?;
         let mut outcomes = Vec::with_capacity(writes.len());
         let mut rest = writes.as_slice();
         while !rest.is_empty() {
@@ -71,7 +70,9 @@ impl ServerTransaction<'_> {
     async fn save_part(&mut self, writes: &[Write], now: Stamp) -> Result<Vec<Saved>> {
         let table = self.table(writes[0].schema)?;
         let ids: Vec<Id> = writes.iter().map(|write| write.id.clone()).collect();
+        // First of all, because the snapshot of a transaction is as old as its first statement.
         let mut olds = self.lock(&table, &ids).await?;
+        self.tell(now).await?;
         let mut outcomes: Vec<Option<Saved>> = vec![None; writes.len()];
         let mut ops: Vec<(usize, Op)> = Vec::with_capacity(writes.len());
         let mut untracked = Vec::new();

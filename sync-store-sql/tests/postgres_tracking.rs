@@ -1,0 +1,200 @@
+//! What other programs write to a PostgreSQL database is tracked, whatever they write with; and what an app writes in
+//! a transaction of its own.
+
+#![cfg(feature = "postgres")]
+
+#[path = "common/postgres.rs"]
+mod postgres;
+#[path = "common/world.rs"]
+mod world;
+
+use postgres::{RUNTIME, Schema};
+use sqlx::{Connection, Executor, PgConnection};
+use sync_runtime::change::ChangeKind;
+use sync_runtime::store::{Expect, Saved, Store, Transaction};
+use sync_runtime::{ErrorKind, Id, Value};
+use sync_store_sql::SqlStore;
+use world::{COMMENT, NOTE, World, me, models, note, saving};
+
+const BOTH: &[&sync_runtime::ModelSchema] = &[&NOTE, &COMMENT];
+
+/// A store, and the schema in which `sql` was run before.
+fn after(sql: &str) -> (World, Schema) {
+    let schema = Schema::new();
+    if !sql.is_empty() {
+        schema.sql(sql);
+    }
+    (World::open(&schema.url(), BOTH), schema)
+}
+
+fn quiet(schema: &Schema, sql: &str) {
+    assert_eq!(schema.psql(sql), "", "{sql}");
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_inserts_updates_and_deletes() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    assert_eq!(world.told(0), ["create 1", "create 2", "create 3"]);
+    quiet(&schema, "UPDATE note SET title = 'z' WHERE id < 3; DELETE FROM note WHERE id = 3");
+    assert_eq!(world.told(3), ["update 1", "update 2", "delete 3"]);
+    quiet(&schema, "UPDATE note SET title = title, draft = 'not sent'");
+    assert_eq!(world.told(world.newest()), [""; 0], "no difference in a field that travels");
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_an_upsert() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (1, 'a')");
+    let upsert = "INSERT INTO note(id, title) VALUES (1, 'b'), (2, 'b') ON CONFLICT (id) DO ";
+    quiet(&schema, &format!("{upsert} NOTHING"));
+    assert_eq!(world.told(1), ["create 2"]);
+    quiet(&schema, &format!("{upsert} UPDATE SET title = excluded.title"));
+    assert_eq!(world.told(2), ["update 1"], "2 stays as it is");
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_a_changed_key_is_a_delete_and_a_create() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b')");
+    let seen = world.newest();
+    quiet(&schema, "UPDATE note SET id = 10 WHERE id = 1");
+    let mut told = world.told(seen);
+    told.sort();
+    assert_eq!(told, ["create 10", "delete 1"]);
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_truncate() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b')");
+    let seen = world.newest();
+    quiet(&schema, "TRUNCATE note");
+    assert_eq!(world.told(seen), ["delete 1", "delete 2"]);
+    assert_eq!(world.untracked(&NOTE), []);
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_cascades() {
+    let (world, schema) = after(
+        "CREATE TABLE note(id int8 PRIMARY KEY, title text NOT NULL, code int8, score float8, draft text);
+         CREATE TABLE comment(key text PRIMARY KEY, note int8 REFERENCES note ON DELETE CASCADE ON UPDATE CASCADE,
+           text text NOT NULL)",
+    );
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (1, 'a'); INSERT INTO comment VALUES ('c', 1, 'x')");
+    let seen = world.newest();
+    quiet(&schema, "UPDATE note SET id = 2");
+    let told = world.told(seen);
+    assert!(told.contains(&"update c".to_owned()), "{told:?}");
+    let seen = world.newest();
+    quiet(&schema, "DELETE FROM note");
+    let told = world.told(seen);
+    assert!(told.contains(&"delete c".to_owned()) && told.contains(&"delete 2".to_owned()), "{told:?}");
+}
+
+#[test]
+fn what_was_written_past_the_triggers_is_found_and_repaired() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (1, 'a')");
+    quiet(&schema, "DROP TRIGGER sync_insert_2 ON note; INSERT INTO note(id, title) VALUES (2, 'b')");
+    assert_eq!(world.untracked(&NOTE), [Id::Int(2)]);
+    assert!(world.retrack(&NOTE, &[Id::Int(2)]));
+    let seen = world.newest();
+    assert_eq!(world.told(0), ["create 1", "create 2"]);
+    // The next start makes the trigger again.
+    let again = World::open(&schema.url(), BOTH);
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (3, 'c')");
+    assert_eq!(again.told(seen), ["create 3"]);
+}
+
+#[test]
+fn a_table_with_columns_that_do_not_fit_is_refused_by_the_names_of_all() {
+    let schema = Schema::new();
+    schema.sql(
+        "CREATE TABLE note(id text PRIMARY KEY, \"Title\" int8 NOT NULL, code int8, score float8, draft text,
+           owner text NOT NULL)",
+    );
+    let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
+    let error = pollster::block_on(store.prepare(&models(&[&NOTE]), me())).expect_err("it does not fit");
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    for part in ["`id`", "`Title`", "`owner`"] {
+        assert!(error.to_string().contains(part), "{part} is not in: {error}");
+    }
+}
+
+#[test]
+fn a_save_and_the_apps_own_statements_are_committed_together() {
+    let (world, schema) = after("CREATE TABLE audit(line text)");
+    let url = schema.url();
+    RUNTIME.block_on(async {
+        let mut connection = PgConnection::connect(&url).await.expect("a connection");
+        for commit in [false, true] {
+            let mut tx = connection.begin().await.expect("it begins");
+            tx.execute("INSERT INTO audit VALUES ('saved 1')").await.expect("a statement of the app's own");
+            let mut ours = world.store.in_transaction(&mut tx).expect("the same database");
+            let write = saving(&NOTE, note(1, "together", None), Expect::Absent);
+            assert_eq!(ours.save(vec![write], 5).await.expect("it saves"), [Saved::Tracked]);
+            drop(ours);
+            match commit {
+                true => tx.commit().await.expect("it commits"),
+                false => tx.rollback().await.expect("it rolls back"),
+            }
+            let expected = if commit { "1\n" } else { "0\n" };
+            assert_eq!(schema.psql("SELECT count(*) FROM audit"), expected);
+            assert_eq!(world.told(0).len(), usize::from(commit));
+        }
+    });
+    let change = world.change(&NOTE, Id::Int(1)).expect("tracked");
+    assert_eq!((change.kind, change.revision().stamp), (ChangeKind::Create, 5));
+}
+
+#[test]
+fn a_store_over_a_pool_of_the_apps_own() {
+    let schema = Schema::new();
+    let url = schema.url();
+    RUNTIME.block_on(async {
+        let pool = sqlx::PgPool::connect(&url).await.expect("a pool");
+        let store = SqlStore::from_pool(pool.clone()).await.expect("a store");
+        store.prepare(&models(BOTH), me()).await.expect("prepared");
+        pool.execute("INSERT INTO note(id, title) VALUES (7, 'by the pool')").await.expect("written");
+        let world = World { store };
+        assert_eq!(world.feed_in(0).await, ["create 7"]);
+        pool.close().await;
+    });
+}
+
+#[test]
+fn locks_are_taken_in_the_order_of_the_triggers() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title) SELECT n, 'x' FROM generate_series(1, 20) n");
+    let url = schema.url();
+    let foreign = std::thread::spawn(move || {
+        RUNTIME.block_on(async {
+            let mut connection = PgConnection::connect(&url).await.expect("a connection");
+            for round in 0..60 {
+                for id in 1..=20 {
+                    let sql = format!("UPDATE note SET title = 'foreign {round}' WHERE id = {id}");
+                    connection.execute(sqlx::AssertSqlSafe(sql)).await.expect("no deadlock for a foreign program");
+                }
+            }
+        });
+    });
+    for round in 0..60 {
+        let writes =
+            (1..=20).map(|id| saving(&NOTE, note(id, &format!("ours {round}"), None), Expect::Any)).collect();
+        assert!(world.save(writes, 1_000 + round).iter().all(|saved| *saved != Saved::Missing));
+    }
+    foreign.join().expect("the other program went through");
+    assert_eq!(world.untracked(&NOTE), []);
+}
+
+#[test]
+fn values_stay_to_the_bit_past_a_program_that_rounds() {
+    let (world, schema) = after("");
+    quiet(&schema, "INSERT INTO note(id, title, score) VALUES (1, 'a', '-0')");
+    let record = world.record(&NOTE, Id::Int(1)).expect("a record");
+    assert_eq!(record.get(3), Some(&Value::Float(-0.0)));
+    let seen = world.newest();
+    quiet(&schema, "UPDATE note SET score = 0");
+    assert_eq!(world.told(seen), ["update 1"], "the sign of zero is a difference");
+}
