@@ -174,7 +174,10 @@ fn locks_are_taken_in_the_order_of_the_triggers() {
             for round in 0..60 {
                 for id in 1..=20 {
                     let sql = format!("UPDATE note SET title = 'foreign {round}' WHERE id = {id}");
-                    connection.execute(sqlx::AssertSqlSafe(sql)).await.expect("no deadlock for a foreign program");
+                    connection
+                        .execute(sqlx::AssertSqlSafe(sql))
+                        .await
+                        .expect("no deadlock for a foreign program");
                 }
             }
         });

@@ -31,8 +31,8 @@ use sync_runtime::version::ReplicaId;
 use sync_runtime::{Error, ErrorKind, Models, Result};
 use tables::Tables;
 use tokio::runtime::{Handle, Runtime};
-use transaction::rows::Replicas;
 use transaction::Ended;
+use transaction::rows::Replicas;
 
 /// What all transactions of one store share.
 #[derive(Debug)]

@@ -101,9 +101,8 @@ impl World {
     /// The feed in short, where there is an executor already.
     pub async fn feed_in(&self, after: Position) -> Vec<String> {
         let feed = Feed::after(after);
-        let fed = transact(&self.store, Access::READ.feed(), move |t| {
-            Box::pin(async move { t.feed(&feed).await })
-        });
+        let fed =
+            transact(&self.store, Access::READ.feed(), move |t| Box::pin(async move { t.feed(&feed).await }));
         fed.await.expect("a feed").into_iter().map(short).collect()
     }
 
@@ -137,17 +136,20 @@ impl World {
     }
 
     pub fn bases(&self, schema: &'static ModelSchema, id: Id) -> Vec<Base> {
-        let bases = self.with(Access::READ.feed(), move |t| Box::pin(async move { t.bases(schema, &[id]).await }));
+        let bases =
+            self.with(Access::READ.feed(), move |t| Box::pin(async move { t.bases(schema, &[id]).await }));
         bases.expect("bases").remove(0)
     }
 
     pub fn record(&self, schema: &'static ModelSchema, id: Id) -> Option<Record> {
-        let read = self.with(Access::READ.feed(), move |t| Box::pin(async move { t.read(schema, &[id]).await }));
+        let read =
+            self.with(Access::READ.feed(), move |t| Box::pin(async move { t.read(schema, &[id]).await }));
         read.expect("read").remove(0)
     }
 
     pub fn change(&self, schema: &'static ModelSchema, id: Id) -> Option<Change> {
-        let read = self.with(Access::READ.feed(), move |t| Box::pin(async move { t.changes(schema, &[id]).await }));
+        let read =
+            self.with(Access::READ.feed(), move |t| Box::pin(async move { t.changes(schema, &[id]).await }));
         read.expect("read").remove(0)
     }
 
@@ -166,7 +168,8 @@ impl World {
     }
 
     pub fn untracked(&self, schema: &'static ModelSchema) -> Vec<Id> {
-        self.with(Access::READ.feed(), move |t| Box::pin(t.untracked(schema, None, None, 1_000))).expect("ids")
+        self.with(Access::READ.feed(), move |t| Box::pin(t.untracked(schema, None, None, 1_000)))
+            .expect("ids")
     }
 }
 
