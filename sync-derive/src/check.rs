@@ -22,6 +22,7 @@ pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
     }
     for field in &model.fields {
         policy(field, errors);
+        parent(field, errors);
     }
     no_two_alike(model, errors);
     one_id(model, errors)
@@ -94,6 +95,17 @@ fn policy(field: &Field<'_>, errors: &mut Errors) {
             errors.at(at, message);
         }
         _ => {}
+    }
+}
+
+/// A parent is known by the id that the field holds, wherever the record goes; whether it can hold one is for rustc.
+fn parent(field: &Field<'_>, errors: &mut Errors) {
+    let Some((word, _)) = field.parent else { return };
+    if field.json.is_some() {
+        errors.at(word, "the id of a parent is no JSON: leave out `json`, and give the field the type of that id");
+    }
+    if field.local.is_some() {
+        errors.at(word, "a local field never leaves this device, so no other can send the parent along");
     }
 }
 

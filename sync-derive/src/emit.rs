@@ -27,6 +27,11 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
         true => schemas,
         false => quote!(__sync::merged(#schemas, [#(#policies),*])),
     };
+    let parents: Vec<_> = model.fields.iter().enumerate().filter_map(parent).collect();
+    let schemas = match parents.is_empty() {
+        true => schemas,
+        false => quote!(__sync::with_parents(#schemas, [#(#parents),*])),
+    };
     let to_values = model.fields.iter().map(to_value);
     let read = model.fields.iter().map(read);
     let validate = model.validate.as_ref().map(|path| {
@@ -203,6 +208,16 @@ fn field_schema(field: &Field<'_>) -> TokenStream {
         true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
         false => quote!((#name, #column)),
     }
+}
+
+/// The place of the field and the model whose id it holds; `None` if it holds none.
+///
+/// The call stands at the model's path, so that rustc reports one there that is none.
+fn parent((place, field): (usize, &Field<'_>)) -> Option<TokenStream> {
+    let (_, path) = field.parent.as_ref()?;
+    let ty = field.ty;
+    let parent = quote_spanned!(located(path)=> __sync::parent::<#ty, #path>);
+    Some(quote!((#place, #parent)))
 }
 
 /// What decides where both sides changed the field; `None` if nothing does.

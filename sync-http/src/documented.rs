@@ -21,6 +21,7 @@ const TITLE: FieldSchema = FieldSchema {
     local: false,
     default: None,
     merge: sync_runtime::Merge::Manual,
+    parent: None,
 };
 static TODO: ModelSchema = ModelSchema {
     name: "Todo",

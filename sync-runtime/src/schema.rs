@@ -23,6 +23,9 @@ pub struct FieldSchema {
     pub default: Option<fn() -> Value>,
     /// What decides where both sides of a conflict changed it.
     pub merge: Merge,
+    /// The model of the record whose id the field holds, where `#[sync(parent = …)]` says one. It is asked for, as
+    /// a model may be its own parent; the name is what counts.
+    pub parent: Option<fn() -> &'static ModelSchema>,
 }
 
 impl FieldSchema {
@@ -83,6 +86,34 @@ impl ModelSchema {
     /// The fields that travel, with their places; the id is among them.
     pub fn replicated(&self) -> impl Iterator<Item = (usize, &'static FieldSchema)> + use<> {
         self.fields.iter().enumerate().filter(|(_, field)| field.replicated())
+    }
+
+    /// The fields that hold the id of a parent, each with its place and the name of the parent's model.
+    ///
+    /// ```
+    /// use sync_runtime::prelude::*;
+    ///
+    /// #[derive(Syncable)]
+    /// struct Artist {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     name: String,
+    /// }
+    ///
+    /// #[derive(Syncable)]
+    /// struct Album {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     #[sync(parent = Artist)]
+    ///     artist: Option<i64>,
+    /// }
+    ///
+    /// assert_eq!(Album::SCHEMA.parents().collect::<Vec<_>>(), [(1, "Artist")]);
+    /// assert_eq!(Artist::SCHEMA.parents().count(), 0);
+    /// ```
+    pub fn parents(&self) -> impl Iterator<Item = (usize, &'static str)> + use<> {
+        let fields = self.fields.iter().enumerate();
+        fields.filter_map(|(place, field)| Some((place, field.parent?().name)))
     }
 
     /// Whether equal changes of both sides may count twice, so that equal records need not be the same.
@@ -173,6 +204,14 @@ impl Models {
             };
             let message = format!("the model `{name}` is not registered; {known}");
             Error::new(ErrorKind::UnknownModel, message)
+        })
+    }
+
+    /// The models with a field that holds the id of a record of this model, each with the place of that field.
+    pub(crate) fn children_of(&self, parent: &str) -> impl Iterator<Item = (&'static ModelSchema, usize)> {
+        self.iter().flat_map(move |model| {
+            let places = model.schema.parents().filter(move |(_, name)| *name == parent);
+            places.map(move |(place, _)| (model.schema, place))
         })
     }
 

@@ -114,6 +114,7 @@ const TEXT: FieldSchema = FieldSchema {
     local: false,
     default: None,
     merge: sync_runtime::Merge::Manual,
+    parent: None,
 };
 static NOTE: ModelSchema = ModelSchema {
     name: "Note",

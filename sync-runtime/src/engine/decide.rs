@@ -84,6 +84,7 @@ mod tests {
                 local: false,
                 default: None,
                 merge: crate::Merge::Manual,
+                parent: None,
             },
             FieldSchema {
                 name: "text",
@@ -92,6 +93,7 @@ mod tests {
                 local: false,
                 default: None,
                 merge: crate::Merge::Manual,
+                parent: None,
             },
         ],
         id: 0,
