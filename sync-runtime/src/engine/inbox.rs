@@ -1,7 +1,8 @@
 //! What a sync could not settle: conflicts and refused records, kept in the store until they are resolved.
 
-use super::apply::{Arrival, apply, horizon, kept_as_base};
+use super::apply::{Arrival, Merging, apply, horizon, kept_as_base, on_top};
 use super::outbox::whole;
+use super::parents;
 use super::rebase::{self, Rebased, common, merged_pair, resolved_stamps};
 use crate::change::{Change, ChangeKind, Group, RecordName, State};
 use crate::codec::{self, Reader};
@@ -10,7 +11,7 @@ use crate::planted::{self, Bug};
 use crate::record::{Id, Record, Unknown};
 use crate::replica::{Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
-use crate::store::{Base, Room, Transaction};
+use crate::store::{Base, Expect, Room, Saved, Transaction, Write};
 use crate::version::{Relation, ReplicaId, Revision, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub(crate) enum Matter {
         upstream: bool,
         /// Why the two could not be merged, where that is not just that people have to decide.
         reason: Option<String>,
+        /// Whether one side deleted the record and the other has a live child of it, which the delete waits for.
+        waiting: bool,
     },
     /// The peer refused this revision of ours.
     Rejected {
@@ -76,6 +79,8 @@ struct Row {
     doubtful: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     upstream: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    waiting: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,15 +129,17 @@ impl Parked {
             base: None,
             doubtful: false,
             upstream: false,
+            waiting: false,
             revision: None,
             code: None,
             reason: None,
         };
         match &self.matter {
-            Matter::Conflict { theirs, base, doubtful, upstream, reason } => {
+            Matter::Conflict { theirs, base, doubtful, upstream, reason, waiting } => {
                 row.theirs = Some(raw(codec::stored(theirs))?);
                 row.base = base.as_ref().map(|base| raw(codec::stored(base))).transpose()?;
                 (row.doubtful, row.upstream, row.reason) = (*doubtful, *upstream, reason.clone());
+                row.waiting = *waiting;
             }
             Matter::Rejected { revision, rejection, held } => {
                 row.kind = RowKind::Rejected;
@@ -172,6 +179,7 @@ impl Parked {
                 doubtful: row.doubtful,
                 upstream: row.upstream,
                 reason,
+                waiting: row.waiting,
             },
             RowKind::Rejected => Matter::Rejected {
                 revision: row.revision.ok_or_else(missing)?,
@@ -304,6 +312,17 @@ pub(crate) struct Home {
     pub(crate) news: bool,
 }
 
+impl Home {
+    /// Adds what came of more updates of the same peer.
+    pub(crate) fn add(&mut self, more: Home) {
+        self.applied += more.applied;
+        self.known += more.known;
+        self.parked.extend(more.parked);
+        self.rebased.extend(more.rebased);
+        self.news |= more.news;
+    }
+}
+
 /// Takes updates of a peer home: applies them, merges, files conflicts and refusals, clears the entries that settled.
 ///
 /// An unsent edit is never skipped and never overwritten: it descends, joins, or is a conflict at once.
@@ -317,7 +336,7 @@ pub(crate) async fn take_home(
         arrival.from.ok_or_else(|| Error::new(ErrorKind::Usage, "updates without a sender come home"))?;
     let touched: Vec<(&'static ModelSchema, Id)> =
         updates.iter().map(|update| (update.state.change.schema, update.state.change.id.clone())).collect();
-    let applied = apply(tx, arrival, updates).await?;
+    let mut applied = apply(tx, arrival, updates).await?;
     home.news = applied.news;
     let left: HashSet<usize> = applied.left.iter().map(|(place, _)| *place).collect();
     for outcome in &applied.outcomes {
@@ -337,7 +356,14 @@ pub(crate) async fn take_home(
     for (place, update) in applied.left {
         let theirs = update.state;
         match &applied.outcomes[place] {
-            Outcome::Conflict(_) => conflicts.push(theirs),
+            Outcome::Conflict(here) => match applied.waiting.remove(&place) {
+                Some(reason) => {
+                    let (schema, id) = (theirs.change.schema, theirs.change.id.clone());
+                    let upstream = arrival.merging == Merging::By { upstream: true };
+                    matters.push((schema, id, waits(theirs, here, upstream, reason)));
+                }
+                None => conflicts.push(theirs),
+            },
             Outcome::Rejected(rejection) => {
                 let (schema, id) = (theirs.change.schema, theirs.change.id.clone());
                 matters.push((schema, id, Matter::Refused { theirs, rejection: rejection.clone() }));
@@ -385,9 +411,72 @@ pub(crate) async fn settle(
     Ok(())
 }
 
+/// rule: parents first. The conflict of a parent that one side deleted while the other has a live child of it.
+fn waits(theirs: State, live: &State, upstream: bool, reason: String) -> Matter {
+    let base = Some(live.clone());
+    Matter::Conflict { theirs, base, doubtful: false, upstream, reason: Some(reason), waiting: true }
+}
+
+/// Whether the peer answered a tombstone with the live state that it was made from: it has a live child of it.
+pub(crate) fn waits_there(sent: &Change, there: &State) -> bool {
+    sent.is_delete()
+        && there.record.is_some()
+        && compare(&sent.ancestry, &there.change.ancestry) == Relation::Newer
+}
+
+/// The entry of a tombstone that waits at a peer, which holds this.
+pub(crate) fn waiting_there(arrival: &Arrival, peer: ReplicaId, there: State) -> Parked {
+    let (schema, id) = (there.change.schema, there.change.id.clone());
+    let reason = format!("{} cannot be deleted there: a record whose parent it is, is not", there.change.name());
+    let upstream = arrival.merging == Merging::By { upstream: true };
+    let matter = waits(there.clone(), &there, upstream, reason);
+    Parked { schema, id, peer, since: arrival.now, matter }
+}
+
+/// Removes the entries of deletes that waited at this peer, which has taken them now.
+pub(crate) async fn waited(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    peer: ReplicaId,
+    records: &[(&'static ModelSchema, Id)],
+) -> Result<()> {
+    if records.is_empty() || tx.notes(Room::Parked, "").await?.is_empty() {
+        return Ok(());
+    }
+    for (schema, id) in records {
+        for parked in list(tx, models, schema, Some(id)).await? {
+            if parked.peer == peer && matches!(parked.matter, Matter::Conflict { waiting: true, .. }) {
+                remove(tx, &parked).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Parent and child are one conflict: without the entries of children that only wait for their parent's.
+pub(crate) fn as_one(mut open: Vec<(Parked, Option<State>)>) -> Vec<(Parked, Option<State>)> {
+    let waiting = open.iter().filter(|(parked, _)| matches!(parked.matter, Matter::Conflict { waiting: true, .. }));
+    let waiting: HashSet<RecordName> =
+        waiting.map(|(parked, _)| (parked.schema.name, parked.id.clone())).collect();
+    open.retain(|(parked, mine)| {
+        let (child, rejection) = match &parked.matter {
+            Matter::Conflict { .. } => return true,
+            Matter::Rejected { rejection, .. } => (mine.as_ref(), rejection),
+            Matter::Refused { theirs, rejection } => (Some(theirs), rejection),
+        };
+        let parents = child.map(parents::parents_of_state).unwrap_or_default();
+        rejection.code != ErrorKind::Constraint.code() || !parents.iter().any(|parent| waiting.contains(parent))
+    });
+    open
+}
+
 /// Whether nothing is left to do about an entry, given the record's change now.
 pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
     match (matter, current) {
+        // The delete descends from what the peer holds, and waits there.
+        (Matter::Conflict { theirs, waiting: true, .. }, Some(current)) if theirs.record.is_some() => {
+            !current.is_delete()
+        }
         (Matter::Conflict { theirs, .. } | Matter::Refused { theirs, .. }, Some(current)) => {
             matches!(compare(&current.ancestry, &theirs.change.ancestry), Relation::Newer | Relation::Same)
         }
@@ -397,29 +486,37 @@ pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
     }
 }
 
-/// rule: parents first. Tries again what only a constraint of this store refused before.
-pub(crate) async fn retry_refused(tx: &mut dyn Transaction, arrival: &Arrival) -> Result<()> {
-    if tx.notes(Room::Parked, "").await?.is_empty() {
-        return Ok(());
-    }
-    for model in arrival.models.clone().iter() {
-        for parked in list(tx, &arrival.models, model.schema, None).await? {
-            let Matter::Refused { theirs, rejection } = parked.matter.clone() else {
-                continue;
-            };
-            if Some(parked.peer) != arrival.from || rejection.code != ErrorKind::Constraint.code() {
-                continue;
-            }
-            let applied = apply(tx, arrival, vec![whole(theirs)]).await?;
-            if applied.left.is_empty() {
-                remove(tx, &parked).await?;
-            }
+/// rule: parents first. Tries again what only a constraint of this store refused before, and the deletes that wait for
+/// a child. What is still refused was told before.
+pub(crate) async fn retry_refused(tx: &mut dyn Transaction, arrival: &Arrival) -> Result<Home> {
+    let mut updates = Vec::new();
+    // Mostly nothing is parked at all: one look instead of one for each model.
+    if !tx.notes(Room::Parked, "").await?.is_empty() {
+        for model in arrival.models.iter() {
+            let entries = list(tx, &arrival.models, model.schema, None).await?.into_iter();
+            let entries = entries.filter(|parked| Some(parked.peer) == arrival.from);
+            updates.extend(entries.filter_map(|parked| match parked.matter {
+                Matter::Refused { theirs, rejection } if rejection.code == ErrorKind::Constraint.code() => {
+                    Some(whole(theirs))
+                }
+                Matter::Conflict { theirs, waiting: true, .. } if theirs.record.is_none() => {
+                    Some(whole(theirs))
+                }
+                _ => None,
+            }));
         }
     }
-    Ok(())
+    if updates.is_empty() {
+        return Ok(Home::default());
+    }
+    let home = take_home(tx, arrival, updates).await?;
+    let is_new = |parked: &Parked| matches!(parked.matter, Matter::Conflict { waiting: false, .. });
+    let parked = home.parked.into_iter().filter(is_new).collect();
+    Ok(Home { parked, rebased: home.rebased, news: home.news, ..Home::default() })
 }
 
-/// What only a constraint of this peer refused, with its state here, where that is the refused one still.
+/// What only a constraint of this peer refused, with its state here, where that is the refused one still; and the
+/// deletes that wait at this peer.
 pub(crate) async fn refused_by_constraint(
     tx: &mut dyn Transaction,
     models: Models,
@@ -431,14 +528,23 @@ pub(crate) async fn refused_by_constraint(
     }
     for model in models.iter() {
         for parked in list(tx, &models, model.schema, None).await? {
-            let Matter::Rejected { revision, rejection, .. } = &parked.matter else {
-                continue;
+            let revision = match &parked.matter {
+                Matter::Rejected { revision, rejection, .. }
+                    if rejection.code == ErrorKind::Constraint.code() =>
+                {
+                    Some(*revision)
+                }
+                Matter::Conflict { theirs, waiting: true, .. } if theirs.record.is_some() => None,
+                _ => continue,
             };
-            if parked.peer != peer || rejection.code != ErrorKind::Constraint.code() {
+            if parked.peer != peer {
                 continue;
             }
             let state = tx.states(parked.schema, std::slice::from_ref(&parked.id)).await?.pop().flatten();
-            if let Some(state) = state.filter(|state| state.change.revision() == *revision) {
+            let is_it = |state: &State| {
+                revision.map_or(state.record.is_none(), |revision| state.change.revision() == revision)
+            };
+            if let Some(state) = state.filter(is_it) {
                 refused.push((parked, state));
             }
         }
@@ -550,6 +656,10 @@ pub(crate) async fn resolve(
             .map_err(|error| error.context(format!("resolving {name}")))?;
     }
     let me = tx.replica().await?;
+    let waiting = matches!(entry.matter, Matter::Conflict { waiting: true, .. });
+    if waiting && record.is_none() {
+        delete_children(tx, models, &entry, now).await.map_err(|error| error.context(format!("resolving {name}")))?;
+    }
     let kind = match (&record, &current.record) {
         (None, _) => ChangeKind::Delete,
         (Some(_), None) => ChangeKind::Create,
@@ -581,6 +691,64 @@ pub(crate) async fn resolve(
         return Err(Error::new(ErrorKind::Constraint, message));
     }
     remove(tx, &entry).await?;
+    keep_parents(tx, models, &state, now).await?;
     let stored = tx.states(schema, std::slice::from_ref(id)).await?.pop().flatten();
     Ok(stored.unwrap_or(state))
+}
+
+/// rule: parents first. Deletes the live children of a parent that is about to go, and theirs; those of the peer too
+/// that a constraint keeps out of this store.
+async fn delete_children(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    parent: &Parked,
+    now: Stamp,
+) -> Result<()> {
+    let of: RecordName = (parent.schema.name, parent.id.clone());
+    let children = parents::descendants(tx, models, of.clone()).await?;
+    let writes = children.into_iter().map(|(schema, id)| Write { schema, id, record: None, expect: Expect::Any });
+    let writes: Vec<Write> = writes.collect();
+    let saved = tx.save(writes.clone(), now).await?;
+    for (write, saved) in writes.iter().zip(saved) {
+        if let Saved::Refused(reason) = saved {
+            let message = format!("deleting its child {} {}: {reason}", write.schema.name, write.id);
+            return Err(Error::new(ErrorKind::Constraint, message));
+        }
+    }
+    let me = tx.replica().await?;
+    for model in models.iter().filter(|model| model.schema.parents().any(|(_, name)| name == of.0)) {
+        for entry in list(tx, models, model.schema, None).await? {
+            let Matter::Refused { theirs, .. } = &entry.matter else { continue };
+            if !parents::parents_of_state(theirs).contains(&of) {
+                continue;
+            }
+            let current = tx.changes(entry.schema, std::slice::from_ref(&entry.id)).await?.pop().flatten();
+            let older = |current: &Change| {
+                matches!(compare(&current.ancestry, &theirs.change.ancestry), Relation::Older)
+            };
+            if current.as_ref().is_none_or(older) {
+                let mut gone = on_top(theirs, None, me, now);
+                gone.change.group = Some(Group::MIN);
+                tx.put(std::slice::from_ref(&gone), now).await?;
+                remove(tx, &entry).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// rule: parents first. A child that was kept brings back the parents whose deletes wait for it.
+async fn keep_parents(tx: &mut dyn Transaction, models: &Models, child: &State, now: Stamp) -> Result<()> {
+    for (model, id) in parents::parents_of_state(child) {
+        let Ok(model) = models.get(model) else { continue };
+        for entry in list(tx, models, model.schema, Some(&id)).await? {
+            let waits = matches!(&entry.matter, Matter::Conflict { theirs, waiting: true, .. } if theirs.record.is_none());
+            let here = tx.changes(model.schema, std::slice::from_ref(&id)).await?.pop().flatten();
+            if let Some(here) = here.filter(|here| waits && !here.is_delete()) {
+                let kept = resolve(tx, models, &entry, Some(here.revision()), Resolution::Mine, now);
+                Box::pin(kept).await?;
+            }
+        }
+    }
+    Ok(())
 }

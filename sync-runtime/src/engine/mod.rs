@@ -17,6 +17,7 @@ pub(crate) mod decide;
 pub(crate) mod inbox;
 pub(crate) mod notes;
 pub(crate) mod outbox;
+mod parents;
 pub(crate) mod page;
 pub(crate) mod rebase;
 pub(crate) mod rename;

@@ -111,7 +111,8 @@ impl Replica for Engine {
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull {
                     caller.may_read()?;
-                    let pulled = feed_page(tx, me, &limits, Some(exchange.from), &pull).await?;
+                    let models = &arrival.models;
+                    let pulled = feed_page(tx, me, models, &limits, Some(exchange.from), &pull).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
                 }
@@ -128,13 +129,13 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.may_read()?;
-        let limits = *self.limits();
+        let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable();
         let (me, (pulled, ahead)) = self
             .run(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    Ok((me, feed_page(tx, me, &limits, None, &pull).await?))
+                    Ok((me, feed_page(tx, me, &models, &limits, None, &pull).await?))
                 })
             })
             .await?;
@@ -362,6 +363,7 @@ pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()
 async fn feed_page(
     tx: &mut dyn Transaction,
     me: ReplicaId,
+    models: &Models,
     limits: &Limits,
     not_from: Option<ReplicaId>,
     pull: &Pull,
@@ -380,13 +382,16 @@ async fn feed_page(
         bytes: limits.page_bytes,
         data: pull.data,
         within: None,
+        room: limits.page_records,
     };
-    let part = cut(tx, &cut_at).await?;
+    let part = cut(tx, models, &cut_at).await?;
     let checkpoint = Checkpoint { replica: me, position: part.through };
+    let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
     let before = part.states.len();
-    let known = part.states.into_iter().filter(|state| pull.models.get(state.change.schema.name).is_ok());
-    let page = Page { updates: known.map(whole).collect(), group_open: part.group_open };
-    let skipped = (before - page.updates.len()) as u64;
+    let mut updates: Vec<Update> = part.states.into_iter().filter(knows).map(whole).collect();
+    let skipped = (before - updates.len()) as u64;
+    updates.extend(part.early.into_iter().filter(knows).map(whole));
+    let page = Page { updates, group_open: part.group_open };
     let ahead = part.newest - part.through;
     let feed = FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped };
     Ok((Pulled::Page(feed), false))

@@ -116,10 +116,11 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         let _claim = claim(engine, id).await?;
         let lease = lease(engine, id).await?;
         let limits = limits(&plan, &description);
+        let room = description.limits.page_records;
         let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
         let upstream = engine.is_upstream(id).await;
         let session =
-            Session { engine, peer, id, caller: &caller, plan: &plan, limits, held, upstream, lease };
+            Session { engine, peer, id, caller: &caller, plan: &plan, limits, room, held, upstream, lease };
         let turn = session.run(description.former, &mut summary).await;
         let released = release(engine, id).await;
         if session.lease.is_lost() {
@@ -153,6 +154,8 @@ struct Session<'a> {
     caller: &'a Caller,
     plan: &'a Plan,
     limits: Limits,
+    /// The most records that the peer takes in a page.
+    room: usize,
     /// The models that the peer holds.
     held: Arc<HashSet<String>>,
     /// Whether the peer is declared upstream.
