@@ -102,16 +102,15 @@ pub(super) fn order(steps: &[Step]) -> Vec<usize> {
         .iter()
         .map(|unit| unit.iter().flat_map(|place| &waits[*place]).map(|place| unit_of[*place]).collect())
         .collect();
-    let within = after_what_they_wait_for(&waits);
-    let mut rank = vec![0; steps.len()];
-    for (at, place) in within.into_iter().enumerate() {
-        rank[place] = at;
-    }
     let mut order = Vec::with_capacity(steps.len());
     for unit in after_what_they_wait_for(&among_units) {
-        let unit = &mut units[unit];
-        unit.sort_by_key(|place| rank[*place]);
-        order.append(unit);
+        let unit = &units[unit];
+        let here: HashMap<usize, usize> = unit.iter().enumerate().map(|(at, place)| (*place, at)).collect();
+        let within: Vec<Vec<usize>> = unit
+            .iter()
+            .map(|place| waits[*place].iter().filter_map(|place| here.get(place).copied()).collect())
+            .collect();
+        order.extend(after_what_they_wait_for(&within).into_iter().map(|at| unit[at]));
     }
     order
 }

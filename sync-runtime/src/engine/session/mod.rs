@@ -222,6 +222,7 @@ impl Session<'_> {
         let mut in_full = InFull::default();
         let mut ahead = None;
         let goal = self.engine.read(|tx| tx.newest()).await?;
+        let pulled_before = summary.pulled;
         loop {
             let next =
                 if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };
@@ -283,11 +284,12 @@ impl Session<'_> {
                     None => {}
                 }
             }
-            if last && outgoing.is_some() {
-                news |= self.push_refused(summary).await?;
-            }
             if last && pull && by_diff {
                 news |= self.pull_by_diff(summary).await?;
+            }
+            // What the peer refused it may take now that it has more, or less, than it had.
+            if last && self.plan.push && (outgoing.is_some() || summary.pulled > pulled_before) {
+                news |= self.push_refused(summary).await?;
             }
             if last {
                 return Ok(Some(news));
