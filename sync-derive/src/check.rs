@@ -102,7 +102,10 @@ fn policy(field: &Field<'_>, errors: &mut Errors) {
 fn parent(field: &Field<'_>, errors: &mut Errors) {
     let Some((word, _)) = field.parent else { return };
     if field.json.is_some() {
-        errors.at(word, "the id of a parent is no JSON: leave out `json`, and give the field the type of that id");
+        errors.at(
+            word,
+            "the id of a parent is no JSON: leave out `json`, and give the field the type of that id",
+        );
     }
     if field.local.is_some() {
         errors.at(word, "a local field never leaves this device, so no other can send the parent along");

@@ -15,7 +15,15 @@ use sync_runtime::{
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual, parent: None }
+    FieldSchema {
+        name,
+        ty,
+        nullable: false,
+        local: false,
+        default: None,
+        merge: sync_runtime::Merge::Manual,
+        parent: None,
+    }
 }
 
 static ALL: ModelSchema = ModelSchema {

@@ -427,7 +427,8 @@ pub(crate) fn waits_there(sent: &Change, there: &State) -> bool {
 /// The entry of a tombstone that waits at a peer, which holds this.
 pub(crate) fn waiting_there(arrival: &Arrival, peer: ReplicaId, there: State) -> Parked {
     let (schema, id) = (there.change.schema, there.change.id.clone());
-    let reason = format!("{} cannot be deleted there: a record whose parent it is, is not", there.change.name());
+    let reason =
+        format!("{} cannot be deleted there: a record whose parent it is, is not", there.change.name());
     let upstream = arrival.merging == Merging::By { upstream: true };
     let matter = waits(there.clone(), &there, upstream, reason);
     Parked { schema, id, peer, since: arrival.now, matter }
@@ -455,7 +456,8 @@ pub(crate) async fn waited(
 
 /// Parent and child are one conflict: without the entries of children that only wait for their parent's.
 pub(crate) fn as_one(mut open: Vec<(Parked, Option<State>)>) -> Vec<(Parked, Option<State>)> {
-    let waiting = open.iter().filter(|(parked, _)| matches!(parked.matter, Matter::Conflict { waiting: true, .. }));
+    let waiting =
+        open.iter().filter(|(parked, _)| matches!(parked.matter, Matter::Conflict { waiting: true, .. }));
     let waiting: HashSet<RecordName> =
         waiting.map(|(parked, _)| (parked.schema.name, parked.id.clone())).collect();
     open.retain(|(parked, mine)| {
@@ -465,7 +467,8 @@ pub(crate) fn as_one(mut open: Vec<(Parked, Option<State>)>) -> Vec<(Parked, Opt
             Matter::Refused { theirs, rejection } => (Some(theirs), rejection),
         };
         let parents = child.map(parents::parents_of_state).unwrap_or_default();
-        rejection.code != ErrorKind::Constraint.code() || !parents.iter().any(|parent| waiting.contains(parent))
+        rejection.code != ErrorKind::Constraint.code()
+            || !parents.iter().any(|parent| waiting.contains(parent))
     });
     open
 }
@@ -658,7 +661,9 @@ pub(crate) async fn resolve(
     let me = tx.replica().await?;
     let waiting = matches!(entry.matter, Matter::Conflict { waiting: true, .. });
     if waiting && record.is_none() {
-        delete_children(tx, models, &entry, now).await.map_err(|error| error.context(format!("resolving {name}")))?;
+        delete_children(tx, models, &entry, now)
+            .await
+            .map_err(|error| error.context(format!("resolving {name}")))?;
     }
     let kind = match (&record, &current.record) {
         (None, _) => ChangeKind::Delete,
@@ -706,7 +711,8 @@ async fn delete_children(
 ) -> Result<()> {
     let of: RecordName = (parent.schema.name, parent.id.clone());
     let children = parents::descendants(tx, models, of.clone()).await?;
-    let writes = children.into_iter().map(|(schema, id)| Write { schema, id, record: None, expect: Expect::Any });
+    let writes =
+        children.into_iter().map(|(schema, id)| Write { schema, id, record: None, expect: Expect::Any });
     let writes: Vec<Write> = writes.collect();
     let saved = tx.save(writes.clone(), now).await?;
     for (write, saved) in writes.iter().zip(saved) {

@@ -68,10 +68,8 @@ async fn bring_parents(
             return Ok(());
         }
         let bytes = states.iter().filter_map(|state| state.record.as_ref()).map(crate::Record::size).sum();
-        let room = Room {
-            records: cut.room.saturating_sub(states.len()),
-            bytes: cut.bytes.saturating_sub(bytes),
-        };
+        let room =
+            Room { records: cut.room.saturating_sub(states.len()), bytes: cut.bytes.saturating_sub(bytes) };
         if let Some(early) = parents::behind(tx, models, states, through, cut.not_from, room).await? {
             part.early = early;
             return Ok(());

@@ -155,7 +155,8 @@ pub(super) async fn waiting(
     // Those whose parent goes too: parent and child by their places.
     let mut together = Vec::new();
     for (place, step) in steps.iter().enumerate() {
-        let parents = |of: &[RecordName]| of.iter().filter_map(|parent| places.get(parent)).copied().collect();
+        let parents =
+            |of: &[RecordName]| of.iter().filter_map(|parent| places.get(parent)).copied().collect();
         let (before, after): (Vec<usize>, Vec<usize>) = (parents(&step.before), parents(&step.after));
         match step.deletes {
             true => together.extend(before.into_iter().map(|parent| (parent, place))),
@@ -170,8 +171,11 @@ pub(super) async fn waiting(
         ids.sort();
         for (child, place) in models.children_of(model) {
             // What becomes of these is in the steps.
-            let own: HashSet<&Id> =
-                steps.iter().filter(|step| step.schema.name == child.name).map(|step| &step.record.1).collect();
+            let own: HashSet<&Id> = steps
+                .iter()
+                .filter(|step| step.schema.name == child.name)
+                .map(|step| &step.record.1)
+                .collect();
             for ids in ids.chunks(ASKED) {
                 for (parent, found) in live_children(tx, child, place, ids, &own).await? {
                     if let Some(place) = places.get(&(model, parent)) {
@@ -371,7 +375,8 @@ async fn with_their_groups(
             loop {
                 let feed = Feed { not_from, limit: WINDOW, ..Feed::after(after) };
                 let read = tx.feed(&feed).await?;
-                let ends = read.len() < WINDOW || read.last().is_some_and(|last| last.change.group != Some(group));
+                let ends =
+                    read.len() < WINDOW || read.last().is_some_and(|last| last.change.group != Some(group));
                 after = read.last().map_or(after, |last| last.change.position);
                 window.extend(read.into_iter().map(|state| state.change));
                 if ends || window.len() > most + WINDOW {

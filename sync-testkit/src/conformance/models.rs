@@ -7,7 +7,15 @@ use sync_runtime::value::{FieldType, Value};
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual, parent: None }
+    FieldSchema {
+        name,
+        ty,
+        nullable: false,
+        local: false,
+        default: None,
+        merge: sync_runtime::Merge::Manual,
+        parent: None,
+    }
 }
 
 const fn optional(name: &'static str, ty: FieldType) -> FieldSchema {

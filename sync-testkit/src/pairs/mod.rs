@@ -511,6 +511,11 @@ macro_rules! __sql_pair_cases {
                 rule_parents_first_a_pulled_orphan_waits
                 rule_parents_first_over_pages_of_a_push
                 rule_parents_first_a_pushed_orphan_is_parked
+                rule_parents_first_with_foreign_keys
+                rule_parents_first_rejected_only_at_the_end_of_a_pull
+                rule_parents_first_a_cascade_swallows_no_unsent_child
+                rule_parents_first_a_cascade_at_the_server_swallows_no_unsent_edit
+                rule_parents_first_a_child_without_parent_is_one_conflict
                 rule_frozen_page_outlives_a_refused_pull
                 a_local_write_that_a_constraint_refuses
                 rule_parents_first_a_parents_tombstone_waits

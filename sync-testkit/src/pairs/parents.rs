@@ -362,7 +362,11 @@ pub(super) async fn rule_parents_first_a_child_that_is_kept_brings_the_parent_ba
         kept.expect("it is resolved");
         assert_eq!(get::<Artist>(&a, "x").await, Some(artist("x")));
         let report = a.sync(&b).await;
-        assert_eq!((report.level, report.conflict_count(), report.rejected.len()), (true, 0, 0), "{report:?}");
+        assert_eq!(
+            (report.level, report.conflict_count(), report.rejected.len()),
+            (true, 0, 0),
+            "{report:?}"
+        );
         assert_eq!(get::<Artist>(&b, "x").await, Some(artist("x")));
         assert_eq!((count::<Album>(&b).await, count::<Track>(&b).await), (1, 1));
         assert_eq!(conflicts::<Artist>(&a).await.len(), 0);
@@ -377,7 +381,11 @@ pub(super) async fn rule_parents_first_a_delete_that_is_kept_takes_the_child_alo
         let conflict = conflicts::<Artist>(&a).await.remove(0);
         conflict.resolve_manually(None).await.expect("it is resolved");
         let report = a.sync(&b).await;
-        assert_eq!((report.level, report.conflict_count(), report.rejected.len()), (true, 0, 0), "{report:?}");
+        assert_eq!(
+            (report.level, report.conflict_count(), report.rejected.len()),
+            (true, 0, 0),
+            "{report:?}"
+        );
         for device in [&a, &b] {
             assert_eq!(count::<Artist>(device).await, 0);
             assert_eq!((count::<Album>(device).await, count::<Track>(device).await), (0, 0));
