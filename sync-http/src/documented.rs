@@ -22,6 +22,7 @@ const TITLE: FieldSchema = FieldSchema {
     default: None,
     merge: sync_runtime::Merge::Manual,
     parent: None,
+    part_of_id: false,
 };
 static TODO: ModelSchema = ModelSchema {
     name: "Todo",

@@ -115,6 +115,7 @@ const TEXT: FieldSchema = FieldSchema {
     default: None,
     merge: sync_runtime::Merge::Manual,
     parent: None,
+    part_of_id: false,
 };
 static NOTE: ModelSchema = ModelSchema {
     name: "Note",

@@ -124,6 +124,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         default: None,
         merge: Merge::Manual,
         parent: None,
+        part_of_id: false,
     };
     let of_kind = kinds.iter().zip(NAMES).map(|((ty, nullable, merge, _), name)| FieldSchema {
         name,
@@ -182,6 +183,7 @@ fn every_policy_keeps_the_laws_by_itself() {
             default: None,
             merge: Merge::Manual,
             parent: None,
+            part_of_id: false,
         };
         let fields = Vec::leak(vec![id, FieldSchema { name: "field", ty, nullable, merge: merge(), ..id }]);
         let schema: &'static ModelSchema = Box::leak(Box::new(ModelSchema {

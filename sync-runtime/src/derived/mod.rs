@@ -8,7 +8,7 @@ use crate::merge::{Merge, OnDelete};
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
 use crate::schema::{FieldSchema, ModelSchema};
-use crate::syncable::{FieldValue, ModelId, Syncable, json_from_value, json_to_value};
+use crate::syncable::{FieldValue, IdPart, ModelId, Syncable, json_from_value, json_to_value};
 use crate::value::{FieldType, Value, ValueError};
 use crate::version::Checkpoint;
 use crate::workspace::{AsReplica, Workspace};
@@ -133,9 +133,23 @@ pub const fn id_column<T: Syncable>() -> &'static FieldSchema {
     <T::Id as FieldValue>::COLUMN
 }
 
+/// The schema of a field that is one of several that make the id, all but its name.
+pub const fn part_column<T: IdPart>() -> FieldSchema {
+    FieldSchema { part_of_id: true, ..*T::COLUMN }
+}
+
 /// The schema of a field that travels and has no default, all but its name.
 pub(crate) const fn column(ty: FieldType, nullable: bool) -> FieldSchema {
-    FieldSchema { name: "", ty, nullable, local: false, default: None, merge: Merge::Manual, parent: None }
+    FieldSchema {
+        name: "",
+        ty,
+        nullable,
+        local: false,
+        default: None,
+        merge: Merge::Manual,
+        parent: None,
+        part_of_id: false,
+    }
 }
 
 /// The schemas of fields, out of the name and all the rest of each.

@@ -85,6 +85,7 @@ mod tests {
                 default: None,
                 merge: crate::Merge::Manual,
                 parent: None,
+                part_of_id: false,
             },
             FieldSchema {
                 name: "text",
@@ -94,6 +95,7 @@ mod tests {
                 default: None,
                 merge: crate::Merge::Manual,
                 parent: None,
+                part_of_id: false,
             },
         ],
         id: 0,

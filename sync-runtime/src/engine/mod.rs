@@ -22,6 +22,7 @@ mod parents;
 pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
+pub(crate) mod resolve;
 mod serve;
 pub(crate) mod session;
 

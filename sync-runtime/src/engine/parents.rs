@@ -58,7 +58,7 @@ impl Step {
 }
 
 /// Whether any model names a parent; where none does there is nothing to look at.
-pub(super) fn are_declared(models: &Models) -> bool {
+pub(crate) fn are_declared(models: &Models) -> bool {
     models.iter().any(|model| model.schema.parents().next().is_some())
 }
 
@@ -210,13 +210,13 @@ async fn live_children(
 ) -> Result<Vec<(Id, Id)>> {
     let mut found: BTreeMap<Id, Id> = BTreeMap::new();
     let mut open: Vec<&Id> = parents.to_vec();
-    let mut after: Option<Value> = None;
+    let mut after: Option<Id> = None;
     // A parent of many is left out of the next look, so that it hides no other.
     while !open.is_empty() {
         let values = open.iter().map(|id| id.to_value()).collect();
         let mut filter = vec![Filter::OneOf(place, values)];
         if let Some(after) = after.take() {
-            filter.push(Filter::Compare(child.id, crate::query::Comparison::Greater, after));
+            filter.push(child.after_id(&after)?);
         }
         let limit = ASKED + but.len().min(ASKED);
         let selection =
@@ -232,7 +232,7 @@ async fn live_children(
             }
         }
         let Some(last) = records.last().filter(|_| full) else { break };
-        after = Some(child.id_of(last)?.to_value());
+        after = Some(child.id_of(last)?);
         open.retain(|id| !found.contains_key(*id));
     }
     Ok(found.into_iter().collect())

@@ -8,7 +8,7 @@ use super::outbox::whole;
 use super::page::{Cut, cut};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
-use crate::query::{Comparison, Filter, Selection};
+use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{
     Caller, Description, Diff, Exchange, Exchanged, FeedPage, Limits, ModelDescription, Outcome, Page, Pull,
@@ -205,8 +205,7 @@ impl Replica for Engine {
                 let ids = match wanted {
                     Wanted::Ids(ids) => ids,
                     Wanted::Matching { filter, after, limit } => {
-                        let after =
-                            after.map(|id| Filter::Compare(schema.id, Comparison::Greater, id.to_value()));
+                        let after = after.map(|id| schema.after_id(&id)).transpose()?;
                         let filter = Filter::And([filter].into_iter().chain(after).collect());
                         let selection =
                             Selection { filter, limit: Some(limit as u64), ..Selection::default() };

@@ -23,6 +23,7 @@ pub const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
         default: None,
         merge: sync_runtime::Merge::Manual,
         parent: None,
+        part_of_id: false,
     }
 }
 

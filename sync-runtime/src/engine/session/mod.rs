@@ -9,6 +9,7 @@ use super::apply::{Arrival, Merging};
 use super::inbox::{Home, Parked};
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::{InFull, Next};
+use super::parents;
 use super::rebase::Rebased;
 use super::rename::{self, RENAMING};
 use crate::env::fresh_replica;
@@ -284,11 +285,19 @@ impl Session<'_> {
                     None => {}
                 }
             }
+            if last && outgoing.is_some() {
+                news |= self.push_refused(summary).await?;
+            }
             if last && pull && by_diff {
                 news |= self.pull_by_diff(summary).await?;
             }
-            // What the peer refused it may take now that it has more, or less, than it had.
-            if last && self.plan.push && (outgoing.is_some() || summary.pulled > pulled_before) {
+            // A delete may have waited for a child that the peer has no more.
+            if last
+                && self.plan.push
+                && outgoing.is_none()
+                && summary.pulled > pulled_before
+                && parents::are_declared(self.engine.models())
+            {
                 news |= self.push_refused(summary).await?;
             }
             if last {

@@ -252,7 +252,6 @@ async fn take_answers(
 ) -> Result<Home> {
     let mut theirs = Vec::new();
     let mut settled = Vec::new();
-    let mut gone = Vec::new();
     let mut parked = Vec::new();
     let state = notes::peer(tx, peer).await?;
     let mut refused: Vec<(Change, Rejection)> = Vec::new();
@@ -265,9 +264,6 @@ async fn take_answers(
     for (change, outcome) in answers {
         match outcome {
             Outcome::Applied | Outcome::Known | Outcome::NeedWhole => {
-                if change.is_delete() {
-                    gone.push((change.schema, change.id.clone()));
-                }
                 settled.push((change.schema, change.id));
             }
             Outcome::Conflict(there) if inbox::waits_there(&change, &there) => {
@@ -289,8 +285,7 @@ async fn take_answers(
         let matter = Matter::Rejected { revision: change.revision(), rejection, held };
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     }
-    inbox::waited(tx, &arrival.models, peer, &gone).await?;
-    inbox::settle(tx, &arrival.models, settled).await?;
+    inbox::settle(tx, &arrival.models, Some(peer), settled).await?;
     // The bases are still there: they go with the acknowledgement.
     let mut home = take_home(tx, arrival, theirs).await?;
     for mut entry in parked {
