@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// Gives the model of a parent.
+pub type ParentModel = fn() -> &'static ModelSchema;
+
 /// One field of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldSchema {
@@ -26,7 +29,7 @@ pub struct FieldSchema {
     pub merge: Merge,
     /// The model of the record whose id the field holds, where `#[sync(parent = …)]` says one. It is asked for, as
     /// a model may be its own parent; the name is what counts.
-    pub parent: Option<fn() -> &'static ModelSchema>,
+    pub parent: Option<ParentModel>,
     /// Whether the field is one of several that make the id together, see [`ModelSchema::key`].
     pub part_of_id: bool,
 }

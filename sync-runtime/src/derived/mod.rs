@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::merge::{Merge, OnDelete};
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
-use crate::schema::{FieldSchema, ModelSchema};
+use crate::schema::{FieldSchema, ModelSchema, ParentModel};
 use crate::syncable::{FieldValue, IdPart, ModelId, Syncable, json_from_value, json_to_value};
 use crate::value::{FieldType, Value, ValueError};
 use crate::version::Checkpoint;
@@ -183,7 +183,7 @@ pub const fn merged<const N: usize, const M: usize>(
 /// The schemas of fields, with the models whose ids those at these places hold.
 pub const fn with_parents<const N: usize, const M: usize>(
     mut fields: [FieldSchema; N],
-    parents: [(usize, fn() -> &'static ModelSchema); M],
+    parents: [(usize, ParentModel); M],
 ) -> [FieldSchema; N] {
     let mut next = 0;
     while next < M {
