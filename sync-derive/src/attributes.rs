@@ -14,7 +14,7 @@ use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
 const ON_STRUCT: [&str; 8] =
     ["model", "table", "rename_all", "validate", "merge", "on_delete", "crate", "methods"];
 /// The words on a field.
-const ON_FIELD: [&str; 7] = ["id", "local", "json", "rename", "default", "merge", "with"];
+const ON_FIELD: [&str; 8] = ["id", "parent", "local", "json", "rename", "default", "merge", "with"];
 
 /// What the attributes of the struct say.
 pub(crate) struct StructAttributes {
@@ -58,6 +58,8 @@ pub(crate) enum WholeDefault {
 pub(crate) struct FieldAttributes {
     /// It is the id.
     pub(crate) id: Option<Span>,
+    /// The model of the record whose id it holds.
+    pub(crate) parent: Option<(Span, ExprPath)>,
     /// It stays on the device.
     pub(crate) local: Option<Span>,
     /// It is kept as one JSON value.
@@ -157,6 +159,7 @@ fn rule(name: &LitStr, errors: &mut Errors) -> Option<RenameAll> {
 pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAttributes {
     let mut found = FieldAttributes {
         id: None,
+        parent: None,
         local: None,
         json: None,
         rename: None,
@@ -171,6 +174,7 @@ pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAt
         };
         match word.text().as_str() {
             "id" => found.id = flag(errors),
+            "parent" => found.parent = word.path(errors, "Artist").map(|parent| (word.span(), parent)),
             "local" => found.local = flag(errors),
             "json" => found.json = flag(errors),
             "rename" => found.rename = word.string(errors),

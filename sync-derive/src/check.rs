@@ -1,4 +1,4 @@
-//! Looks at the model as a whole: names that databases can have, no two alike, exactly one id.
+//! Looks at the model as a whole: names that databases can have, no two alike, an id.
 
 use crate::errors::Errors;
 use crate::model::{Default, Field, Model, Name};
@@ -8,9 +8,11 @@ use syn::ext::IdentExt;
 
 /// The longest name that every database can have, in bytes; PostgreSQL's is the shortest.
 const MAX_NAME_BYTES: usize = 63;
+/// The most fields that make an id together.
+const MAX_ID_FIELDS: usize = 4;
 
-/// Checks the model; the place of its id, or `None` if it has not exactly one.
-pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
+/// Checks the model; the places of the fields that make its id, none if there is none.
+pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Vec<usize> {
     if not_empty_or_long(&model.name, "model", errors) && model.name.text.contains(char::is_control) {
         errors.at(model.name.span, "a model's name has no control characters");
     }
@@ -22,9 +24,10 @@ pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
     }
     for field in &model.fields {
         policy(field, errors);
+        parent(field, errors);
     }
     no_two_alike(model, errors);
-    one_id(model, errors)
+    an_id(model, errors)
 }
 
 fn not_empty_or_long(name: &Name, of: &str, errors: &mut Errors) -> bool {
@@ -97,6 +100,20 @@ fn policy(field: &Field<'_>, errors: &mut Errors) {
     }
 }
 
+/// A parent is known by the id that the field holds, wherever the record goes; whether it can hold one is for rustc.
+fn parent(field: &Field<'_>, errors: &mut Errors) {
+    let Some((word, _)) = field.parent else { return };
+    if field.json.is_some() {
+        errors.at(
+            word,
+            "the id of a parent is no JSON: leave out `json`, and give the field the type of that id",
+        );
+    }
+    if field.local.is_some() {
+        errors.at(word, "a local field never leaves this device, so no other can send the parent along");
+    }
+}
+
 /// What to say of a policy that needs a type and stands on a JSON field; `all` are those that fit every type.
 pub(crate) fn no_json(policy: Policy, all: &str) -> String {
     format!(
@@ -134,30 +151,32 @@ fn no_two_alike(model: &Model<'_>, errors: &mut Errors) {
     }
 }
 
-fn one_id(model: &Model<'_>, errors: &mut Errors) -> Option<usize> {
-    let mut ids =
-        model.fields.iter().enumerate().filter_map(|(place, field)| Some((place, field, field.id?)));
-    let Some((place, id, _)) = ids.next() else {
-        // A misspelt word may have been meant to be `id`, and has been reported.
-        if model.fields.iter().any(|field| field.misspelt) {
-            return None;
-        }
+fn an_id(model: &Model<'_>, errors: &mut Errors) -> Vec<usize> {
+    let ids: Vec<_> = model
+        .fields
+        .iter()
+        .enumerate()
+        .filter_map(|(place, field)| Some((place, field, field.id?)))
+        .collect();
+    // A misspelt word may have been meant to be `id`, and has been reported.
+    if ids.is_empty() && !model.fields.iter().any(|field| field.misspelt) {
         let message = "no field is the id; mark the one that names a record with `#[sync(id)]`: a Uuid, a String \
                        or an i64";
         errors.at(model.ident.span(), message);
-        return None;
-    };
-    for (_, _, word) in ids {
-        errors.at(word, format!("a model has one id, and `{}` is it already", id.ident));
     }
-    if let Some(word) = id.local {
-        errors.at(word, "the id names the record on every device, so it cannot stay on this one");
+    if let Some((_, _, word)) = ids.get(MAX_ID_FIELDS) {
+        errors.at(*word, format!("at most {MAX_ID_FIELDS} fields make an id together"));
     }
-    if let Some(word) = id.json {
-        errors.at(word, "an id is a Uuid, a String or an i64, not JSON");
+    for (_, field, _) in &ids {
+        if let Some(word) = field.local {
+            errors.at(word, "the id names the record on every device, so it cannot stay on this one");
+        }
+        if let Some(word) = field.json {
+            errors.at(word, "an id is a Uuid, a String or an i64, not JSON");
+        }
+        if let Some(Default::Own(word, _)) = field.default {
+            errors.at(word, "an id has no default: a record without one is no record");
+        }
     }
-    if let Some(Default::Own(word, _)) = id.default {
-        errors.at(word, "an id has no default: a record without one is no record");
-    }
-    Some(place)
+    ids.into_iter().map(|(place, _, _)| place).collect()
 }

@@ -12,13 +12,16 @@ use quote::{format_ident, quote, quote_spanned};
 use std::collections::HashSet;
 use syn::{DeriveInput, ExprPath, LitStr, Type};
 
-/// The code of a model without mistakes; `id` is the place of its id.
-pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
+/// The code of a model without mistakes; `key` are the places of the fields that make its id, of which there is one at
+/// least.
+pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
     let Model { ident, field_enum, .. } = model;
     let (name, table) = (&model.name.text, &model.table.text);
-    let id_field = &model.fields[id];
-    let (id_ident, id_ty) = (id_field.ident, id_field.ty);
-    let schemas = model.fields.iter().map(field_schema);
+    let id = key[0];
+    let id_ty = id_type(model, key);
+    let (id_value, set_id) = id_functions(model, key);
+    let composite = key.len() > 1;
+    let schemas = model.fields.iter().map(|field| field_schema(field, composite));
     let schemas = quote!(__sync::fields([#(#schemas),*]));
     let policies = model.fields.iter().enumerate();
     let policies: Vec<_> =
@@ -27,8 +30,13 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
         true => schemas,
         false => quote!(__sync::merged(#schemas, [#(#policies),*])),
     };
-    let to_values = model.fields.iter().map(to_value);
-    let read = model.fields.iter().map(read);
+    let parents: Vec<_> = model.fields.iter().enumerate().filter_map(parent).collect();
+    let schemas = match parents.is_empty() {
+        true => schemas,
+        false => quote!(__sync::with_parents(#schemas, [#(#parents),*])),
+    };
+    let to_values = model.fields.iter().map(|field| to_value(field, composite));
+    let read = model.fields.iter().map(|field| read(field, composite));
     let validate = model.validate.as_ref().map(|path| {
         let call = quote_spanned!(located(path)=> #path(self));
         let answer = quote_spanned!(located(path)=> __sync::Result<(), _>);
@@ -57,11 +65,11 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
             };
 
             fn id(&self) -> Self::Id {
-                __sync::clone_id::<Self>(&self.#id_ident)
+                #id_value
             }
 
             fn set_id(&mut self, __sync_id: Self::Id) {
-                self.#id_ident = __sync_id;
+                #set_id
             }
 
             fn to_record(&self) -> __sync::Result<__sync::Record, __sync::ValueError> {
@@ -80,16 +88,36 @@ pub(crate) fn model(model: &Model<'_>, id: usize) -> TokenStream {
 }
 
 /// The code of a model with mistakes: everything that other code may name, with bodies that never run.
-pub(crate) fn broken_model(model: &Model<'_>, id: Option<usize>, errors: TokenStream) -> TokenStream {
+pub(crate) fn broken_model(model: &Model<'_>, key: &[usize], errors: TokenStream) -> TokenStream {
     let Model { ident, field_enum, .. } = model;
-    let id_ty = match id {
-        Some(id) if model.fields[id].json.is_none() && !model.fields[id].refused => {
-            let ty = model.fields[id].ty;
-            quote!(#ty)
-        }
+    let fits = |place: &usize| model.fields[*place].json.is_none() && !model.fields[*place].refused;
+    let id_ty = match key {
+        [] | [_, _, _, _, _, ..] => quote!(__sync::Uuid),
+        key if key.iter().all(fits) => id_type(model, key),
         _ => quote!(__sync::Uuid),
     };
     whole(model, broken(quote!(impl __sync::Syncable for #ident), &id_ty, quote!(#field_enum)), errors)
+}
+
+/// The type of the id: that of its field, or a tuple of them.
+fn id_type(model: &Model<'_>, key: &[usize]) -> TokenStream {
+    let types: Vec<&Type> = key.iter().map(|place| model.fields[*place].ty).collect();
+    match types.as_slice() {
+        [ty] => quote!(#ty),
+        types => quote!((#(#types),*)),
+    }
+}
+
+/// The bodies of `id` and `set_id`.
+fn id_functions(model: &Model<'_>, key: &[usize]) -> (TokenStream, TokenStream) {
+    let idents: Vec<_> = key.iter().map(|place| model.fields[*place].ident).collect();
+    match idents.as_slice() {
+        [ident] => (quote!(__sync::clone_id::<Self>(&self.#ident)), quote!(self.#ident = __sync_id;)),
+        idents => (
+            quote!((#(__sync::core::clone::Clone::clone(&self.#idents)),*)),
+            quote!((#(self.#idents),*) = __sync_id;),
+        ),
+    }
 }
 
 /// The code where there is no struct to make a model of.
@@ -176,8 +204,13 @@ fn block(runtime: Option<&ExprPath>, code: TokenStream) -> TokenStream {
     }
 }
 
-fn field_schema(field: &Field<'_>) -> TokenStream {
+fn field_schema(field: &Field<'_>, composite: bool) -> TokenStream {
     let name = &field.name.text;
+    if field.id.is_some() && composite {
+        let ty = field.ty;
+        let column = quote_spanned!(located(ty)=> __sync::part_column::<#ty>());
+        return quote!((#name, &#column));
+    }
     if field.id.is_some() {
         return quote!((#name, __sync::id_column::<Self>()));
     }
@@ -203,6 +236,16 @@ fn field_schema(field: &Field<'_>) -> TokenStream {
         true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
         false => quote!((#name, #column)),
     }
+}
+
+/// The place of the field and the model whose id it holds; `None` if it holds none.
+///
+/// The call stands at the model's path, so that rustc reports one there that is none.
+fn parent((place, field): (usize, &Field<'_>)) -> Option<TokenStream> {
+    let (_, path) = field.parent.as_ref()?;
+    let ty = field.ty;
+    let parent = quote_spanned!(located(path)=> __sync::parent::<#ty, #path>);
+    Some(quote!((#place, #parent)))
 }
 
 /// What decides where both sides changed the field; `None` if nothing does.
@@ -341,20 +384,20 @@ fn text_default(ty: &Type, text: &LitStr) -> TokenStream {
     }
 }
 
-fn to_value(field: &Field<'_>) -> TokenStream {
+fn to_value(field: &Field<'_>, composite: bool) -> TokenStream {
     let ident = field.ident;
     let to_value = match field.id {
-        Some(_) => quote!(__sync::id_to_value::<Self>),
-        None => conversion(field, quote!(to_value)),
+        Some(_) if !composite => quote!(__sync::id_to_value::<Self>),
+        _ => conversion(field, quote!(to_value)),
     };
     quote!(#to_value(&self.#ident))
 }
 
-fn read(field: &Field<'_>) -> TokenStream {
+fn read(field: &Field<'_>, composite: bool) -> TokenStream {
     let ident = field.ident;
     let from_reader = match field.id {
-        Some(_) => quote!(__sync::id_from_reader::<Self>),
-        None => conversion(field, quote!(from_reader)),
+        Some(_) if !composite => quote!(__sync::id_from_reader::<Self>),
+        _ => conversion(field, quote!(from_reader)),
     };
     let or_stop = field.json.map(|_| quote!(?));
     quote!(#ident: #from_reader(__sync_reader) #or_stop)

@@ -33,11 +33,11 @@ pub fn derive_syncable(input: TokenStream) -> TokenStream {
     let attributes = attributes::of_struct(&input.attrs, &mut errors);
     let runtime = attributes.runtime.clone();
     let model = model::build(&input, attributes, &mut errors);
-    let id = model.as_ref().and_then(|model| check::check(model, &mut errors));
+    let id = model.as_ref().map(|model| check::check(model, &mut errors)).unwrap_or_default();
     let errors = errors.into_compile_errors();
-    match (model, id) {
-        (Some(model), Some(id)) if errors.is_empty() => emit::model(&model, id),
-        (Some(model), id) => emit::broken_model(&model, id, errors),
+    match (model, id.as_slice()) {
+        (Some(model), [_, ..]) if errors.is_empty() => emit::model(&model, &id),
+        (Some(model), _) => emit::broken_model(&model, &id, errors),
         (None, _) => emit::no_model(&input, runtime.as_ref(), errors),
     }
     .into()

@@ -49,6 +49,8 @@ pub(crate) struct Field<'a> {
     pub(crate) variant: Ident,
     /// The word that makes it the id.
     pub(crate) id: Option<Span>,
+    /// The model of the record whose id it holds, with the word that says so.
+    pub(crate) parent: Option<(Span, ExprPath)>,
     /// The word that keeps it on the device.
     pub(crate) local: Option<Span>,
     /// The word that keeps it as JSON.
@@ -213,6 +215,7 @@ fn build_field<'a>(
         name: Name::new(attributes.rename, || of_struct.rule.apply(&text), ident),
         variant: variant(&text, ident),
         id: attributes.id,
+        parent: attributes.parent,
         local: attributes.local,
         json: attributes.json,
         default,

@@ -21,6 +21,8 @@ const TITLE: FieldSchema = FieldSchema {
     local: false,
     default: None,
     merge: sync_runtime::Merge::Manual,
+    parent: None,
+    part_of_id: false,
 };
 static TODO: ModelSchema = ModelSchema {
     name: "Todo",

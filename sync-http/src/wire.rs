@@ -634,12 +634,11 @@ message! { ReadWrite, "a write", |message, reader, most| {
             return Err(named(format!("the model has no field {}", names.join(", "))));
         }
         (Some((mut record, _)), false) => {
-            let value = id.to_value();
-            if record.get(schema.id).is_some_and(|other| *other != value) {
+            let identified = schema.identify(&mut record, &id);
+            if !identified.map_err(|error| reader.fail(ErrorKind::InvalidValue, error))? {
                 let message = format_args!("{} {id}: the record has another id", schema.name);
                 return Err(reader.fail(ErrorKind::InvalidValue, message));
             }
-            record.set(schema.id, value);
             Some(record)
         }
         _ => return Err(named("say either `record` or `\"delete\": true`".to_owned())),

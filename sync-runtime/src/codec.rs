@@ -20,7 +20,7 @@
 //! use sync_runtime::{FieldSchema, FieldType, ModelSchema, Record, Value};
 //!
 //! const TITLE: FieldSchema =
-//!     FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual };
+//!     FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual, parent: None, part_of_id: false };
 //! static NOTE: ModelSchema =
 //!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual };
 //!

@@ -2,7 +2,8 @@
 
 use crate::change::{Change, State};
 use crate::engine::Engine;
-use crate::engine::inbox::{self, Matter, Parked, Resolution};
+use crate::engine::inbox::{Matter, Parked};
+use crate::engine::resolve::{self, Resolution};
 use crate::merge::{Combined, Side, combine};
 use crate::record::difference;
 use crate::store::Access;
@@ -126,7 +127,7 @@ impl<T: Syncable> Conflict<T> {
     /// id, if one side deleted the record; those that differ, if nothing is known of what the two come from but that
     /// they cannot stand together.
     pub fn fields(&self) -> Vec<T::Field> {
-        let all = || T::SCHEMA.replicated().map(|(place, _)| place).filter(|place| *place != T::SCHEMA.id);
+        let all = || T::SCHEMA.replicated().map(|(place, _)| place).filter(|place| !T::SCHEMA.is_key(*place));
         let places: Vec<usize> = match self.combined() {
             Some(combined) => {
                 let mut disputed: Vec<usize> =
@@ -293,7 +294,7 @@ impl<T: Syncable> Conflict<T> {
         let mine: Option<Revision> = self.mine.as_ref().map(|state| state.change.revision());
         let parked = self.parked;
         let settled = self.engine.run(Access::WRITE, move |tx| {
-            Box::pin(async move { inbox::resolve(tx, &models, &parked, mine, resolution, now).await })
+            Box::pin(async move { resolve::resolve(tx, &models, &parked, mine, resolution, now).await })
         });
         settled.await.map(|_| ())
     }

@@ -104,7 +104,8 @@ impl Selection {
         fn value(record: &Record, field: usize) -> &Value {
             record.get(field).unwrap_or(&Value::Null)
         }
-        for &(field, descending) in self.order.iter().chain([&(schema.id, false)]) {
+        for (field, descending) in self.order.iter().copied().chain(schema.key().map(|place| (place, false)))
+        {
             let order = value(a, field).order(value(b, field));
             let order = if descending { order.reverse() } else { order };
             if order.is_ne() {

@@ -1,12 +1,16 @@
 //! What a model is to stores and peers: its name, its table, its fields.
 
 use crate::merge::{Merge, OnDelete};
+use crate::query::{Comparison, Filter};
 use crate::record::{Id, Record};
 use crate::value::{self, FieldType, Value, ValueError};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+/// Gives the model of a parent.
+pub type ParentModel = fn() -> &'static ModelSchema;
 
 /// One field of a model.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,11 @@ pub struct FieldSchema {
     pub default: Option<fn() -> Value>,
     /// What decides where both sides of a conflict changed it.
     pub merge: Merge,
+    /// The model of the record whose id the field holds, where `#[sync(parent = …)]` says one. It is asked for, as
+    /// a model may be its own parent; the name is what counts.
+    pub parent: Option<ParentModel>,
+    /// Whether the field is one of several that make the id together, see [`ModelSchema::key`].
+    pub part_of_id: bool,
 }
 
 impl FieldSchema {
@@ -63,14 +72,30 @@ pub struct ModelSchema {
     pub table: &'static str,
     /// Its fields, in the order of the struct. A [`Record`] has its values in the same order.
     pub fields: &'static [FieldSchema],
-    /// Which of the fields is the id.
+    /// Which of the fields is the id; where several make it, the first of them.
     pub id: usize,
     /// What decides where one side deleted what the other changed.
     pub on_delete: OnDelete,
 }
 
 impl ModelSchema {
-    /// The field that is the id.
+    /// Whether several fields make the id. The id of a record is then one text out of them, see [`Id::of_parts`].
+    pub fn has_composite_id(&self) -> bool {
+        self.fields.get(self.id).is_some_and(|field| field.part_of_id)
+    }
+
+    /// The places of the fields that make the id, in order; most models have one.
+    pub fn key(&self) -> impl Iterator<Item = usize> + use<> {
+        let (id, fields) = (self.id, self.fields);
+        (id..fields.len()).filter(move |place| *place == id || fields[*place].part_of_id)
+    }
+
+    /// Whether the field at this place is the id, or a part of it.
+    pub fn is_key(&self, place: usize) -> bool {
+        place == self.id || self.fields[place].part_of_id
+    }
+
+    /// The field that is the id; where several make it, the first of them.
     pub fn id_field(&self) -> &'static FieldSchema {
         &self.fields[self.id]
     }
@@ -85,6 +110,34 @@ impl ModelSchema {
         self.fields.iter().enumerate().filter(|(_, field)| field.replicated())
     }
 
+    /// The fields that hold the id of a parent, each with its place and the name of the parent's model.
+    ///
+    /// ```
+    /// use sync_runtime::prelude::*;
+    ///
+    /// #[derive(Syncable)]
+    /// struct Artist {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     name: String,
+    /// }
+    ///
+    /// #[derive(Syncable)]
+    /// struct Album {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     #[sync(parent = Artist)]
+    ///     artist: Option<i64>,
+    /// }
+    ///
+    /// assert_eq!(Album::SCHEMA.parents().collect::<Vec<_>>(), [(1, "Artist")]);
+    /// assert_eq!(Artist::SCHEMA.parents().count(), 0);
+    /// ```
+    pub fn parents(&self) -> impl Iterator<Item = (usize, &'static str)> + use<> {
+        let fields = self.fields.iter().enumerate();
+        fields.filter_map(|(place, field)| Some((place, field.parent?().name)))
+    }
+
     /// Whether equal changes of both sides may count twice, so that equal records need not be the same.
     pub(crate) fn counts(&self) -> bool {
         self.fields.iter().any(|field| matches!(field.merge, Merge::Sum(..)))
@@ -97,6 +150,8 @@ impl ModelSchema {
         };
         std::ptr::eq(self, other)
             || self.id == other.id
+                && self.has_composite_id() == other.has_composite_id()
+                && self.key().eq(other.key())
                 && self.fields.len() == other.fields.len()
                 && self.fields.iter().zip(other.fields).all(same)
     }
@@ -106,11 +161,60 @@ impl ModelSchema {
     /// # Errors
     /// A [`ValueError`] if the record has no usable id.
     pub fn id_of(&self, record: &Record) -> Result<Id, ValueError> {
-        let field = self.id_field();
-        match record.get(self.id) {
-            Some(value) => Id::from_value(value).map_err(|error| error.in_field(field.name)),
-            None => Err(ValueError::new("the id is missing").in_field(field.name)),
+        let part = |place: usize| {
+            let field = &self.fields[place];
+            match record.get(place) {
+                Some(value) => Id::from_value(value).map_err(|error| error.in_field(field.name)),
+                None => Err(ValueError::new("the id is missing").in_field(field.name)),
+            }
+        };
+        match self.has_composite_id() {
+            false => part(self.id),
+            true => Id::of_parts(self.key().map(part).collect::<Result<Vec<_>, _>>()?),
         }
+    }
+
+    /// The values of the fields that make the id, each with its place.
+    ///
+    /// # Errors
+    /// A [`ValueError`] if a record of this model cannot have the id.
+    pub fn id_values(&self, id: &Id) -> Result<Vec<(usize, Value)>, ValueError> {
+        if !self.has_composite_id() {
+            return Ok(vec![(self.id, id.to_value())]);
+        }
+        let key: Vec<usize> = self.key().collect();
+        let types: Vec<FieldType> = key.iter().map(|place| self.fields[*place].ty).collect();
+        let parts = id.parts(&types)?;
+        Ok(key.into_iter().zip(parts.iter().map(Id::to_value)).collect())
+    }
+
+    /// Gives the record this id where it has none yet; `false` if it has another one.
+    ///
+    /// # Errors
+    /// A [`ValueError`] if a record of this model cannot have the id.
+    pub fn identify(&self, record: &mut Record, id: &Id) -> Result<bool, ValueError> {
+        for (place, value) in self.id_values(id)? {
+            if record.get(place).is_some_and(|other| *other != value) {
+                return Ok(false);
+            }
+            record.set(place, value);
+        }
+        Ok(true)
+    }
+
+    /// The records whose ids come after this one in the order of ids.
+    ///
+    /// # Errors
+    /// A [`ValueError`] if a record of this model cannot have the id.
+    pub(crate) fn after_id(&self, id: &Id) -> Result<Filter, ValueError> {
+        let mut before = Vec::new();
+        let mut any = Vec::new();
+        for (place, value) in self.id_values(id)? {
+            let here = Filter::Compare(place, Comparison::Greater, value.clone());
+            any.push(Filter::And(before.iter().cloned().chain([here]).collect()));
+            before.push(Filter::Compare(place, Comparison::Equal, value));
+        }
+        Ok(Filter::Or(any))
     }
 
     /// Checks every value of a whole record.
@@ -173,6 +277,14 @@ impl Models {
             };
             let message = format!("the model `{name}` is not registered; {known}");
             Error::new(ErrorKind::UnknownModel, message)
+        })
+    }
+
+    /// The models with a field that holds the id of a record of this model, each with the place of that field.
+    pub(crate) fn children_of(&self, parent: &str) -> impl Iterator<Item = (&'static ModelSchema, usize)> {
+        self.iter().flat_map(move |model| {
+            let places = model.schema.parents().filter(move |(_, name)| *name == parent);
+            places.map(move |(place, _)| (model.schema, place))
         })
     }
 

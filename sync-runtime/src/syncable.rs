@@ -218,7 +218,7 @@ pub trait FieldValue: Sized {
     }
 }
 
-/// A type that an id can have: `Uuid`, `String` or `i64`.
+/// A type that an id can have: `Uuid`, `String` or `i64`, or a tuple of them where several fields make the id.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the id of a `Syncable` struct",
     note = "an id is a Uuid, a String or an i64"
@@ -285,3 +285,59 @@ impl ModelId for i64 {
         }
     }
 }
+
+/// A type that a part of an id can have: `Uuid`, `String` or `i64`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of the id of a `Syncable` struct",
+    note = "each part of an id is a Uuid, a String or an i64"
+)]
+pub trait IdPart: ModelId {}
+
+#[diagnostic::do_not_recommend]
+impl IdPart for Uuid {}
+
+#[diagnostic::do_not_recommend]
+impl IdPart for String {}
+
+#[diagnostic::do_not_recommend]
+impl IdPart for i64 {}
+
+macro_rules! composite_ids {
+    ($(($($part:ident $place:tt),*))*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<$($part: IdPart),*> FieldValue for ($($part,)*) {
+            const TYPE: FieldType = FieldType::Text;
+
+            fn to_value(&self) -> Result<Value, ValueError> {
+                // A part that no id has is refused here, one that is too long with the others too.
+                $(Id::from_value(&self.$place.to_id().to_value())?;)*
+                Id::of_parts(vec![$(self.$place.to_id()),*]).map(|id| id.to_value())
+            }
+
+            fn from_value(value: Value) -> Result<Self, ValueError> {
+                let id = Id::from_value(&value)?;
+                Self::from_id(&id).ok_or_else(|| ValueError::new(format!("`{id}` is not an id of these parts")))
+            }
+
+            fn placeholder() -> Self {
+                ($($part::placeholder(),)*)
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<$($part: IdPart),*> ModelId for ($($part,)*) {
+            fn to_id(&self) -> Id {
+                let parts = vec![$(self.$place.to_id()),*];
+                // Too long for an id it is refused where it is saved; where it is looked for there is none.
+                Id::of_parts(parts).unwrap_or_else(|_| Id::Text(String::new()))
+            }
+
+            fn from_id(id: &Id) -> Option<Self> {
+                let parts = id.parts(&[$(<$part as FieldValue>::TYPE),*]).ok()?;
+                Some(($($part::from_id(parts.get($place)?)?,)*))
+            }
+        }
+    )*};
+}
+
+composite_ids! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }

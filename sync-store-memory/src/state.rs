@@ -292,7 +292,7 @@ impl State {
 }
 
 fn same_fields(a: &ModelSchema, b: &ModelSchema) -> bool {
-    let shape = |field: &FieldSchema| (field.name, field.ty, field.nullable, field.local);
+    let shape = |field: &FieldSchema| (field.name, field.ty, field.nullable, field.local, field.part_of_id);
     a.id == b.id && a.fields.iter().map(shape).eq(b.fields.iter().map(shape))
 }
 

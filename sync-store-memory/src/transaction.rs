@@ -290,7 +290,8 @@ impl Transaction for MemoryTransaction {
         let matching = records.filter(|record| selection.filter.matches(record));
         let skip = usize::try_from(selection.skip).unwrap_or(usize::MAX);
         let limit = selection.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if selection.order.is_empty() {
+        // The rows are in the order of their ids as texts, which is that of the fields only where one field is the id.
+        if selection.order.is_empty() && !schema.has_composite_id() {
             return Ok(matching.skip(skip).take(limit).cloned().collect());
         }
         let mut sorted: Vec<&Record> = matching.collect();

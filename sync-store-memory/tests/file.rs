@@ -114,6 +114,8 @@ const TEXT: FieldSchema = FieldSchema {
     local: false,
     default: None,
     merge: sync_runtime::Merge::Manual,
+    parent: None,
+    part_of_id: false,
 };
 static NOTE: ModelSchema = ModelSchema {
     name: "Note",

@@ -73,7 +73,8 @@ impl SqlStoreBuilder {
 
     /// Whether a table that is there already, made by somebody else, may be used for a model; yes if not said.
     ///
-    /// An adopted table stays as it is, with triggers added. Its rows are tracked from their next change on, or
+    /// An adopted table stays as it is, with triggers added, and an index on each column of a
+    /// declared parent that has none. Its rows are tracked from their next change on, or
     /// all at once by `rectify_all_changes`.
     pub fn adopt(mut self, yes: bool) -> Self {
         self.adopt = yes;

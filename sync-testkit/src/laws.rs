@@ -184,7 +184,7 @@ impl<'m> History<'m> {
             Some(_) if random.chance(40) => None,
             Some(record) => {
                 let mut edited = record.clone();
-                for (place, _) in schema.replicated().filter(|(place, _)| *place != schema.id) {
+                for (place, _) in schema.replicated().filter(|(place, _)| !schema.is_key(*place)) {
                     if random.chance(350)
                         && let Some(value) = drawn.get(place)
                     {
@@ -198,7 +198,9 @@ impl<'m> History<'m> {
             }
             None => {
                 let mut made = drawn;
-                made.set(schema.id, id.to_value());
+                for (place, value) in schema.id_values(&id).unwrap_or_default() {
+                    made.set(place, value);
+                }
                 Some(made)
             }
         };
@@ -349,8 +351,8 @@ impl<'m> History<'m> {
 pub(crate) fn drawn(schema: &'static ModelSchema, random: &mut Random) -> Record {
     let values = schema.fields.iter().enumerate().map(|(place, field)| {
         // One record, edited over and over.
-        let of = if place == schema.id { &mut Random::new(7) } else { &mut *random };
-        Some(value(field, place == schema.id, of))
+        let of = if schema.is_key(place) { &mut Random::new(7) } else { &mut *random };
+        Some(value(field, schema.is_key(place), of))
     });
     Record::new(values.collect())
 }

@@ -123,6 +123,8 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         local: false,
         default: None,
         merge: Merge::Manual,
+        parent: None,
+        part_of_id: false,
     };
     let of_kind = kinds.iter().zip(NAMES).map(|((ty, nullable, merge, _), name)| FieldSchema {
         name,
@@ -180,6 +182,8 @@ fn every_policy_keeps_the_laws_by_itself() {
             local: false,
             default: None,
             merge: Merge::Manual,
+            parent: None,
+            part_of_id: false,
         };
         let fields = Vec::leak(vec![id, FieldSchema { name: "field", ty, nullable, merge: merge(), ..id }]);
         let schema: &'static ModelSchema = Box::leak(Box::new(ModelSchema {

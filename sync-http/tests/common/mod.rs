@@ -24,7 +24,16 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema { name, ty, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual }
+    FieldSchema {
+        name,
+        ty,
+        nullable: false,
+        local: false,
+        default: None,
+        merge: sync_runtime::Merge::Manual,
+        parent: None,
+        part_of_id: false,
+    }
 }
 
 pub static TODO: ModelSchema = ModelSchema {

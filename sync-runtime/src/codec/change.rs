@@ -401,14 +401,11 @@ impl<'de> Fields<'de> for Tracking<'_> {
             return Err(named(&"a delete has no data"));
         }
         let record = match record {
-            Some(mut record) => {
-                let id = id.to_value();
-                if record.get(schema.id).is_some_and(|other| *other != id) {
-                    return Err(named(&"the data has another id"));
-                }
-                record.set(schema.id, id);
-                Some(record)
-            }
+            Some(mut record) => match schema.identify(&mut record, &id) {
+                Ok(true) => Some(record),
+                Ok(false) => return Err(named(&"the data has another id")),
+                Err(error) => return Err(named(&error)),
+            },
             None => None,
         };
         unknown.extend(self.unknown);

@@ -30,7 +30,7 @@ impl<'a> Fielded<'a> {
         let fields = self.schema.fields.iter().enumerate();
         fields.filter_map(move |(place, field)| {
             let left_out =
-                (field.local && self.form == Form::Wire) || (self.without_id && place == self.schema.id);
+                (field.local && self.form == Form::Wire) || (self.without_id && self.schema.is_key(place));
             if left_out { None } else { self.record.get(place).map(|value| (field, value)) }
         })
     }
@@ -146,6 +146,11 @@ impl<'de> DeserializeSeed<'de> for IdOf<'_> {
     type Value = Id;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Id, D::Error> {
+        if self.schema.has_composite_id() {
+            let value = Typed(FieldType::Text).deserialize(deserializer)?;
+            let id = Id::from_value(&value).and_then(|id| self.schema.id_values(&id).map(|_| id));
+            return id.map_err(|error| self.reader.fail(ErrorKind::InvalidValue, error.in_field("id")));
+        }
         let field = self.schema.id_field();
         let value = Typed(field.ty).deserialize(deserializer)?;
         let id = field.check(&value).and_then(|()| Id::from_value(&value));

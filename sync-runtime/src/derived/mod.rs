@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::merge::{Merge, OnDelete};
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
-use crate::schema::{FieldSchema, ModelSchema};
-use crate::syncable::{FieldValue, Syncable, json_from_value, json_to_value};
+use crate::schema::{FieldSchema, ModelSchema, ParentModel};
+use crate::syncable::{FieldValue, IdPart, ModelId, Syncable, json_from_value, json_to_value};
 use crate::value::{FieldType, Value, ValueError};
 use crate::version::Checkpoint;
 use crate::workspace::{AsReplica, Workspace};
@@ -133,9 +133,23 @@ pub const fn id_column<T: Syncable>() -> &'static FieldSchema {
     <T::Id as FieldValue>::COLUMN
 }
 
+/// The schema of a field that is one of several that make the id, all but its name.
+pub const fn part_column<T: IdPart>() -> FieldSchema {
+    FieldSchema { part_of_id: true, ..*T::COLUMN }
+}
+
 /// The schema of a field that travels and has no default, all but its name.
 pub(crate) const fn column(ty: FieldType, nullable: bool) -> FieldSchema {
-    FieldSchema { name: "", ty, nullable, local: false, default: None, merge: Merge::Manual }
+    FieldSchema {
+        name: "",
+        ty,
+        nullable,
+        local: false,
+        default: None,
+        merge: Merge::Manual,
+        parent: None,
+        part_of_id: false,
+    }
 }
 
 /// The schemas of fields, out of the name and all the rest of each.
@@ -164,6 +178,38 @@ pub const fn merged<const N: usize, const M: usize>(
         next += 1;
     }
     fields
+}
+
+/// The schemas of fields, with the models whose ids those at these places hold.
+pub const fn with_parents<const N: usize, const M: usize>(
+    mut fields: [FieldSchema; N],
+    parents: [(usize, ParentModel); M],
+) -> [FieldSchema; N] {
+    let mut next = 0;
+    while next < M {
+        let (place, parent) = parents[next];
+        fields[place].parent = Some(parent);
+        next += 1;
+    }
+    fields
+}
+
+/// A type that can hold the id of a record whose model has ids of the type `I`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold the id of this parent, which is a `{I}`",
+    note = "a field that names its parent has the type of the parent's id, or an `Option` of it"
+)]
+pub trait HoldsId<I> {}
+
+#[diagnostic::do_not_recommend]
+impl<I: ModelId> HoldsId<I> for I {}
+
+#[diagnostic::do_not_recommend]
+impl<I: ModelId> HoldsId<I> for Option<I> {}
+
+/// The model of a parent whose id a field of the type `T` holds.
+pub fn parent<T: HoldsId<P::Id>, P: Syncable>() -> &'static ModelSchema {
+    P::SCHEMA
 }
 
 /// A record from the values of its fields, in the order of the schema.

@@ -5,6 +5,7 @@ use super::adopt::adopted;
 use super::decide::{Verdict, decide};
 use super::notes;
 use super::outbox::whole;
+use super::parents::{self, Step};
 use super::rebase;
 use crate::change::{Change, ChangeKind, Group, Stamps, State};
 use crate::incoming::{Hooks, Ruled};
@@ -73,6 +74,8 @@ pub(crate) struct Applied {
     pub(crate) outcomes: Vec<Outcome>,
     /// The updates that were not taken because of a conflict or a refusal, with their places.
     pub(crate) left: Vec<(usize, Update)>,
+    /// Why those of them wait that delete a record which has a live child here; their outcomes are conflicts.
+    pub(crate) waiting: HashMap<usize, String>,
     /// Whether something was stored that the one who brought it does not hold exactly so.
     pub(crate) news: bool,
 }
@@ -93,6 +96,8 @@ struct Pending {
     update: Option<Update>,
     /// Whether the state is a revision of its own, which the one who brought the update does not have.
     ruled: bool,
+    /// What it does to the family of the record, where models have families.
+    step: Option<Step>,
 }
 
 impl Pending {
@@ -110,6 +115,7 @@ pub(crate) async fn apply(
     updates: Vec<Update>,
 ) -> Result<Applied> {
     let horizon = horizon(tx).await?;
+    let families = parents::are_declared(&arrival.models);
     let mut applied = Applied::default();
     applied.outcomes.resize_with(updates.len(), || Outcome::Known);
     let mut refused: Vec<(Pending, String)> = Vec::new();
@@ -125,8 +131,6 @@ pub(crate) async fn apply(
         let batch: Vec<(usize, Update)> = rest.drain(..length).collect();
         let mut current = current_states(tx, &batch).await?;
         let mut pending = Vec::with_capacity(batch.len());
-        let mut bases = Vec::new();
-        let mut next = tx.newest().await?;
         let mut decided = Vec::with_capacity(batch.len());
         for (place, update) in batch {
             let change = &update.state.change;
@@ -175,12 +179,12 @@ pub(crate) async fn apply(
                     Ruled::Store(record) => {
                         let state =
                             rebase::ruled(here, &update.state, record, tx.replica().await?, arrival.now);
-                        Pending { place, state, update: Some(update), ruled: true }
+                        Pending { place, state, update: Some(update), ruled: true, step: None }
                     }
                 },
                 (Verdict::Join(ancestry), Some(here)) => {
                     let state = joined(here, &update, ancestry, arrival);
-                    Pending { place, state, update: Some(update), ruled: false }
+                    Pending { place, state, update: Some(update), ruled: false, step: None }
                 }
                 (Verdict::Take(ancestry), here) => {
                     let mut pending = taken(place, update, here.as_ref(), ancestry, arrival);
@@ -210,14 +214,18 @@ pub(crate) async fn apply(
                     return Err(Error::new(ErrorKind::Usage, "a decision against a state that is not there"));
                 }
             };
-            next += 1;
-            if let Some(here) = here
-                && kept_as_base(&here.change, horizon)
-            {
-                bases.push(Base { state: here, until: next });
-            }
-            pending.push(taken);
+            let step = families.then(|| Step::new(here.as_ref(), &taken.state));
+            let base = here.filter(|here| kept_as_base(&here.change, horizon));
+            pending.push((Pending { step, ..taken }, base));
         }
+        let mut bases = Vec::new();
+        let mut next = tx.newest().await?;
+        let pending = in_order(pending).into_iter().map(|(pending, base)| {
+            next += 1;
+            bases.extend(base.map(|state| Base { state, until: next }));
+            pending
+        });
+        let pending = pending.collect();
         if !bases.is_empty() {
             tx.add_bases(bases).await?;
         }
@@ -225,10 +233,41 @@ pub(crate) async fn apply(
         refused = again(tx, arrival, refused, &mut applied).await?;
     }
     for (pending, reason) in refused {
+        if let Some(here) = deleted_by(tx, &pending).await? {
+            applied.outcomes[pending.place] = Outcome::Conflict(Box::new(here));
+            applied.waiting.insert(pending.place, reason);
+            applied.left.push((pending.place, pending.into_update()));
+            continue;
+        }
         let code = ErrorKind::Constraint.code().to_owned();
         applied.refuse(pending.place, pending.into_update(), Rejection { code, reason });
     }
     Ok(applied)
+}
+
+/// rule: parents first. The states in the order in which they are put, each with what it overwrites.
+fn in_order(mut pending: Vec<(Pending, Option<State>)>) -> Vec<(Pending, Option<State>)> {
+    let steps: Vec<Step> = pending.iter_mut().filter_map(|(pending, _)| pending.step.take()).collect();
+    if steps.len() < pending.len() {
+        return pending;
+    }
+    let order = parents::order(&steps);
+    let mut slots: Vec<_> = pending
+        .into_iter()
+        .zip(steps)
+        .map(|((pending, base), step)| Some((Pending { step: Some(step), ..pending }, base)))
+        .collect();
+    order.into_iter().filter_map(|place| slots[place].take()).collect()
+}
+
+/// What a refused tombstone would have deleted; a parent whose live child a constraint protects.
+async fn deleted_by(tx: &mut dyn Transaction, pending: &Pending) -> Result<Option<State>> {
+    if pending.state.record.is_some() || pending.ruled {
+        return Ok(None);
+    }
+    let change = &pending.state.change;
+    let here = tx.states(change.schema, std::slice::from_ref(&change.id)).await?.pop().flatten();
+    Ok(here.filter(|here| here.record.is_some()))
 }
 
 /// How many updates are decided at once. A record that comes twice is decided the second time by what the first one
@@ -355,7 +394,7 @@ fn taken(
         let mut state = update.state;
         state.change.ancestry = ancestry;
         state.change.origin = origin;
-        return Pending { place, state, update: None, ruled: false };
+        return Pending { place, state, update: None, ruled: false, step: None };
     }
     let mut change = Change { ancestry, origin, ..update.state.change.clone() };
     let record = update.state.record.as_ref().map(|data| {
@@ -382,7 +421,7 @@ fn taken(
     if let Some(here) = here.filter(|_| change.ancestry != update.state.change.ancestry) {
         keep_later_stamps(&mut change, record.as_ref(), here);
     }
-    Pending { place, state: State { change, record }, update: Some(update), ruled: false }
+    Pending { place, state: State { change, record }, update: Some(update), ruled: false, step: None }
 }
 
 /// Whether a state that came is one that may stand here.
@@ -413,23 +452,23 @@ pub(crate) fn fits(state: &State, arrival: &Arrival) -> Result<()> {
     Ok(())
 }
 
-/// Puts states into the store; gives back those that a constraint refuses.
+/// Puts states into the store; gives back those that a constraint refuses, and the tombstones that wait.
 async fn put(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     pending: Vec<Pending>,
     applied: &mut Applied,
 ) -> Result<Vec<(Pending, String)>> {
+    let (pending, mut refused) = without_waiting(tx, arrival, pending).await?;
     if pending.is_empty() {
-        return Ok(Vec::new());
+        return Ok(refused);
     }
     let (states, rest): (Vec<_>, Vec<_>) = pending
         .into_iter()
-        .map(|pending| (pending.state, (pending.place, pending.update, pending.ruled)))
+        .map(|pending| (pending.state, (pending.place, pending.update, pending.ruled, pending.step)))
         .unzip();
     let results = tx.put(&states, arrival.now).await?;
-    let mut refused = Vec::new();
-    for ((state, (place, update, ruled)), result) in states.into_iter().zip(rest).zip(results) {
+    for ((state, (place, update, ruled, step)), result) in states.into_iter().zip(rest).zip(results) {
         let reason = match result {
             Put::Stored => {
                 applied.news |= state.change.origin.is_none();
@@ -449,9 +488,34 @@ async fn put(
                 Err(reason) => reason,
             },
         };
-        refused.push((Pending { place, state, update, ruled }, reason));
+        refused.push((Pending { place, state, update, ruled, step }, reason));
     }
     Ok(refused)
+}
+
+/// rule: parents first. Takes out the tombstones of records that have a live child here, which no constraint may be
+/// there to protect; a cascade would even take the child along, with edits that nobody has seen.
+async fn without_waiting(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    pending: Vec<Pending>,
+) -> Result<(Vec<Pending>, Vec<(Pending, String)>)> {
+    let steps: Vec<&Step> = pending.iter().filter_map(|pending| pending.step.as_ref()).collect();
+    let mut waiting = match steps.len() == pending.len() {
+        true => parents::waiting(tx, &arrival.models, &steps).await?,
+        false => HashMap::new(),
+    };
+    let (mut free, mut wait) = (Vec::with_capacity(pending.len()), Vec::new());
+    for (place, pending) in pending.into_iter().enumerate() {
+        match waiting.remove(&place) {
+            Some(child) => {
+                let reason = parents::waits_for(&pending.state.change.name(), &child);
+                wait.push((pending, reason));
+            }
+            None => free.push(pending),
+        }
+    }
+    Ok((free, wait))
 }
 
 /// rule: one revision, one content. What the database made of a record is a revision of its own, on top of the
@@ -476,7 +540,7 @@ pub(crate) async fn amend(
 }
 
 /// A revision of this replica on top of one that was sent, with this content.
-fn on_top(sent: &State, record: Option<Record>, me: ReplicaId, now: Stamp) -> State {
+pub(super) fn on_top(sent: &State, record: Option<Record>, me: ReplicaId, now: Stamp) -> State {
     let stamps = match (&sent.record, &record) {
         (Some(sent_record), Some(record)) => {
             sent.change.stamps_after(|place| sent_record.get(place) == record.get(place))

@@ -84,6 +84,8 @@ mod tests {
                 local: false,
                 default: None,
                 merge: crate::Merge::Manual,
+                parent: None,
+                part_of_id: false,
             },
             FieldSchema {
                 name: "text",
@@ -92,6 +94,8 @@ mod tests {
                 local: false,
                 default: None,
                 merge: crate::Merge::Manual,
+                parent: None,
+                part_of_id: false,
             },
         ],
         id: 0,

@@ -1,16 +1,16 @@
-//! What a sync could not settle: conflicts and refused records, kept in the store until they are resolved.
+//! What a sync could not settle: conflicts and refused records, kept in the store until they are resolved (by `resolve`).
 
-use super::apply::{Arrival, apply, horizon, kept_as_base};
+use super::apply::{Arrival, Merging, apply};
 use super::outbox::whole;
-use super::rebase::{self, Rebased, common, merged_pair, resolved_stamps};
-use crate::change::{Change, ChangeKind, Group, RecordName, State};
+use super::parents;
+use super::rebase::{self, Rebased};
+use crate::change::{Change, RecordName, State};
 use crate::codec::{self, Reader};
-use crate::merge::{Side, Versions, combine};
-use crate::planted::{self, Bug};
-use crate::record::{Id, Record, Unknown};
+use crate::merge::{Side, Versions};
+use crate::record::Id;
 use crate::replica::{Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
-use crate::store::{Base, Room, Transaction};
+use crate::store::{Room, Transaction};
 use crate::version::{Relation, ReplicaId, Revision, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub(crate) enum Matter {
         upstream: bool,
         /// Why the two could not be merged, where that is not just that people have to decide.
         reason: Option<String>,
+        /// Whether one side deleted the record and the other has a live child of it, which the delete waits for.
+        waiting: bool,
     },
     /// The peer refused this revision of ours.
     Rejected {
@@ -76,6 +78,8 @@ struct Row {
     doubtful: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     upstream: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    waiting: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,15 +128,17 @@ impl Parked {
             base: None,
             doubtful: false,
             upstream: false,
+            waiting: false,
             revision: None,
             code: None,
             reason: None,
         };
         match &self.matter {
-            Matter::Conflict { theirs, base, doubtful, upstream, reason } => {
+            Matter::Conflict { theirs, base, doubtful, upstream, reason, waiting } => {
                 row.theirs = Some(raw(codec::stored(theirs))?);
                 row.base = base.as_ref().map(|base| raw(codec::stored(base))).transpose()?;
                 (row.doubtful, row.upstream, row.reason) = (*doubtful, *upstream, reason.clone());
+                row.waiting = *waiting;
             }
             Matter::Rejected { revision, rejection, held } => {
                 row.kind = RowKind::Rejected;
@@ -172,6 +178,7 @@ impl Parked {
                 doubtful: row.doubtful,
                 upstream: row.upstream,
                 reason,
+                waiting: row.waiting,
             },
             RowKind::Rejected => Matter::Rejected {
                 revision: row.revision.ok_or_else(missing)?,
@@ -304,6 +311,17 @@ pub(crate) struct Home {
     pub(crate) news: bool,
 }
 
+impl Home {
+    /// Adds what came of more updates of the same peer.
+    pub(crate) fn add(&mut self, more: Home) {
+        self.applied += more.applied;
+        self.known += more.known;
+        self.parked.extend(more.parked);
+        self.rebased.extend(more.rebased);
+        self.news |= more.news;
+    }
+}
+
 /// Takes updates of a peer home: applies them, merges, files conflicts and refusals, clears the entries that settled.
 ///
 /// An unsent edit is never skipped and never overwritten: it descends, joins, or is a conflict at once.
@@ -317,7 +335,7 @@ pub(crate) async fn take_home(
         arrival.from.ok_or_else(|| Error::new(ErrorKind::Usage, "updates without a sender come home"))?;
     let touched: Vec<(&'static ModelSchema, Id)> =
         updates.iter().map(|update| (update.state.change.schema, update.state.change.id.clone())).collect();
-    let applied = apply(tx, arrival, updates).await?;
+    let mut applied = apply(tx, arrival, updates).await?;
     home.news = applied.news;
     let left: HashSet<usize> = applied.left.iter().map(|(place, _)| *place).collect();
     for outcome in &applied.outcomes {
@@ -337,7 +355,14 @@ pub(crate) async fn take_home(
     for (place, update) in applied.left {
         let theirs = update.state;
         match &applied.outcomes[place] {
-            Outcome::Conflict(_) => conflicts.push(theirs),
+            Outcome::Conflict(here) => match applied.waiting.remove(&place) {
+                Some(reason) => {
+                    let (schema, id) = (theirs.change.schema, theirs.change.id.clone());
+                    let upstream = arrival.merging == Merging::By { upstream: true };
+                    matters.push((schema, id, waits(theirs, here, upstream, reason)));
+                }
+                None => conflicts.push(theirs),
+            },
             Outcome::Rejected(rejection) => {
                 let (schema, id) = (theirs.change.schema, theirs.change.id.clone());
                 matters.push((schema, id, Matter::Refused { theirs, rejection: rejection.clone() }));
@@ -349,7 +374,7 @@ pub(crate) async fn take_home(
     // The peer does not hold what came of the two.
     home.news |= !rebased.rebased.is_empty();
     settled.extend(rebased.rebased.iter().map(|record| (record.schema, record.id.clone())));
-    settle(tx, &arrival.models, settled).await?;
+    settle(tx, &arrival.models, None, settled).await?;
     for (schema, id, matter) in matters.into_iter().chain(rebased.left) {
         let mut parked = Parked { schema, id, peer, since: arrival.now, matter };
         park(tx, &arrival.models, &mut parked).await?;
@@ -360,10 +385,11 @@ pub(crate) async fn take_home(
 }
 
 /// Removes the entries of these records that were settled: what the peer held is in the ancestry now, or the
-/// refused revision is not the current one any more.
+/// refused revision is not the current one any more, or the delete that waited was taken by this peer.
 pub(crate) async fn settle(
     tx: &mut dyn Transaction,
     models: &Models,
+    taken_by: Option<ReplicaId>,
     records: Vec<(&'static ModelSchema, Id)>,
 ) -> Result<()> {
     // Mostly nothing is parked at all: one look instead of one for each record.
@@ -377,7 +403,9 @@ pub(crate) async fn settle(
         }
         let current = tx.changes(schema, std::slice::from_ref(&id)).await?.pop().flatten();
         for parked in entries {
-            if is_settled(&parked.matter, current.as_ref()) {
+            let waited = taken_by == Some(parked.peer)
+                && matches!(&parked.matter, Matter::Conflict { waiting: true, theirs, .. } if theirs.record.is_some());
+            if waited || is_settled(&parked.matter, current.as_ref()) {
                 remove(tx, &parked).await?;
             }
         }
@@ -385,9 +413,55 @@ pub(crate) async fn settle(
     Ok(())
 }
 
+/// rule: parents first. The conflict of a parent that one side deleted while the other has a live child of it.
+fn waits(theirs: State, live: &State, upstream: bool, reason: String) -> Matter {
+    let base = Some(live.clone());
+    Matter::Conflict { theirs, base, doubtful: false, upstream, reason: Some(reason), waiting: true }
+}
+
+/// Whether the peer answered a tombstone with the live state that it was made from: it has a live child of it.
+pub(crate) fn waits_there(sent: &Change, there: &State) -> bool {
+    sent.is_delete()
+        && there.record.is_some()
+        && compare(&sent.ancestry, &there.change.ancestry) == Relation::Newer
+}
+
+/// The entry of a tombstone that waits at a peer, which holds this.
+pub(crate) fn waiting_there(arrival: &Arrival, peer: ReplicaId, there: State) -> Parked {
+    let (schema, id) = (there.change.schema, there.change.id.clone());
+    let reason =
+        format!("{} cannot be deleted there: a record whose parent it is, is not", there.change.name());
+    let upstream = arrival.merging == Merging::By { upstream: true };
+    let matter = waits(there.clone(), &there, upstream, reason);
+    Parked { schema, id, peer, since: arrival.now, matter }
+}
+
+/// Parent and child are one conflict: without the entries of children that only wait for their parent's.
+pub(crate) fn as_one(mut open: Vec<(Parked, Option<State>)>) -> Vec<(Parked, Option<State>)> {
+    let waiting =
+        open.iter().filter(|(parked, _)| matches!(parked.matter, Matter::Conflict { waiting: true, .. }));
+    let waiting: HashSet<RecordName> =
+        waiting.map(|(parked, _)| (parked.schema.name, parked.id.clone())).collect();
+    open.retain(|(parked, mine)| {
+        let (child, rejection) = match &parked.matter {
+            Matter::Conflict { .. } => return true,
+            Matter::Rejected { rejection, .. } => (mine.as_ref(), rejection),
+            Matter::Refused { theirs, rejection } => (Some(theirs), rejection),
+        };
+        let parents = child.map(parents::parents_of_state).unwrap_or_default();
+        rejection.code != ErrorKind::Constraint.code()
+            || !parents.iter().any(|parent| waiting.contains(parent))
+    });
+    open
+}
+
 /// Whether nothing is left to do about an entry, given the record's change now.
 pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
     match (matter, current) {
+        // The delete descends from what the peer holds, and waits there.
+        (Matter::Conflict { theirs, waiting: true, .. }, Some(current)) if theirs.record.is_some() => {
+            !current.is_delete()
+        }
         (Matter::Conflict { theirs, .. } | Matter::Refused { theirs, .. }, Some(current)) => {
             matches!(compare(&current.ancestry, &theirs.change.ancestry), Relation::Newer | Relation::Same)
         }
@@ -397,29 +471,37 @@ pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
     }
 }
 
-/// rule: parents first. Tries again what only a constraint of this store refused before.
-pub(crate) async fn retry_refused(tx: &mut dyn Transaction, arrival: &Arrival) -> Result<()> {
-    if tx.notes(Room::Parked, "").await?.is_empty() {
-        return Ok(());
-    }
-    for model in arrival.models.clone().iter() {
-        for parked in list(tx, &arrival.models, model.schema, None).await? {
-            let Matter::Refused { theirs, rejection } = parked.matter.clone() else {
-                continue;
-            };
-            if Some(parked.peer) != arrival.from || rejection.code != ErrorKind::Constraint.code() {
-                continue;
-            }
-            let applied = apply(tx, arrival, vec![whole(theirs)]).await?;
-            if applied.left.is_empty() {
-                remove(tx, &parked).await?;
-            }
+/// rule: parents first. Tries again what only a constraint of this store refused before, and the deletes that wait for
+/// a child. What is still refused was told before.
+pub(crate) async fn retry_refused(tx: &mut dyn Transaction, arrival: &Arrival) -> Result<Home> {
+    let mut updates = Vec::new();
+    // Mostly nothing is parked at all: one look instead of one for each model.
+    if !tx.notes(Room::Parked, "").await?.is_empty() {
+        for model in arrival.models.iter() {
+            let entries = list(tx, &arrival.models, model.schema, None).await?.into_iter();
+            let entries = entries.filter(|parked| Some(parked.peer) == arrival.from);
+            updates.extend(entries.filter_map(|parked| match parked.matter {
+                Matter::Refused { theirs, rejection } if rejection.code == ErrorKind::Constraint.code() => {
+                    Some(whole(theirs))
+                }
+                Matter::Conflict { theirs, waiting: true, .. } if theirs.record.is_none() => {
+                    Some(whole(theirs))
+                }
+                _ => None,
+            }));
         }
     }
-    Ok(())
+    if updates.is_empty() {
+        return Ok(Home::default());
+    }
+    let home = take_home(tx, arrival, updates).await?;
+    let is_new = |parked: &Parked| matches!(parked.matter, Matter::Conflict { waiting: false, .. });
+    let parked = home.parked.into_iter().filter(is_new).collect();
+    Ok(Home { parked, rebased: home.rebased, news: home.news, ..Home::default() })
 }
 
-/// What only a constraint of this peer refused, with its state here, where that is the refused one still.
+/// What only a constraint of this peer refused, with its state here, where that is the refused one still; and the
+/// deletes that wait at this peer.
 pub(crate) async fn refused_by_constraint(
     tx: &mut dyn Transaction,
     models: Models,
@@ -431,156 +513,26 @@ pub(crate) async fn refused_by_constraint(
     }
     for model in models.iter() {
         for parked in list(tx, &models, model.schema, None).await? {
-            let Matter::Rejected { revision, rejection, .. } = &parked.matter else {
-                continue;
+            let revision = match &parked.matter {
+                Matter::Rejected { revision, rejection, .. }
+                    if rejection.code == ErrorKind::Constraint.code() =>
+                {
+                    Some(*revision)
+                }
+                Matter::Conflict { theirs, waiting: true, .. } if theirs.record.is_some() => None,
+                _ => continue,
             };
-            if parked.peer != peer || rejection.code != ErrorKind::Constraint.code() {
+            if parked.peer != peer {
                 continue;
             }
             let state = tx.states(parked.schema, std::slice::from_ref(&parked.id)).await?.pop().flatten();
-            if let Some(state) = state.filter(|state| state.change.revision() == *revision) {
+            let is_it = |state: &State| {
+                revision.map_or(state.record.is_none(), |revision| state.change.revision() == revision)
+            };
+            if let Some(state) = state.filter(is_it) {
                 refused.push((parked, state));
             }
         }
     }
     Ok(refused)
-}
-
-/// How a conflict is resolved.
-#[derive(Debug, Clone)]
-pub(crate) enum Resolution {
-    /// This replica's version stands.
-    Mine,
-    /// The peer's version stands.
-    Theirs,
-    /// This stands; `None` deletes the record.
-    Value(Option<Record>),
-    /// What the policies make of the two, and of the fields in dispute the version of this side each.
-    Fields(Vec<(usize, Side)>),
-}
-
-/// The record of a resolution field by field.
-fn by_fields(
-    mine: &State,
-    entry: &Parked,
-    theirs: &State,
-    chosen: &[(usize, Side)],
-) -> Result<(Option<Record>, Option<Box<Unknown>>)> {
-    let combined = combine(entry.versions(mine, theirs));
-    let (Some(mut record), Some(target)) = (combined.record, &theirs.record) else {
-        let message =
-            format!("{} {} is deleted on one side: choose one side whole", entry.schema.name, entry.id);
-        return Err(Error::new(ErrorKind::Usage, message));
-    };
-    let chose =
-        |place: usize| chosen.iter().rev().find(|(chosen, _)| *chosen == place).map(|(_, side)| *side);
-    let open = combined.disputed.iter().filter(|dispute| chose(dispute.place).is_none());
-    let open: Vec<&str> = open.map(|dispute| entry.schema.fields[dispute.place].name).collect();
-    if !open.is_empty() {
-        let message =
-            format!("{} {}: nobody chose a side of {}", entry.schema.name, entry.id, open.join(", "));
-        return Err(Error::new(ErrorKind::Usage, message));
-    }
-    for (place, _) in chosen {
-        let side = if chose(*place) == Some(Side::Target) { Some(target) } else { mine.record.as_ref() };
-        if let Some(value) = side.and_then(|side| side.get(*place)) {
-            record.set(*place, value.clone());
-        }
-    }
-    Ok((Some(record), combined.unknown))
-}
-
-/// Resolves a conflict: makes a revision that descends from both sides, in one transaction.
-///
-/// Gives the record's state afterwards. Fails with [`ErrorKind::Moved`] if either side moved since `mine` and
-/// `theirs` were read, so that nobody overwrites what nobody has seen.
-pub(crate) async fn resolve(
-    tx: &mut dyn Transaction,
-    models: &Models,
-    parked: &Parked,
-    mine: Option<Revision>,
-    resolution: Resolution,
-    now: Stamp,
-) -> Result<State> {
-    let (schema, id) = (parked.schema, &parked.id);
-    let name = format!("{} {id}", schema.name);
-    let moved = |what: &str| {
-        Error::new(
-            ErrorKind::Moved,
-            format!("{what} of {name} changed since the conflict was read; read it again"),
-        )
-    };
-    let Matter::Conflict { theirs: seen, .. } = &parked.matter else {
-        return Err(Error::new(ErrorKind::Usage, format!("{name} is not in conflict")));
-    };
-    let entry = list(tx, models, schema, Some(id)).await?.into_iter().find(|entry| entry.peer == parked.peer);
-    let Some(entry) = entry else {
-        return Err(moved("the conflict"));
-    };
-    let Matter::Conflict { theirs, .. } = &entry.matter else {
-        return Err(moved("the conflict"));
-    };
-    let blind = planted::on(Bug::BlindResolution);
-    if theirs.change.revision() != seen.change.revision() && !blind {
-        return Err(moved("the other side"));
-    }
-    let current = tx.states(schema, std::slice::from_ref(id)).await?.pop().flatten();
-    if current.as_ref().map(|state| state.change.revision()) != mine && !blind {
-        return Err(moved("this side"));
-    }
-    let Some(current) = current else {
-        return Err(Error::new(ErrorKind::NotFound, format!("{name} was never here")));
-    };
-    // A merge may have settled it and left this side's revision as it is.
-    if is_settled(&entry.matter, Some(&current.change)) && !blind {
-        return Err(moved("the conflict"));
-    }
-    let unknown_of = |state: &State| state.change.unknown.clone();
-    let (record, unknown) = match resolution {
-        Resolution::Mine => (current.record.clone(), unknown_of(&current)),
-        Resolution::Theirs => (theirs.record.clone(), unknown_of(theirs)),
-        Resolution::Value(record) => {
-            let unknown = record.as_ref().and_then(|_| unknown_of(&current).or_else(|| unknown_of(theirs)));
-            (record.map(|record| record.without_local(schema)), unknown)
-        }
-        Resolution::Fields(chosen) => by_fields(&current, &entry, theirs, &chosen)?,
-    };
-    if let Some(record) = &record {
-        (models.get(schema.name)?.check)(record)
-            .map_err(|error| error.context(format!("resolving {name}")))?;
-    }
-    let me = tx.replica().await?;
-    let kind = match (&record, &current.record) {
-        (None, _) => ChangeKind::Delete,
-        (Some(_), None) => ChangeKind::Create,
-        (Some(_), Some(_)) => ChangeKind::Update,
-    };
-    let change = Change {
-        kind,
-        ancestry: current.change.ancestry.above(&theirs.change.ancestry, now, me),
-        merged: Some(merged_pair(current.change.revision(), theirs.change.revision())),
-        previous: Some(current.change.revision()),
-        group: Some(Group::MIN),
-        origin: None,
-        unknown,
-        ..current.change.clone()
-    };
-    let until = tx.newest().await? + 1;
-    // After a rebase, the other side's state is what both have in common.
-    let common = common(theirs, entry.peer);
-    let horizon = horizon(tx).await?;
-    // What is overwritten here may be in a page that was sent and not answered.
-    let mine = Some(current.clone()).filter(|current| kept_as_base(&current.change, horizon));
-    let bases = mine.into_iter().chain([common]).map(|state| Base { state, until });
-    tx.add_bases(bases.collect()).await?;
-    let mut state = State { change, record };
-    state.change.stamps = resolved_stamps(&state, &current, theirs);
-    let put = tx.put(std::slice::from_ref(&state), now).await?.pop();
-    if let Some(crate::store::Put::Refused(reason)) = put {
-        let message = format!("resolving {name}: the database refuses the record: {reason}");
-        return Err(Error::new(ErrorKind::Constraint, message));
-    }
-    remove(tx, &entry).await?;
-    let stored = tx.states(schema, std::slice::from_ref(id)).await?.pop().flatten();
-    Ok(stored.unwrap_or(state))
 }

@@ -18,9 +18,11 @@ pub(crate) mod inbox;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;
+mod parents;
 pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
+pub(crate) mod resolve;
 mod serve;
 pub(crate) mod session;
 

@@ -15,6 +15,9 @@ pub(crate) struct PeerState {
     pub(crate) pushed: Position,
     /// The highest position that the peer ever acknowledged, under whatever name.
     pub(crate) held: Position,
+    /// What stands behind `pushed` and is at the peer already, brought along as parents: runs of positions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) early: Vec<(Position, Position)>,
     /// How many pages were numbered; the next one gets one more.
     pub(crate) numbered: u64,
     /// The page that was sent under the last number and is not answered yet.
@@ -34,12 +37,22 @@ pub(crate) struct PeerState {
 }
 
 /// A part of the feed as it stood at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     /// The last position that it covers; it begins where the one before ended.
     pub(crate) through: Position,
     /// The newest position at that moment: what was overwritten by then was not in the part any more.
     pub(crate) newest: Position,
+    /// The positions behind it that it holds as well, as it brings parents along: each the first and last of a run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) early: Vec<(Position, Position)>,
+}
+
+impl Part {
+    /// The highest position in it.
+    pub(crate) fn highest(&self) -> Position {
+        self.early.last().map_or(self.through, |(_, last)| self.through.max(*last))
+    }
 }
 
 /// A frozen page: the changes between what was pushed (or staged) and its end.
@@ -57,6 +70,11 @@ pub(crate) struct InFlight {
 }
 
 impl PeerState {
+    /// Whether the peer acknowledged the change that stood at this position.
+    pub(crate) fn has_acknowledged(&self, position: Position) -> bool {
+        position <= self.pushed || self.early.iter().any(|(first, last)| (*first..=*last).contains(&position))
+    }
+
     /// Where the next page starts: after this position.
     pub(crate) fn sent(&self) -> Position {
         self.staged.last().map_or(self.pushed, |part| part.through)
@@ -64,7 +82,7 @@ impl PeerState {
 
     /// The highest position whose state the peer may hold.
     pub(crate) fn seen(&self) -> Position {
-        self.in_flight.as_ref().map_or(self.sent(), |page| page.part.through).max(self.held)
+        self.in_flight.as_ref().map_or(self.sent(), |page| page.part.highest()).max(self.held)
     }
 }
 

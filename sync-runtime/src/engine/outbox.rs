@@ -6,10 +6,14 @@ use crate::change::{Change, Group, RecordName, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, patch};
 use crate::replica::{Limits, Update};
+use crate::schema::Models;
 use crate::store::{Base, Feed, Transaction};
 use crate::version::{Position, ReplicaId};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// How many runs of parents are remembered that a peer has from behind what was pushed.
+const EARLY: usize = 1_000;
 
 /// A frozen page on its way out.
 #[derive(Debug)]
@@ -66,14 +70,24 @@ impl Ahead {
     }
 }
 
+/// What pages for a peer are made by.
+#[derive(Debug, Clone)]
+pub(crate) struct Paging {
+    pub(crate) models: Models,
+    pub(crate) limits: Limits,
+    /// The most records that the peer takes in a page.
+    pub(crate) room: usize,
+}
+
 /// Reads the part of the feed after a position; `within` is a group of which a part was sent before.
 pub(crate) async fn ahead(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
     after: Position,
     within: Option<Group>,
-    limits: &Limits,
+    paging: &Paging,
 ) -> Result<Ahead> {
+    let Paging { models, limits, room } = paging;
     let cut = Cut {
         after,
         not_from: Some(peer_id),
@@ -82,9 +96,10 @@ pub(crate) async fn ahead(
         bytes: limits.page_bytes,
         data: true,
         within,
+        room: *room,
     };
-    let part = page::cut(tx, &cut).await?;
-    let digest = page::digest(&part.states)?;
+    let part = page::cut(tx, models, &cut).await?;
+    let digest = page::digest(part.states.iter().chain(&part.early))?;
     Ok(Ahead { after, part, digest })
 }
 
@@ -107,14 +122,14 @@ pub(crate) enum Next {
 pub(crate) async fn next(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
-    limits: &Limits,
+    paging: &Paging,
     in_full: &InFull,
     ahead: Option<Ahead>,
 ) -> Result<Next> {
     let mut peer = notes::peer(tx, peer_id).await?;
     let (states, frozen, more) = match peer.in_flight.clone() {
         Some(frozen) => {
-            let states = frozen_states(tx, peer_id, peer.sent(), frozen.part).await?;
+            let states = frozen_states(tx, peer_id, peer.sent(), &frozen.part).await?;
             if page::digest(&states)? != frozen.digest {
                 return Ok(Next::Broken);
             }
@@ -124,9 +139,9 @@ pub(crate) async fn next(
         None => {
             let ahead = match ahead {
                 Some(ahead) if ahead.is_still_so(tx, &peer).await? => ahead,
-                _ => self::ahead(tx, peer_id, peer.sent(), peer.staged_group, limits).await?,
+                _ => self::ahead(tx, peer_id, peer.sent(), peer.staged_group, paging).await?,
             };
-            let FeedPart { states, through, more, group_open, newest } = ahead.part;
+            let FeedPart { mut states, early, through, more, group_open, newest } = ahead.part;
             // A group of which a part is staged is closed, if need be by an empty page.
             if states.is_empty() && peer.staged.is_empty() {
                 if through > peer.pushed {
@@ -136,7 +151,8 @@ pub(crate) async fn next(
                 return Ok(Next::Nothing);
             }
             let group = states.last().and_then(|state| state.change.group).filter(|_| group_open);
-            let part = Part { through, newest };
+            let part = Part { through, newest, early: runs(&early) };
+            states.extend(early);
             let frozen = InFlight { part, digest: ahead.digest, group_open, group };
             peer.in_flight = Some(frozen.clone());
             peer.numbered += 1;
@@ -168,12 +184,38 @@ pub(crate) fn whole(state: State) -> Update {
     Update { state, based_on: None }
 }
 
-/// The states that stood in this range of positions when a page of it was frozen.
+/// The positions of these states as runs: of each the first and the last.
+fn runs(states: &[State]) -> Vec<(Position, Position)> {
+    let mut runs: Vec<(Position, Position)> = Vec::new();
+    for position in states.iter().map(|state| state.change.position) {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == position => *last = position,
+            _ => runs.push((position, position)),
+        }
+    }
+    runs
+}
+
+/// The states of a page when it was frozen: those after a position, and those that it brings along.
 async fn frozen_states(
     tx: &mut dyn Transaction,
     peer: ReplicaId,
     after: Position,
-    Part { through, newest }: Part,
+    part: &Part,
+) -> Result<Vec<State>> {
+    let mut states = states_between(tx, peer, (after, part.through), part.newest).await?;
+    for (first, last) in &part.early {
+        states.extend(states_between(tx, peer, (first - 1, *last), part.newest).await?);
+    }
+    Ok(states)
+}
+
+/// The states that stood in this range of positions when `newest` was the newest one.
+async fn states_between(
+    tx: &mut dyn Transaction,
+    peer: ReplicaId,
+    (after, through): (Position, Position),
+    newest: Position,
 ) -> Result<Vec<State>> {
     let feed = Feed { through, not_from: Some(peer), data: true, ..Feed::after(after) };
     let mut states = tx.feed(&feed).await?;
@@ -248,7 +290,7 @@ pub(crate) async fn unanswered(tx: &mut dyn Transaction, peer_id: ReplicaId) -> 
     let mut states = Vec::new();
     let mut after = peer.pushed;
     for part in peer.staged.into_iter().chain(peer.in_flight.map(|frozen| frozen.part)) {
-        states.extend(frozen_states(tx, peer_id, after, part).await?);
+        states.extend(frozen_states(tx, peer_id, after, &part).await?);
         after = part.through;
     }
     Ok(states)
@@ -281,7 +323,14 @@ pub(crate) async fn acknowledge(tx: &mut dyn Transaction, peer_id: ReplicaId, nu
         true => tx.newest().await?,
         false => frozen.part.through,
     };
-    peer.held = peer.held.max(peer.pushed);
+    peer.held = peer.held.max(peer.pushed).max(frozen.part.highest());
+    let pushed = peer.pushed;
+    peer.early.extend(frozen.part.early);
+    peer.early.sort_unstable();
+    peer.early.dedup();
+    peer.early.retain(|(_, last)| *last > pushed);
+    // Only a new name asks for them, and comes to the same by a comparison more.
+    peer.early.truncate(EARLY);
     peer.staged.clear();
     peer.staged_group = None;
     if peer.diff_through <= peer.pushed {

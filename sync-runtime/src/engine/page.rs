@@ -1,7 +1,8 @@
 //! Reading the feed in pages: bounded in records and bytes, with groups kept whole.
 
+use super::parents::{self, Room};
 use crate::change::{Group, State};
-use crate::schema::ModelSchema;
+use crate::schema::{ModelSchema, Models};
 use crate::store::{Feed, Transaction};
 use crate::version::{Position, ReplicaId};
 use crate::{Error, ErrorKind, Result, codec};
@@ -20,12 +21,16 @@ pub(crate) struct Cut {
     pub(crate) data: bool,
     /// Goes on with this group, of which a part was read before, and ends where it ends.
     pub(crate) within: Option<Group>,
+    /// The most records in a page, with the parents that it brings along.
+    pub(crate) room: usize,
 }
 
 /// A part of the feed.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedPart {
     pub(crate) states: Vec<State>,
+    /// Parents of them that stand behind the part, with what was written together with those, by position.
+    pub(crate) early: Vec<State>,
     /// Everything up to here is in the part, or was left out on purpose.
     pub(crate) through: Position,
     /// Whether there may be more.
@@ -36,13 +41,66 @@ pub(crate) struct FeedPart {
     pub(crate) newest: Position,
 }
 
+/// Reads the next part of the feed, with the parents that it brings along.
+pub(crate) async fn cut(tx: &mut dyn Transaction, models: &Models, cut: &Cut) -> Result<FeedPart> {
+    let mut part = cut_at_a_group(tx, cut).await?;
+    bring_parents(tx, models, cut, &mut part).await?;
+    Ok(part)
+}
+
+/// rule: parents first. Brings the declared parents of the records in a part that stand behind it. Where they do not
+/// fit into the page, the part is made shorter; where even its first group does not leave them room, that goes
+/// without, and is tried again at the target after each later page.
+async fn bring_parents(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    cut: &Cut,
+    part: &mut FeedPart,
+) -> Result<()> {
+    // A group in parts is applied when all of it is there.
+    let may = cut.data && cut.schema.is_none() && cut.within.is_none() && !part.group_open;
+    if !may || !parents::are_declared(models) {
+        return Ok(());
+    }
+    loop {
+        let (states, through) = (&mut part.states, part.through);
+        if states.is_empty() || through >= part.newest {
+            return Ok(());
+        }
+        let bytes = states.iter().filter_map(|state| state.record.as_ref()).map(crate::Record::size).sum();
+        let room =
+            Room { records: cut.room.saturating_sub(states.len()), bytes: cut.bytes.saturating_sub(bytes) };
+        if let Some(early) = parents::behind(tx, models, states, through, cut.not_from, room).await? {
+            part.early = early;
+            return Ok(());
+        }
+        let Some(length) = half(states) else {
+            return Ok(());
+        };
+        states.truncate(length);
+        part.through = states.last().map_or(cut.after, |state| state.change.position);
+        part.more = true;
+    }
+}
+
+/// Where about the first half of these states ends, and with it a group; `None` if all are of one group.
+fn half(states: &[State]) -> Option<usize> {
+    let ends = |length: &usize| {
+        let (last, next) = (&states[*length - 1].change, &states[*length].change);
+        last.group.is_none() || last.group != next.group
+    };
+    let middle = states.len() / 2;
+    (1..=middle).rev().find(ends).or_else(|| (middle.max(1)..states.len()).find(ends))
+}
+
 /// Reads the next part of the feed. It ends where a group ends; a group larger than a part comes in several,
 /// alone, with `group_open` in all but the last. The last one is empty where the rest of the group was written
 /// again since, and so stands further on.
-pub(crate) async fn cut(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart> {
+async fn cut_at_a_group(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart> {
     let newest = tx.newest().await?;
     let end = FeedPart {
         states: Vec::new(),
+        early: Vec::new(),
         through: newest.max(cut.after),
         more: false,
         group_open: false,
@@ -66,7 +124,7 @@ pub(crate) async fn cut(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart>
         if of_group == 0 || of_group < states.len() {
             states.truncate(of_group);
             let through = states.last().map_or(cut.after, |state| state.change.position);
-            return Ok(FeedPart { states, through, more: through < newest, group_open: false, newest });
+            return Ok(FeedPart { states, through, more: through < newest, ..end });
         }
     }
     let Some(last) = states.last() else {
@@ -80,15 +138,15 @@ pub(crate) async fn cut(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart>
         return Ok(FeedPart { states, through, more: through < newest, ..end });
     };
     if group.is_none() || next.change.group != group {
-        return Ok(FeedPart { states, through, more: true, group_open: false, newest });
+        return Ok(FeedPart { states, through, more: true, ..end });
     }
     let whole = states.iter().rposition(|state| state.change.group != group).map_or(0, |last| last + 1);
     if whole == 0 {
-        return Ok(FeedPart { states, through, more: true, group_open: true, newest });
+        return Ok(FeedPart { states, through, more: true, group_open: true, ..end });
     }
     states.truncate(whole);
     let through = states.last().map_or(cut.after, |state| state.change.position);
-    Ok(FeedPart { states, through, more: true, group_open: false, newest })
+    Ok(FeedPart { states, through, more: true, ..end })
 }
 
 /// Says whether two pages hold the same states of the same records.

@@ -4,6 +4,7 @@
 use super::apply::{Arrival, Merging, amend, fits, horizon, kept_as_base};
 use super::inbox::{self, Matter};
 use super::notes;
+use super::parents::{self, Step};
 use crate::Result;
 use crate::change::{Change, ChangeKind, RecordName, Stamps, State};
 use crate::merge::{Base as MergeBase, Combined, Decided, Side, Versions, combine};
@@ -71,21 +72,48 @@ pub(crate) async fn rebase(
             }
         };
         if let Some(reason) = refusal {
-            outcome.leave(meeting, arrival, reason);
+            outcome.leave(meeting, arrival, reason, false);
         }
     }
+    let merged = without_waiting(tx, arrival, merged, &mut outcome).await?;
     store(tx, arrival, peer, merged, &mut outcome).await?;
     Ok(outcome)
 }
 
+/// rule: parents first. A policy deletes no record that has a live child here.
+async fn without_waiting(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    merged: Vec<(Meeting, Combined, State)>,
+    outcome: &mut Outcome,
+) -> Result<Vec<(Meeting, Combined, State)>> {
+    if !merged.iter().any(|(meeting, _, state)| state.record.is_none() && meeting.mine.record.is_some()) {
+        return Ok(merged);
+    }
+    let steps: Vec<Step> =
+        merged.iter().map(|(meeting, _, state)| Step::new(Some(&meeting.mine), state)).collect();
+    let mut waiting = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
+    let mut free = Vec::with_capacity(merged.len());
+    for (place, (meeting, combined, state)) in merged.into_iter().enumerate() {
+        match waiting.remove(&place) {
+            Some(child) => {
+                let reason = parents::waits_for(&state.change.name(), &child);
+                outcome.leave(meeting, arrival, Some(reason), true);
+            }
+            None => free.push((meeting, combined, state)),
+        }
+    }
+    Ok(free)
+}
+
 impl Outcome {
-    fn leave(&mut self, meeting: Meeting, arrival: &Arrival, reason: Option<String>) {
+    fn leave(&mut self, meeting: Meeting, arrival: &Arrival, reason: Option<String>, waiting: bool) {
         let Meeting { mine, theirs, base, doubtful } = meeting;
         let upstream = upstream(arrival).is_some();
         self.left.push((
             mine.change.schema,
             mine.change.id,
-            Matter::Conflict { theirs, base, doubtful, upstream, reason },
+            Matter::Conflict { theirs, base, doubtful, upstream, reason, waiting },
         ));
     }
 }
@@ -304,7 +332,7 @@ async fn store(
             Put::Refused(reason) => Some(reason),
         };
         if let Some(reason) = refused {
-            outcome.leave(meeting, arrival, Some(reason));
+            outcome.leave(meeting, arrival, Some(reason), false);
             continue;
         }
         let lost = match (&meeting.mine.record, &meeting.theirs.record, &state.record) {

@@ -74,7 +74,8 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
         after = last.change.position;
         let mut anew = Vec::new();
         for state in states {
-            if state.change.revision().replica == old && state.change.origin.is_none() {
+            let early = peers.iter().any(|(_, peer)| peer.has_acknowledged(state.change.position));
+            if state.change.revision().replica == old && state.change.origin.is_none() && !early {
                 anew.push(stamped_anew(tx, state, acknowledged, old, fresh, now).await?);
             }
         }

@@ -8,7 +8,7 @@ use super::outbox::whole;
 use super::page::{Cut, cut};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
-use crate::query::{Comparison, Filter, Selection};
+use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{
     Caller, Description, Diff, Exchange, Exchanged, FeedPage, Limits, ModelDescription, Outcome, Page, Pull,
@@ -117,7 +117,8 @@ impl Replica for Engine {
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
                     caller.may_read()?;
-                    let pulled = feed_page(tx, me, &limits, Some(exchange.from), &pull).await?;
+                    let models = &arrival.models;
+                    let pulled = feed_page(tx, me, models, &limits, Some(exchange.from), &pull).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
                 }
@@ -128,9 +129,9 @@ impl Replica for Engine {
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
         if let Some(pull) = pull.filter(|_| is_here) {
             puller.may_read()?;
-            let me = answer.replica;
+            let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
-                Box::pin(async move { feed_page(tx, me, &limits, Some(from), &pull).await })
+                Box::pin(async move { feed_page(tx, me, &models, &limits, Some(from), &pull).await })
             });
             let pulled = pulled.await?;
             ahead = pulled.1;
@@ -145,13 +146,13 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.may_read()?;
-        let limits = *self.limits();
+        let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self
             .run(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    Ok((me, feed_page(tx, me, &limits, None, &pull).await?))
+                    Ok((me, feed_page(tx, me, &models, &limits, None, &pull).await?))
                 })
             })
             .await?;
@@ -221,8 +222,7 @@ impl Replica for Engine {
                 let ids = match wanted {
                     Wanted::Ids(ids) => ids,
                     Wanted::Matching { filter, after, limit } => {
-                        let after =
-                            after.map(|id| Filter::Compare(schema.id, Comparison::Greater, id.to_value()));
+                        let after = after.map(|id| schema.after_id(&id)).transpose()?;
                         let filter = Filter::And([filter].into_iter().chain(after).collect());
                         let selection =
                             Selection { filter, limit: Some(limit as u64), ..Selection::default() };
@@ -379,6 +379,7 @@ pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()
 async fn feed_page(
     tx: &mut dyn Transaction,
     me: ReplicaId,
+    models: &Models,
     limits: &Limits,
     not_from: Option<ReplicaId>,
     pull: &Pull,
@@ -397,13 +398,16 @@ async fn feed_page(
         bytes: limits.page_bytes,
         data: pull.data,
         within: None,
+        room: limits.page_records,
     };
-    let part = cut(tx, &cut_at).await?;
+    let part = cut(tx, models, &cut_at).await?;
     let checkpoint = Checkpoint { replica: me, position: part.through };
+    let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
     let before = part.states.len();
-    let known = part.states.into_iter().filter(|state| pull.models.get(state.change.schema.name).is_ok());
-    let page = Page { updates: known.map(whole).collect(), group_open: part.group_open };
-    let skipped = (before - page.updates.len()) as u64;
+    let mut updates: Vec<Update> = part.states.into_iter().filter(knows).map(whole).collect();
+    let skipped = (before - updates.len()) as u64;
+    updates.extend(part.early.into_iter().filter(knows).map(whole));
+    let page = Page { updates, group_open: part.group_open };
     let ahead = part.newest - part.through;
     let feed = FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped };
     Ok((Pulled::Page(feed), false))

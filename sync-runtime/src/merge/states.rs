@@ -138,7 +138,7 @@ fn by_field(versions: Versions<'_>, source: &Record, target: &Record) -> Combine
     let mut combined = Combined::of(versions.source);
     let mut record = source.clone();
     let mut stamps = Stamps::new();
-    for (place, field) in schema.replicated().filter(|(place, _)| *place != schema.id) {
+    for (place, field) in schema.replicated().filter(|(place, _)| !schema.is_key(*place)) {
         let (Some(mine), Some(theirs)) = (source.get(place), target.get(place)) else {
             if let Some(theirs) = target.get(place) {
                 record.set(place, theirs.clone());

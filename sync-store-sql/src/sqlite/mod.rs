@@ -9,6 +9,7 @@ mod codec;
 mod connection;
 mod error;
 mod learning;
+mod parents;
 mod statements;
 mod tables;
 mod transaction;

@@ -220,6 +220,13 @@ impl Preparing<'_> {
     }
 
     fn table(&self) -> Result<Table> {
+        if self.schema.has_composite_id() {
+            let fields: Vec<&str> = self.schema.key().map(|place| self.schema.fields[place].name).collect();
+            return Err(self.refused(format!(
+                "its id is made of several fields ({}), which SQLite stores cannot have yet; give it one of its own",
+                fields.join(", ")
+            )));
+        }
         let (number, known) = self.number()?;
         match kind_of(self.sql, self.schema.table).map_err(|error| self.failed(error))?.as_deref() {
             None => self.make()?,
@@ -234,6 +241,7 @@ impl Preparing<'_> {
         let added = if known { self.add_columns()? } else { Vec::new() };
         let table = self.inspect(number)?;
         self.base(&table)?;
+        super::parents::index(self.sql, self.schema).map_err(|error| self.failed(error))?;
         // Before the triggers know the columns, so that nothing is tracked.
         if !added.is_empty() {
             super::learning::learn(self.sql, &table, &added).map_err(|error| self.failed(error))?;

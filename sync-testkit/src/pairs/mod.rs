@@ -66,6 +66,7 @@ mod incoming;
 mod live;
 mod merging;
 mod pages;
+mod parents;
 mod poison;
 mod relay;
 mod replicate;
@@ -383,6 +384,23 @@ macro_rules! __pair_cases {
                 an_exchange_for_another_does_nothing
                 rule_durable_before_seen_a_page_is_frozen_first
             }
+            parents {
+                rule_parents_first_a_push_brings_parents_along
+                rule_parents_first_a_parent_that_is_there_is_not_sent_again
+                rule_parents_first_a_pull_brings_parents_along
+                rule_parents_first_a_parent_comes_with_its_group
+                rule_frozen_page_with_a_parent_is_sent_again_unchanged
+                rule_frozen_page_a_parent_sent_early_is_a_base
+                rule_one_replica_id_one_history_a_parent_sent_early
+                rule_parents_first_within_the_limits_of_a_page
+                rule_parents_first_the_order_in_a_page
+                rule_parents_first_in_a_circle
+                rule_parents_first_a_delete_waits_for_a_later_page
+                rule_parents_first_a_child_that_is_kept_brings_the_parent_back
+                rule_parents_first_a_delete_that_is_kept_takes_the_child_along
+                rule_parents_first_a_delete_waits_no_longer_than_its_child
+                rule_parents_first_a_parent_made_anew_waits_no_longer
+            }
             poison {
                 a_refused_record_is_parked_and_the_others_flow
                 a_refused_record_is_not_sent_again_by_itself
@@ -493,6 +511,11 @@ macro_rules! __sql_pair_cases {
                 rule_parents_first_a_pulled_orphan_waits
                 rule_parents_first_over_pages_of_a_push
                 rule_parents_first_a_pushed_orphan_is_parked
+                rule_parents_first_with_foreign_keys
+                rule_parents_first_rejected_only_at_the_end_of_a_pull
+                rule_parents_first_a_cascade_swallows_no_unsent_child
+                rule_parents_first_a_cascade_at_the_server_swallows_no_unsent_edit
+                rule_parents_first_a_child_without_parent_is_one_conflict
                 rule_frozen_page_outlives_a_refused_pull
                 a_local_write_that_a_constraint_refuses
                 rule_parents_first_a_parents_tombstone_waits

@@ -130,6 +130,41 @@ impl Entry {
     }
 }
 
+/// What [`Album`]s have as parent; each may have a best album, so the two models have each other.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Artist", table = "pair_artist", methods = false)]
+pub(super) struct Artist {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+    #[sync(parent = Album)]
+    pub(super) best: Option<String>,
+}
+
+/// A child of [`Artist`], and maybe of another album.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Album", table = "pair_album", methods = false)]
+pub(super) struct Album {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+    #[sync(parent = Artist)]
+    pub(super) artist: Option<String>,
+    #[sync(parent = Album)]
+    pub(super) before: Option<String>,
+}
+
+/// A child of [`Album`], with another type of id.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Track", table = "pair_track", methods = false)]
+pub(super) struct Track {
+    #[sync(id)]
+    pub(super) id: i64,
+    #[sync(parent = Album)]
+    pub(super) album: String,
+    pub(super) title: String,
+}
+
 /// A record with a field for each policy.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Card", table = "pair_card", methods = false)]

@@ -2,7 +2,8 @@
 
 use super::ReplicaPair;
 use super::merging::{edit, the_card, two_level};
-use super::models::{Card, Entry, Item, List};
+use super::models::{Album, Artist, Card, Entry, Item, List};
+use super::parents::{album, artist, conflicts, delete, get, make, music};
 use super::world::{Device, all_models, assert_level};
 use crate::flaky::{LineFault, Request};
 use sync_runtime::{ErrorKind, Query, Status, WorkspaceBuilder};
@@ -11,6 +12,15 @@ use sync_runtime::{ErrorKind, Query, Status, WorkspaceBuilder};
 const FAMILY: &str = "CREATE TABLE pair_list(id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL);
     CREATE TABLE pair_entry(id TEXT PRIMARY KEY NOT NULL, list TEXT NOT NULL REFERENCES pair_list(id),
     text TEXT NOT NULL)";
+
+/// Tables of models with declared parents, with what the database says of them.
+fn collection_of_music(on_delete: &str) -> String {
+    format!(
+        "CREATE TABLE pair_artist(id TEXT PRIMARY KEY NOT NULL, title TEXT NOT NULL, best TEXT);
+        CREATE TABLE pair_album(id TEXT PRIMARY KEY NOT NULL, title TEXT NOT NULL,
+        artist TEXT REFERENCES pair_artist(id) {on_delete}, \"before\" TEXT REFERENCES pair_album(id) {on_delete})"
+    )
+}
 
 /// A database that stores titles in capitals, whoever writes them.
 const CAPITALS: &str =
@@ -38,6 +48,14 @@ async fn with_capitals(pair: &dyn ReplicaPair) -> (Device, Device) {
     b.workspace.close();
     b.party.sql(CAPITALS).await;
     (a, b.restart().await)
+}
+
+/// A device without constraints and a database with foreign keys between declared models.
+async fn with_music(pair: &dyn ReplicaPair, on_delete: &str) -> (Device, Device) {
+    let a = Device::open(pair, pair.a().await, music).await;
+    let party = pair.b().await;
+    party.sql(&collection_of_music(on_delete)).await;
+    (a, Device::open(pair, party, music).await)
 }
 
 async fn make_entry(device: &Device, id: &str, list: &str) {
@@ -148,6 +166,120 @@ pub(super) async fn rule_parents_first_a_pushed_orphan_is_parked(pair: &dyn Repl
     assert_eq!(entries(&b).await, 1);
     let status = a.workspace.status::<Entry>("1").await.expect("a status");
     assert!(matches!(status, Some(Status::Rejected(_))), "{status:?}");
+}
+
+/// With declared parents nothing is refused at first: each page brings them, pushed and pulled.
+pub(super) async fn rule_parents_first_with_foreign_keys(pair: &dyn ReplicaPair) {
+    for push in [true, false] {
+        for size in [1, 2, 100] {
+            let (a, b) = with_music(pair, "").await;
+            make(&a, Album { before: Some("1".into()), ..album("2", "x") }).await;
+            make(&a, album("1", "x")).await;
+            make(&a, Item::new("i", "foo")).await;
+            make(&a, artist("x")).await;
+            let line = if push { b.line() } else { a.line() };
+            let workspace = if push { &a.workspace } else { &b.workspace };
+            let report = workspace.sync(&line).page_size(size).await.expect("it syncs");
+            assert!(report.level && report.rejected.is_empty(), "{report:?}");
+            assert!(!line.requests().contains(&Request::BulkUpdate), "nothing is sent a second time");
+            assert_level(&[&a, &b]).await;
+        }
+    }
+}
+
+/// A record that a constraint refuses is tried again after each later page; at the end of the pull it was not rejected.
+pub(super) async fn rule_parents_first_rejected_only_at_the_end_of_a_pull(pair: &dyn ReplicaPair) {
+    let (a, b) = with_family(pair).await;
+    make_entry(&a, "1", "l").await;
+    // More than one transaction takes: the parent comes in another one.
+    let lists = a.workspace.collection::<List>().expect("the model is registered");
+    let many = (0..1_200).map(|n| List::new(&format!("k{n}"), "foo"));
+    for list in many {
+        lists.create(list).await.expect("a list is made");
+    }
+    make_list(&a, "l").await;
+    make_entry(&a, "2", "nobody").await;
+    let report = b.workspace.sync(&a.line()).page_size(400).await.expect("it syncs");
+    assert_eq!(report.rejected.len(), 1, "{:?}", report.rejected);
+    assert_eq!(report.rejected[0].id.to_string(), "2");
+    assert_eq!(entries(&b).await, 1);
+}
+
+/// A cascade takes no child along that the other side has not seen: the delete of its parent waits before it.
+pub(super) async fn rule_parents_first_a_cascade_swallows_no_unsent_child(pair: &dyn ReplicaPair) {
+    let (a, b) = with_music(pair, "ON DELETE CASCADE").await;
+    make(&a, artist("x")).await;
+    make(&a, album("l", "x")).await;
+    a.sync_clean(&b).await;
+    make(&b, Album { title: "unsent".into(), ..album("l", "x") }).await;
+    make(&b, album("m", "x")).await;
+    delete::<Artist>(&a, "x").await;
+    let report = b.sync(&a).await;
+    assert_eq!(report.conflict_count() + report.rejected.len(), 1, "{report:?}");
+    assert_eq!(get::<Album>(&b, "l").await.expect("it is there").title, "unsent");
+    assert!(get::<Album>(&b, "m").await.is_some());
+    // The same where the delete is pushed to the database.
+    let report = a.sync(&b).await;
+    assert_eq!(get::<Album>(&b, "l").await.expect("it is there").title, "unsent");
+    assert!(report.rejected.is_empty(), "{report:?}");
+    // People decide for the delete: both go, on both sides.
+    conflicts::<Artist>(&b).await.remove(0).resolve_manually(None).await.expect("it is resolved");
+    assert!(get::<Album>(&b, "l").await.is_none() && get::<Album>(&b, "m").await.is_none());
+    b.sync(&a).await;
+    a.sync(&b).await;
+    assert_eq!((conflicts::<Artist>(&a).await.len(), conflicts::<Artist>(&b).await.len()), (0, 0));
+    assert_level(&[&a, &b]).await;
+}
+
+/// Another program deleted a parent at the server, whose cascade took a child along that was edited elsewhere: the edit
+/// is a conflict, and keeping it brings the parent back.
+pub(super) async fn rule_parents_first_a_cascade_at_the_server_swallows_no_unsent_edit(
+    pair: &dyn ReplicaPair,
+) {
+    let (a, b) = with_music(pair, "ON DELETE CASCADE").await;
+    make(&a, artist("x")).await;
+    make(&a, album("l", "x")).await;
+    a.sync_clean(&b).await;
+    make(&a, Album { title: "unsent".into(), ..album("l", "x") }).await;
+    b.party.sql("PRAGMA foreign_keys = ON; DELETE FROM pair_artist WHERE id = 'x'").await;
+    assert!(get::<Album>(&b, "l").await.is_none(), "the cascade took it");
+    let report = a.sync(&b).await;
+    assert_eq!(report.conflicts::<Album>().len(), 1, "{report:?}");
+    assert_eq!(get::<Album>(&a, "l").await.expect("it is there").title, "unsent");
+    assert!(get::<Artist>(&a, "x").await.is_some(), "the parent waits");
+    conflicts::<Album>(&a).await.remove(0).resolve_using_source().await.expect("it is resolved");
+    let report = a.sync(&b).await;
+    assert_eq!((report.level, report.conflict_count(), report.rejected.len()), (true, 0, 0), "{report:?}");
+    assert_eq!(get::<Album>(&b, "l").await.expect("it is there").title, "unsent");
+    assert!(get::<Artist>(&b, "x").await.is_some());
+    assert_level(&[&a, &b]).await;
+}
+
+/// A pushed child whose parent the server deleted is one conflict with it, and either way of resolving ends level.
+pub(super) async fn rule_parents_first_a_child_without_parent_is_one_conflict(pair: &dyn ReplicaPair) {
+    for keep in [true, false] {
+        let (a, b) = with_music(pair, "").await;
+        make(&a, artist("x")).await;
+        a.sync_clean(&b).await;
+        make(&a, album("l", "x")).await;
+        delete::<Artist>(&b, "x").await;
+        let report = a.sync(&b).await;
+        assert_eq!((report.conflict_count(), report.rejected.len()), (1, 0), "{report:?}");
+        let conflict = report.conflicts::<Artist>().remove(0);
+        conflict.resolve_manually(keep.then(|| artist("x"))).await.expect("it is resolved");
+        a.sync(&b).await;
+        let report = a.sync(&b).await;
+        assert_eq!(
+            (report.level, report.conflict_count(), report.rejected.len()),
+            (true, 0, 0),
+            "{report:?}"
+        );
+        assert_eq!(get::<Artist>(&b, "x").await.is_some(), keep);
+        assert_eq!(get::<Album>(&b, "l").await.is_some(), keep);
+        let rejected = a.workspace.rejected::<Album>().await.expect("what was refused");
+        assert_eq!(rejected, vec![]);
+        assert_level(&[&a, &b]).await;
+    }
 }
 
 /// A pull that a constraint refuses overwrites nothing, so it thaws no page in flight.

@@ -162,7 +162,7 @@ impl Device {
     pub(super) async fn sync_clean(&self, peer: &Device) -> SyncReport {
         let report = self.sync(peer).await;
         assert!(report.level, "not level: {report:?}");
-        assert_eq!(report.conflict_count(), 0, "{:?}", report.conflicts::<Item>());
+        assert_eq!(report.conflict_count(), 0, "{report:?}");
         assert_eq!(report.rejected, vec![], "nothing is refused");
         report
     }

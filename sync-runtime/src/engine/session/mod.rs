@@ -9,6 +9,7 @@ use super::apply::{Arrival, Merging};
 use super::inbox::{Home, Parked};
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::{InFull, Next};
+use super::parents;
 use super::rebase::Rebased;
 use super::rename::{self, RENAMING};
 use crate::env::fresh_replica;
@@ -116,10 +117,11 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         let _claim = claim(engine, id).await?;
         let lease = lease(engine, id).await?;
         let limits = limits(&plan, &description);
+        let room = description.limits.page_records;
         let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
         let upstream = engine.is_upstream(id).await;
         let session =
-            Session { engine, peer, id, caller: &caller, plan: &plan, limits, held, upstream, lease };
+            Session { engine, peer, id, caller: &caller, plan: &plan, limits, room, held, upstream, lease };
         let turn = session.run(description.former, &mut summary).await;
         let released = release(engine, id).await;
         if session.lease.is_lost() {
@@ -153,6 +155,8 @@ struct Session<'a> {
     caller: &'a Caller,
     plan: &'a Plan,
     limits: Limits,
+    /// The most records that the peer takes in a page.
+    room: usize,
     /// The models that the peer holds.
     held: Arc<HashSet<String>>,
     /// Whether the peer is declared upstream.
@@ -219,6 +223,7 @@ impl Session<'_> {
         let mut in_full = InFull::default();
         let mut ahead = None;
         let goal = self.engine.run(Access::READ.feed(), |tx| tx.newest()).await?;
+        let pulled_before = summary.pulled;
         loop {
             let next =
                 if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };
@@ -285,6 +290,15 @@ impl Session<'_> {
             }
             if last && pull && by_diff {
                 news |= self.pull_by_diff(summary).await?;
+            }
+            // A delete may have waited for a child that the peer has no more.
+            if last
+                && self.plan.push
+                && outgoing.is_none()
+                && summary.pulled > pulled_before
+                && parents::are_declared(self.engine.models())
+            {
+                news |= self.push_refused(summary).await?;
             }
             if last {
                 return Ok(Some(news));

@@ -272,8 +272,8 @@ async fn take_pulled(
     };
     let level_before =
         peer.in_flight.is_none() && peer.staged.is_empty() && tx.newest().await? <= peer.pushed;
-    let home = take_home(tx, arrival, updates).await?;
-    inbox::retry_refused(tx, arrival).await?;
+    let mut home = take_home(tx, arrival, updates).await?;
+    home.add(inbox::retry_refused(tx, arrival).await?);
     let newest: Position = tx.newest().await?;
     if level_before && !home.news {
         // Nothing of this store is waiting for the peer, and what came is the peer's own: nothing to look through.

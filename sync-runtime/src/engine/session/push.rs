@@ -5,7 +5,7 @@ use crate::change::{Change, RecordName};
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
-use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, whole};
+use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, Paging, whole};
 use crate::engine::serve::sized;
 use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
@@ -36,7 +36,7 @@ impl Session<'_> {
     /// rule: frozen page. The next page to send, durable before it leaves; nothing is written where there is none.
     /// Records in `in_full` are sent whole; `ahead` is what was read already.
     pub(super) async fn outgoing(&self, in_full: &InFull, ahead: Option<Ahead>) -> Result<Next> {
-        let (id, limits) = (self.id, self.limits);
+        let (id, paging) = (self.id, self.paging());
         let waiting = self.engine.run(Access::READ.feed(), move |tx| {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
@@ -50,9 +50,13 @@ impl Session<'_> {
         let access = sized(Access::WRITE, usize::try_from(waiting).unwrap_or(usize::MAX)).durable();
         let in_full = in_full.clone();
         self.run_leased(access, move |tx| {
-            Box::pin(async move { outbox::next(tx, id, &limits, &in_full, ahead).await })
+            Box::pin(async move { outbox::next(tx, id, &paging, &in_full, ahead).await })
         })
         .await
+    }
+
+    fn paging(&self) -> Paging {
+        Paging { models: self.engine.models().clone(), limits: self.limits, room: self.room }
     }
 
     /// Reads what the next page will most likely be, while this one is on its way.
@@ -61,9 +65,9 @@ impl Session<'_> {
         else {
             return Ok(None);
         };
-        let (id, limits) = (self.id, self.limits);
+        let (id, paging) = (self.id, self.paging());
         let read = self.engine.run(Access::READ.long(), move |tx| {
-            Box::pin(async move { outbox::ahead(tx, id, after, None, &limits).await })
+            Box::pin(async move { outbox::ahead(tx, id, after, None, &paging).await })
         });
         read.await.map(Some)
     }
@@ -166,9 +170,10 @@ impl Session<'_> {
                 Box::pin(async move {
                     let mut theirs = Vec::new();
                     let mut settled = Vec::new();
-                    for ((entry, _), outcome) in part.into_iter().zip(outcomes) {
+                    for ((entry, sent), outcome) in part.into_iter().zip(outcomes) {
                         match outcome {
                             Outcome::Rejected(_) | Outcome::NeedWhole => continue,
+                            Outcome::Conflict(there) if inbox::waits_there(&sent.change, &there) => continue,
                             Outcome::Applied | Outcome::Known => {}
                             Outcome::Amended(state) | Outcome::Conflict(state) => theirs.push(whole(*state)),
                         }
@@ -259,7 +264,10 @@ async fn take_answers(
     for (change, outcome) in answers {
         match outcome {
             Outcome::Applied | Outcome::Known | Outcome::NeedWhole => {
-                settled.push((change.schema, change.id))
+                settled.push((change.schema, change.id));
+            }
+            Outcome::Conflict(there) if inbox::waits_there(&change, &there) => {
+                parked.push(inbox::waiting_there(arrival, peer, *there));
             }
             Outcome::Amended(state) | Outcome::Conflict(state) => theirs.push(whole(*state)),
             Outcome::Rejected(rejection) => refused.push((change, rejection)),
@@ -277,7 +285,7 @@ async fn take_answers(
         let matter = Matter::Rejected { revision: change.revision(), rejection, held };
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     }
-    inbox::settle(tx, &arrival.models, settled).await?;
+    inbox::settle(tx, &arrival.models, Some(peer), settled).await?;
     // The bases are still there: they go with the acknowledgement.
     let mut home = take_home(tx, arrival, theirs).await?;
     for mut entry in parked {
