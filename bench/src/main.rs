@@ -10,6 +10,7 @@ mod local;
 mod memory;
 mod merge;
 mod network;
+mod postgres;
 mod record;
 
 use std::error::Error;
@@ -17,7 +18,7 @@ use std::error::Error;
 /// What a workload ends with.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-const WORKLOADS: [(&str, &str); 11] = [
+const WORKLOADS: [(&str, &str); 14] = [
     ("insert", "tracked single insert on SQLite"),
     ("update", "tracked single update on SQLite"),
     ("bulk", "100,000 tracked inserts on SQLite in batches of 1,000"),
@@ -28,6 +29,9 @@ const WORKLOADS: [(&str, &str); 11] = [
     ("idle", "a sync with nothing to do, and with one changed record"),
     ("merge", "a sync that merges 1,000 records, against one without conflicts"),
     ("peak", "peak memory of client and server in a first pull of 100,000"),
+    ("postgres-bulk", "100,000 tracked inserts by plain SQL on PostgreSQL"),
+    ("postgres-pull", "a pull of 100,000 records from PostgreSQL, against selecting and encoding them"),
+    ("postgres-pushers", "what eight pushers to PostgreSQL gain over one, against eight that insert"),
     ("compile", "cargo check of 200 models"),
 ];
 
@@ -37,7 +41,7 @@ fn main() -> Outcome {
         return memory::child(&arguments[1..]);
     }
     if let Some(unknown) = arguments.iter().find(|name| !WORKLOADS.iter().any(|(known, _)| known == name)) {
-        let known: Vec<String> = WORKLOADS.iter().map(|(name, what)| format!("  {name:8} {what}")).collect();
+        let known: Vec<String> = WORKLOADS.iter().map(|(name, what)| format!("  {name:16} {what}")).collect();
         return Err(format!("no workload `{unknown}`; there are\n{}", known.join("\n")).into());
     }
     // The floors use the same HTTP client as the project, which wants to be told whose cryptography to use.
@@ -58,6 +62,9 @@ fn main() -> Outcome {
             "scale" => network::scale()?,
             "idle" => network::idle()?,
             "merge" => merge::merge()?,
+            "postgres-bulk" => postgres::bulk()?,
+            "postgres-pull" => postgres::pull()?,
+            "postgres-pushers" => postgres::pushers()?,
             "peak" => memory::peak()?,
             _ => compile::check()?,
         }

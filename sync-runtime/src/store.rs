@@ -194,6 +194,13 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     /// - A wait for a lock is bounded; at the bound the error is [`crate::ErrorKind::Busy`] and names the lock.
     async fn run(&self, access: Access, work: Work) -> Result<()>;
 
+    /// A name of the history that the database goes on in, where it can tell: another one after a fail-over to a standby,
+    /// and in a database that a backup was restored into. Positions and revisions of the one before may be given out
+    /// twice then. `None` where the database cannot tell.
+    async fn history(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// A number that differs whenever anybody, this program or another, committed since the last call: a change, a
     /// local field, a note, anything.
     ///

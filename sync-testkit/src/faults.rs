@@ -239,6 +239,10 @@ impl<S: Store> Store for FaultStore<S> {
         self.faults.check(Call::Commit, When::After)
     }
 
+    async fn history(&self) -> Result<Option<String>> {
+        self.inner.history().await
+    }
+
     async fn version(&self) -> Result<u64> {
         self.faults.around(Call::Version, self.inner.version()).await
     }

@@ -62,6 +62,8 @@ struct Inner {
     commits: AtomicU64,
     committed: Event,
     closed: AtomicBool,
+    /// The history that the database went on in when it was last looked at.
+    history: Mutex<Option<String>>,
     /// Peers that a task of this process is syncing with.
     busy: Mutex<Vec<ReplicaId>>,
 }
@@ -109,9 +111,11 @@ impl Engine {
             commits: AtomicU64::new(0),
             committed: Event::new(),
             closed: AtomicBool::new(false),
+            history: Mutex::new(None),
             busy: Mutex::new(Vec::new()),
         }));
         engine.read_offset().await?;
+        engine.check_history().await?;
         engine.mend_history().await?;
         engine.meet_models().await?;
         Ok(engine)
@@ -232,6 +236,11 @@ impl Engine {
     pub(crate) fn commits(&self) -> (u64, EventListener) {
         let listener = self.0.committed.listen();
         (self.0.commits.load(Ordering::Acquire), listener)
+    }
+
+    /// The history that was last seen of the database, to be looked at and set.
+    pub(crate) fn history(&self) -> &Mutex<Option<String>> {
+        &self.0.history
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

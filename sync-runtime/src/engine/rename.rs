@@ -10,6 +10,8 @@ use crate::version::{Ancestry, ReplicaId, Stamp};
 
 /// How many changes are stamped anew at a time.
 const BATCH: usize = 500;
+/// The key of the history that the database was last seen in.
+const HISTORY_NOTE: &str = "history";
 /// The access of the transaction in which a new name is taken.
 pub(crate) const RENAMING: Access = Access::WRITE.long().durable().feed();
 
@@ -25,6 +27,35 @@ impl Engine {
         });
         if let Some(old) = broken.await? {
             self.take_new_name_after(old).await?;
+        }
+        Ok(())
+    }
+
+    /// Notices that the database goes on in another history than the store knows of: it was restored into another
+    /// server, or a standby took over that lacked the last commits. What it gave out before may be given out again, so
+    /// the store goes on under a new replica id.
+    pub(crate) async fn check_history(&self) -> Result<()> {
+        let Some(history) = self.store().history().await? else { return Ok(()) };
+        let seen = || self.history().lock().map(|seen| seen.clone()).unwrap_or_default();
+        if seen().as_ref() == Some(&history) {
+            return Ok(());
+        }
+        let (fresh, now, current) = (fresh_replica(&**self.env()), self.now(), history.clone());
+        self.run(RENAMING, move |tx| {
+            Box::pin(async move {
+                let known: Option<String> = notes::load(tx, Room::Peer, HISTORY_NOTE).await?;
+                if known.as_ref() == Some(&current) {
+                    return Ok(());
+                }
+                if known.is_some() {
+                    take_new_name(tx, fresh, now).await?;
+                }
+                notes::save(tx, Room::Peer, HISTORY_NOTE, &current).await
+            })
+        })
+        .await?;
+        if let Ok(mut seen) = self.history().lock() {
+            *seen = Some(history);
         }
         Ok(())
     }

@@ -84,6 +84,7 @@ impl Replica for Engine {
     }
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+        self.check_history().await?;
         let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
         let puller = caller.clone();
         let pushed_by = Some((caller.clone(), self.hooks().clone()));
@@ -146,6 +147,7 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.may_read()?;
+        self.check_history().await?;
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self

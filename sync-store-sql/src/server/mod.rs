@@ -20,7 +20,7 @@ pub use pool::{AppConnection, ConnectionPool};
 pub use transaction::SqlTransaction;
 
 use crate::store::SqlStoreBuilder;
-use link::{Cell, Failure};
+use link::{Cell, Failure, Row};
 use pool::{Lent, Pool};
 use statement::Dialect;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -263,26 +263,40 @@ impl Server {
         }
     }
 
-    /// A number that moves with every commit of anybody.
-    pub(crate) async fn version(self: Arc<Self>) -> Result<u64> {
+    /// The rows of one statement, outside of any transaction.
+    async fn look(self: Arc<Self>, sql: String) -> Result<Vec<Row>> {
         let this = self.clone();
         let read = self.runtime.spawn(async move {
             let mut lent = this.pool.lend(this.location()).await?;
-            let sql = this.shared.dialect.version(&this.shared.own);
             let found = lent.link().fetch(&sql, Vec::new()).await;
             let found = found.map_err(|failure| failure.at(this.location()))?;
             lent.give_back();
-            let mut hasher = DefaultHasher::new();
-            for cell in found.iter().flatten() {
-                match cell {
-                    Cell::Text(text) => text.hash(&mut hasher),
-                    Cell::Int(n) => n.hash(&mut hasher),
-                    _ => {}
-                }
-            }
-            Ok(hasher.finish())
+            Ok(found)
         });
         ended(read.await)
+    }
+
+    /// A name of the history that the database goes on in.
+    pub(crate) async fn history(self: Arc<Self>) -> Result<Option<String>> {
+        let Some(sql) = self.shared.dialect.history() else { return Ok(None) };
+        match self.look(sql.to_owned()).await?.pop().as_deref() {
+            Some([Cell::Text(history)]) => Ok(Some(history.clone())),
+            _ => Ok(None),
+        }
+    }
+
+    /// A number that moves with every commit of anybody.
+    pub(crate) async fn version(self: Arc<Self>) -> Result<u64> {
+        let sql = self.shared.dialect.version(&self.shared.own);
+        let mut hasher = DefaultHasher::new();
+        for cell in self.look(sql).await?.iter().flatten() {
+            match cell {
+                Cell::Text(text) => text.hash(&mut hasher),
+                Cell::Int(n) => n.hash(&mut hasher),
+                _ => {}
+            }
+        }
+        Ok(hasher.finish())
     }
 }
 

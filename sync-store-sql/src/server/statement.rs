@@ -107,6 +107,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Gives the committed changes their positions, in a transaction of its own.
     fn number(&self, own: &str) -> String;
 
+    /// What names the history that the database goes on in, as text; `None` where it cannot tell.
+    fn history(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Something that differs whenever anybody committed.
     fn version(&self, own: &str) -> String;
 }

@@ -64,6 +64,10 @@ impl Store for SimStore {
         Ok(())
     }
 
+    async fn history(&self) -> Result<Option<String>> {
+        self.store.history().await
+    }
+
     async fn version(&self) -> Result<u64> {
         self.store.version().await
     }

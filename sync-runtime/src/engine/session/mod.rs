@@ -100,6 +100,7 @@ enum Turn {
 pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Result<Summary> {
     let caller = Caller::owner();
     let mut summary = Summary::default();
+    engine.check_history().await?;
     for _ in 0..RESTARTS {
         let description = peer.describe(&caller).await?;
         let id = description.replica;

@@ -159,6 +159,14 @@ impl Dialect for Postgres {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {own}sync_number(); COMMIT; ")
     }
 
+    fn history(&self) -> Option<&'static str> {
+        // The cluster, and the timeline, which a standby leaves when it is promoted. A standby has none of its own yet.
+        Some(
+            "SELECT (SELECT system_identifier::text FROM pg_control_system()) || ' ' \
+             || CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END",
+        )
+    }
+
     fn version(&self, _: &str) -> String {
         // Changes when any transaction that writes begins or ends, here or in another database of the cluster.
         "SELECT pg_current_snapshot()::text".to_owned()

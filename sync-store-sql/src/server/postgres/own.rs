@@ -12,7 +12,7 @@ CREATE TABLE {own}sync_replica(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, i
 CREATE TABLE {own}sync_model(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE,
   \"table\" text NOT NULL UNIQUE);
 CREATE TABLE {own}sync_state(one bool PRIMARY KEY DEFAULT true CHECK (one), format int8 NOT NULL, me int4 NOT NULL,
-  keep_through int8, cluster text, timeline text);
+  keep_through int8);
 CREATE TABLE {own}sync_newest(one bool PRIMARY KEY DEFAULT true CHECK (one), newest int8 NOT NULL);
 CREATE SEQUENCE {own}sync_written;
 CREATE TABLE {own}sync_change(model int4 NOT NULL, id bytea NOT NULL, kind int2 NOT NULL, position int8 NOT NULL,

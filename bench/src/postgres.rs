@@ -1,0 +1,253 @@
+//! The store on PostgreSQL, against plain statements on the same server: the one at `SYNC_TEST_POSTGRES`, or the local
+//! one. It works in a schema of its own, which it drops.
+
+use crate::Outcome;
+use crate::figure::{median, print, seconds};
+use crate::local::runtime;
+use crate::record::{Item, item, items};
+use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row};
+use std::time::Instant;
+use sync_runtime::change::{Change, ChangeKind, State};
+use sync_runtime::codec;
+use sync_runtime::prelude::*;
+use sync_runtime::replica::{
+    Caller, Exchange, Outcome as Answer, Page, Pull, Pulled, PushPage, Pushed, Replica, Update,
+};
+use sync_runtime::version::{Ancestry, ReplicaId, Revision};
+use sync_runtime::{Id, Workspace};
+use sync_store_sql::SqlStore;
+use uuid::Uuid;
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const MANY: usize = 100_000;
+const BATCH: usize = 1_000;
+const ROUNDS: usize = 5;
+const PUSHERS: usize = 8;
+const PUSHES: usize = 150;
+const PLAIN: &str = "CREATE TABLE plain(id uuid PRIMARY KEY, title text NOT NULL, done boolean NOT NULL, \
+                     votes bigint NOT NULL, notes text NOT NULL)";
+
+struct Database {
+    url: String,
+    schema: String,
+}
+
+impl Database {
+    async fn new() -> Fallible<Self> {
+        let base = std::env::var("SYNC_TEST_POSTGRES")
+            .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into());
+        let schema = format!("sync_bench_{}", std::process::id());
+        let mut connection = PgConnection::connect(&base).await?;
+        connection
+            .execute(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")))
+            .await?;
+        let sign = if base.contains('?') { '&' } else { '?' };
+        Ok(Database { url: format!("{base}{sign}options=-c%20search_path%3D{schema}"), schema })
+    }
+
+    async fn connect(&self) -> Fallible<PgConnection> {
+        Ok(PgConnection::connect(&self.url).await?)
+    }
+
+    async fn drop(self) -> Outcome {
+        let mut connection = self.connect().await?;
+        connection.execute(AssertSqlSafe(format!("DROP SCHEMA {} CASCADE", self.schema))).await?;
+        Ok(())
+    }
+}
+
+/// Runs a workload in a schema of its own.
+fn within<F>(work: impl FnOnce(PgPool, Workspace) -> F) -> Outcome
+where
+    F: Future<Output = Outcome>,
+{
+    runtime()?.block_on(async {
+        let database = Database::new().await?;
+        let options: PgConnectOptions = database.url.parse()?;
+        let pool = PgPoolOptions::new().max_connections(16).connect_with(options).await?;
+        pool.execute(PLAIN).await?;
+        let store = SqlStore::from_pool(pool.clone()).await?;
+        let workspace = Workspace::builder(store).model::<Item>().build().await?;
+        let done = work(pool.clone(), workspace).await;
+        pool.close().await;
+        database.drop().await?;
+        done
+    })
+}
+
+/// Inserts rows of new ids by statements of a thousand, as a program would that knows nothing of tracking.
+async fn bulk_insert(connection: &mut PgConnection, table: &str) -> Fallible<f64> {
+    let all = items(MANY);
+    let sql = format!(
+        "INSERT INTO {table}(id, title, done, votes, notes) \
+         SELECT * FROM unnest($1::text[]::uuid[], $2::text[], $3::bool[], $4::int8[], $5::text[])"
+    );
+    let start = Instant::now();
+    for batch in all.chunks(BATCH) {
+        let column = |of: fn(&Item) -> String| batch.iter().map(of).collect::<Vec<_>>();
+        sqlx::query(AssertSqlSafe(sql.as_str().to_owned()))
+            .bind(column(|item| item.id.to_string()))
+            .bind(column(|item| item.title.clone()))
+            .bind(batch.iter().map(|item| item.done).collect::<Vec<_>>())
+            .bind(batch.iter().map(|item| item.votes).collect::<Vec<_>>())
+            .bind(column(|item| item.notes.clone()))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(seconds(start))
+}
+
+/// 100,000 tracked inserts by plain SQL.
+pub(crate) fn bulk() -> Outcome {
+    within(|pool, _workspace| async move {
+        let mut connection = pool.acquire().await?;
+        let (mut floors, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            for (table, times) in [("plain", &mut floors), ("item", &mut ours)] {
+                times.push(bulk_insert(&mut connection, table).await?);
+            }
+            connection
+                .execute(
+                    "TRUNCATE plain; SET session_replication_role = replica; TRUNCATE item, sync_change; \
+                                SET session_replication_role = origin; CHECKPOINT",
+                )
+                .await?;
+        }
+        print("postgres/bulk", MANY, median(ours), "s", Some(median(floors)));
+        Ok(())
+    })
+}
+
+/// Everything, page by page, as a server reads and encodes it; gives how many records and bytes.
+async fn pull_all(workspace: &Workspace) -> Fallible<(usize, usize)> {
+    let engine = workspace.engine();
+    let (mut since, mut records, mut bytes) = (None, 0, 0);
+    loop {
+        let pull = Pull { since, limit: BATCH, data: true, model: None, models: engine.models().clone() };
+        let Pulled::Page(page) = engine.changes(&Caller::owner(), pull).await? else {
+            return Err("the feed broke off".into());
+        };
+        for update in &page.page.updates {
+            bytes += codec::to_json(&codec::wire(update))?.len();
+        }
+        records += page.page.updates.len();
+        since = Some(page.checkpoint);
+        if !page.more {
+            return Ok((records, bytes));
+        }
+    }
+}
+
+async fn select_all(connection: &mut PgConnection) -> Fallible<usize> {
+    let mut rows = sqlx::query("SELECT id::text, title, done, votes, notes FROM item").fetch(connection);
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
+        let row: Value = json!({
+            "id": row.get::<String, _>(0), "title": row.get::<String, _>(1), "done": row.get::<bool, _>(2),
+            "votes": row.get::<i64, _>(3), "notes": row.get::<String, _>(4),
+        });
+        bytes += serde_json::to_vec(&row)?.len();
+    }
+    Ok(bytes)
+}
+
+/// A pull of 100,000 rows, and a page at the begin and at the end of a million.
+pub(crate) fn pull() -> Outcome {
+    within(|pool, workspace| async move {
+        let mut connection = pool.acquire().await?;
+        bulk_insert(&mut connection, "item").await?;
+        connection.execute("VACUUM ANALYZE").await?;
+        let start = Instant::now();
+        workspace.current_checkpoint().await?;
+        print("postgres/number", MANY, seconds(start), "s", None);
+        connection.execute("VACUUM ANALYZE").await?;
+        let (mut floors, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            select_all(&mut connection).await?;
+            floors.push(seconds(start));
+            let start = Instant::now();
+            let (records, _) = pull_all(&workspace).await?;
+            ours.push(seconds(start));
+            assert_eq!(records, MANY);
+        }
+        print("postgres/pull", MANY, median(ours), "s", Some(median(floors)));
+        Ok(())
+    })
+}
+
+/// Pushes one record a page, again and again, under a name of its own.
+async fn push(workspace: &Workspace, pushes: usize) -> Fallible<()> {
+    let (engine, from) = (workspace.engine(), ReplicaId(Uuid::now_v7()));
+    let to = engine.id().await?;
+    for number in 1..=pushes as u64 {
+        let item = item(number);
+        let change = Change {
+            schema: Item::SCHEMA,
+            id: Id::Uuid(item.id),
+            kind: ChangeKind::Create,
+            ancestry: Ancestry::of(Revision { stamp: number as i64, replica: from }),
+            merged: None,
+            previous: None,
+            position: 0,
+            group: None,
+            origin: None,
+            unknown: None,
+            stamps: None,
+        };
+        let state = State { change, record: Some(item.to_record()?) };
+        let page = Page { updates: vec![Update { state, based_on: None }], group_open: false };
+        let push = Some(PushPage { number, digest: number, page });
+        let answer = engine.exchange(&Caller::owner(), Exchange { from, to, push, pull: None }).await?;
+        match answer.pushed {
+            Some(Pushed::Applied(outcomes)) if matches!(outcomes[..], [Answer::Applied]) => {}
+            other => return Err(format!("the page was not applied: {other:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+async fn plain_inserts(pool: &PgPool, inserts: usize) -> Fallible<()> {
+    let mut connection = pool.acquire().await?;
+    for number in 0..inserts as u64 {
+        let item = item(number);
+        sqlx::query(
+            "INSERT INTO plain(id, title, done, votes, notes) VALUES ($1::text::uuid, $2, $3, $4, $5)",
+        )
+        .bind(item.id.to_string())
+        .bind(item.title)
+        .bind(item.done)
+        .bind(item.votes)
+        .bind(item.notes)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What eight pushers gain over one, against what eight connections gain that insert rows.
+pub(crate) fn pushers() -> Outcome {
+    within(|pool, workspace| async move {
+        let (mut floors, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let mut rates = Vec::new();
+            for count in [1, PUSHERS] {
+                let start = Instant::now();
+                try_join_all((0..count).map(|_| plain_inserts(&pool, PUSHES))).await?;
+                let plain = (count * PUSHES) as f64 / seconds(start);
+                let start = Instant::now();
+                try_join_all((0..count).map(|_| push(&workspace, PUSHES))).await?;
+                rates.push((plain, (count * PUSHES) as f64 / seconds(start)));
+            }
+            floors.push(rates[1].0 / rates[0].0);
+            ours.push(rates[1].1 / rates[0].1);
+        }
+        print("postgres/pushers", PUSHERS, median(ours), "x", Some(median(floors)));
+        Ok(())
+    })
+}
