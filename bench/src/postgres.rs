@@ -5,11 +5,10 @@ use crate::Outcome;
 use crate::figure::{median, print, seconds};
 use crate::local::runtime;
 use crate::record::{Item, item, items};
-use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, QueryBuilder, Row};
 use std::time::Instant;
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::codec;
@@ -80,24 +79,17 @@ where
     })
 }
 
-/// Inserts rows of new ids by statements of a thousand, as a program would that knows nothing of tracking.
+/// Inserts rows of new ids by multi-row statements of a thousand, as a program would that knows nothing of tracking.
 async fn bulk_insert(connection: &mut PgConnection, table: &str) -> Fallible<f64> {
     let all = items(MANY);
-    let sql = format!(
-        "INSERT INTO {table}(id, title, done, votes, notes) \
-         SELECT * FROM unnest($1::text[]::uuid[], $2::text[], $3::bool[], $4::int8[], $5::text[])"
-    );
     let start = Instant::now();
     for batch in all.chunks(BATCH) {
-        let column = |of: fn(&Item) -> String| batch.iter().map(of).collect::<Vec<_>>();
-        sqlx::query(AssertSqlSafe(sql.as_str().to_owned()))
-            .bind(column(|item| item.id.to_string()))
-            .bind(column(|item| item.title.clone()))
-            .bind(batch.iter().map(|item| item.done).collect::<Vec<_>>())
-            .bind(batch.iter().map(|item| item.votes).collect::<Vec<_>>())
-            .bind(column(|item| item.notes.clone()))
-            .execute(&mut *connection)
-            .await?;
+        let mut insert = QueryBuilder::new(format!("INSERT INTO {table}(id, title, done, votes, notes) "));
+        insert.push_values(batch, |mut row, item| {
+            row.push_bind(item.id.to_string()).push_unseparated("::uuid");
+            row.push_bind(&item.title).push_bind(item.done).push_bind(item.votes).push_bind(&item.notes);
+        });
+        insert.build().execute(&mut *connection).await?;
     }
     Ok(seconds(start))
 }
@@ -143,17 +135,24 @@ async fn pull_all(workspace: &Workspace) -> Fallible<(usize, usize)> {
     }
 }
 
+/// The same rows page by page, by their ids, each row encoded: what any server does that gives out pages.
 async fn select_all(connection: &mut PgConnection) -> Fallible<usize> {
-    let mut rows = sqlx::query("SELECT id::text, title, done, votes, notes FROM item").fetch(connection);
-    let mut bytes = 0;
-    while let Some(row) = rows.try_next().await? {
-        let row: Value = json!({
-            "id": row.get::<String, _>(0), "title": row.get::<String, _>(1), "done": row.get::<bool, _>(2),
-            "votes": row.get::<i64, _>(3), "notes": row.get::<String, _>(4),
-        });
-        bytes += serde_json::to_vec(&row)?.len();
+    let (mut after, mut bytes) = (Uuid::nil().to_string(), 0);
+    loop {
+        let page = sqlx::query(
+            "SELECT id::text, title, done, votes, notes FROM item WHERE id > $1::text::uuid ORDER BY item.id LIMIT 1000",
+        );
+        let rows = page.bind(&after).fetch_all(&mut *connection).await?;
+        let Some(last) = rows.last() else { return Ok(bytes) };
+        after = last.get(0);
+        for row in &rows {
+            let row: Value = json!({
+                "id": row.get::<String, _>(0), "title": row.get::<String, _>(1), "done": row.get::<bool, _>(2),
+                "votes": row.get::<i64, _>(3), "notes": row.get::<String, _>(4),
+            });
+            bytes += serde_json::to_vec(&row)?.len();
+        }
     }
-    Ok(bytes)
 }
 
 /// A pull of 100,000 rows, and a page at the begin and at the end of a million.

@@ -104,14 +104,18 @@ impl Replica for Engine {
                 if exchange.to != me {
                     return Ok((answer, false));
                 }
-                let before = tx.newest().await?;
+                let before = match exchange.pull {
+                    Some(_) => tx.newest().await?,
+                    None => 0,
+                };
                 if let Some(push) = exchange.push {
                     caller.may_write()?;
                     answer.pushed = Some(take_page(tx, &arrival, &limits, exchange.from, push).await?);
                 }
                 // Where positions are given out at the commit, what the push changed is read after it.
-                let unseen =
-                    answer.pushed.as_ref().is_some_and(Pushed::stored) && tx.newest().await? == before;
+                let unseen = exchange.pull.is_some()
+                    && answer.pushed.as_ref().is_some_and(Pushed::stored)
+                    && tx.newest().await? == before;
                 let pusher: Option<PusherState> =
                     notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
                 answer.taken = pusher.map_or(0, |pusher| pusher.number);

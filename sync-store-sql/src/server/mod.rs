@@ -24,6 +24,7 @@ use link::{Cell, Failure, Row};
 use pool::{Lent, Pool};
 use statement::Dialect;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use sync_runtime::store::{Access, Work};
@@ -34,6 +35,9 @@ use tokio::runtime::{Handle, Runtime};
 use transaction::Ended;
 use transaction::rows::Replicas;
 
+/// What a record is taken to have before any was read: few enough are read at first, whatever they have.
+const UNKNOWN_BYTES: usize = 128 << 10;
+
 /// What all transactions of one store share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -43,9 +47,23 @@ pub(crate) struct Shared {
     /// What stands before the names of the library's own tables.
     own: String,
     replicas: RwLock<Replicas>,
+    /// About how many bytes a record has had of late.
+    record_bytes: AtomicUsize,
 }
 
 impl Shared {
+    /// About how many bytes a record has, to read as many at a time as a page holds.
+    fn record_bytes(&self) -> usize {
+        self.record_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So many records had so many bytes.
+    fn saw_records(&self, count: usize, bytes: usize) {
+        if count > 0 {
+            self.record_bytes.store((bytes / count).max(1), Ordering::Relaxed);
+        }
+    }
+
     fn replicas(&self) -> Replicas {
         self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -119,8 +137,13 @@ impl Server {
         let mut lent = pool.lend(&location).await?;
         let own = pool.own_prefix(&mut *lent.link(), &location).await?;
         lent.give_back();
-        let shared =
-            Shared { dialect: pool.dialect(), location, own, replicas: RwLock::new(Replicas::default()) };
+        let shared = Shared {
+            dialect: pool.dialect(),
+            location,
+            own,
+            replicas: RwLock::new(Replicas::default()),
+            record_bytes: AtomicUsize::new(UNKNOWN_BYTES),
+        };
         Ok(Server {
             pool,
             shared: Arc::new(shared),

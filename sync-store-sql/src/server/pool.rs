@@ -88,7 +88,7 @@ impl Pool {
             true => dialect.number(own),
             false => String::new(),
         };
-        format!("{number}{}", dialect.begin(access.write, busy_timeout))
+        format!("{number}{}", dialect.begin(access, busy_timeout))
     }
 
     /// What stands before the names of the library's own tables in this database.

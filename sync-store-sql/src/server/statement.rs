@@ -6,6 +6,7 @@ use crate::filter::Words;
 use crate::names::Quote;
 use std::fmt;
 use std::time::Duration;
+use sync_runtime::store::Access;
 use sync_runtime::version::Stamp;
 
 /// A statement with its parameters.
@@ -64,7 +65,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     fn parameter(&self, place: usize) -> String;
 
     /// Begins a transaction that sees one snapshot, and waits so long for a lock.
-    fn begin(&self, write: bool, busy_timeout: Duration) -> String;
+    fn begin(&self, access: Access, busy_timeout: Duration) -> String;
 
     /// Adds a condition that a column's value is one of these.
     fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>);

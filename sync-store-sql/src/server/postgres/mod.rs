@@ -15,6 +15,7 @@ use crate::filter::Words;
 use crate::names::Quote;
 use std::time::Duration;
 use sync_runtime::value::FieldType;
+use sync_runtime::store::Access;
 use sync_runtime::version::Stamp;
 
 /// PostgreSQL's way to say things.
@@ -42,10 +43,16 @@ impl Dialect for Postgres {
         format!("${place}")
     }
 
-    fn begin(&self, write: bool, busy_timeout: Duration) -> String {
-        let mode = if write { "" } else { " READ ONLY" };
+    fn begin(&self, access: Access, busy_timeout: Duration) -> String {
+        let mode = if access.write { "" } else { " READ ONLY" };
         let timeout = busy_timeout.as_millis();
-        format!("BEGIN ISOLATION LEVEL REPEATABLE READ{mode}; SET LOCAL lock_timeout = {timeout}")
+        // Pages are looked up by ids and positions, for which there are indexes; of a thousand ids the planner thinks
+        // otherwise. Queries of the app are planned as ever.
+        let by_index = match access.write || access.feed {
+            true => "; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
+            false => "",
+        };
+        format!("BEGIN ISOLATION LEVEL REPEATABLE READ{mode}; SET LOCAL lock_timeout = {timeout}{by_index}")
     }
 
     fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>) {

@@ -116,14 +116,25 @@ END $sync$",
         format!("(sync_put IS NULL OR {key} <> ALL(sync_put))")
     }
 
-    /// Tracks records: `rows` gives key, kind and stamps of each; `order` puts them in the order of writing where they
-    /// are not in it.
-    fn track(&self, rows: &str, order: &str) -> String {
+    /// Makes changes of records: `rows` gives key, kind and stamps of each; `order` puts them in the order of writing
+    /// where they are not in it.
+    fn make(&self, rows: &str, order: &str) -> String {
         format!(
             "INSERT INTO {own}sync_change AS c (model, id, kind, position, stamp, writer, grp, stamps)
   SELECT {number}, s.key, s.kind, -nextval('{own_text}sync_written'), sync_at, sync_me,
     pg_current_xact_id()::text::int8, s.stamps
-  FROM ({rows}) s WHERE {not_put}{order}
+  FROM ({rows}) s WHERE {not_put}{order}",
+            own = self.own,
+            own_text = self.own.replace('\'', "''"),
+            number = self.table.number,
+            not_put = Self::not_put("s.key"),
+        )
+    }
+
+    /// Makes changes of records, or moves those on that they have.
+    fn track(&self, rows: &str, order: &str) -> String {
+        format!(
+            "{}
   ON CONFLICT (model, id) DO UPDATE SET
     position = excluded.position, kind = excluded.kind,
     stamp = greatest(excluded.stamp, 1 + c.stamp,
@@ -136,10 +147,26 @@ END $sync$",
     grp = excluded.grp, origin = NULL, merged = NULL,
     unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE c.unknown END,
     stamps = excluded.stamps",
+            self.make(rows, order)
+        )
+    }
+
+    /// The same for rows that are new in the table. Ids are often made in the order of time: then one look says of all of
+    /// them that they have no change yet, and to insert without minding what is there costs two thirds.
+    fn track_new(&self, rows: &str) -> String {
+        let ends = |order: &str| format!("(SELECT s.key FROM ({rows}) s ORDER BY s.key {order} LIMIT 1)");
+        format!(
+            "IF EXISTS (SELECT FROM {own}sync_change c WHERE c.model = {number} AND c.id BETWEEN {first} AND {last}) THEN
+  {moved};
+  ELSE
+  {made};
+  END IF",
             own = self.own,
-            own_text = self.own.replace('\'', "''"),
             number = self.table.number,
-            not_put = Self::not_put("s.key"),
+            first = ends("ASC"),
+            last = ends("DESC"),
+            moved = self.track(rows, ""),
+            made = self.make(rows, ""),
         )
     }
 
@@ -212,7 +239,8 @@ END $sync$",
             "SELECT {key} AS key, 0::int2 AS kind, NULL::jsonb AS stamps FROM sync_new n WHERE n.{id} IS NOT NULL"
         );
         let tombstones = self.keep(None, &format!("{} WHERE TRUE", self.with_change("sync_new n", &key)));
-        let body = [Self::if_kept(&[self.close("n", "sync_new n"), tombstones]), self.track(&rows, "")];
+        let kept = Self::if_kept(&[self.close("n", "sync_new n"), tombstones]);
+        let body = [kept, self.track_new(&rows)];
         self.trigger("insert", "AFTER INSERT ON {table} REFERENCING NEW TABLE AS sync_new", &body)
     }
 

@@ -1,8 +1,8 @@
 //! Reading: records and changes by id, queries, the feed.
 
-use super::super::link::{Arg, Cell, Kind, Row};
+use super::super::link::{Arg, Cell, Kind};
 use super::super::statement::{Dialect, Statement};
-use super::super::tables::{CHANGE, Table, change_columns, id_of_key};
+use super::super::tables::{Table, change_columns, id_of_key};
 use super::{SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
 use std::collections::HashMap;
@@ -14,8 +14,6 @@ use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::Feed;
 use sync_runtime::{Error, ErrorKind, Result, Value};
 
-/// How many records of unknown size are read at first where their bytes are counted.
-const FIRST: usize = 32;
 /// How many values one statement may have.
 const MOST_VALUES: usize = 32_000;
 
@@ -67,47 +65,35 @@ impl SqlTransaction<'_> {
         Ok(in_order(ids, changes))
     }
 
-    /// Changes with their records: `c`, and `t` where there is one.
-    fn select_states(&self, table: &Table) -> Statement {
-        let id = table.id_column();
-        Statement::new(format!(
-            "SELECT c.id, {}, t.{}, {} FROM {} c LEFT JOIN {} t ON t.{} = {} WHERE ",
-            change_columns("c."),
-            id.name,
-            table.names("t.", false),
-            self.own_table("change"),
-            table.name,
-            id.name,
-            self.dialect().id_of_key("c.id", id, table.id_type())
-        ))
-    }
-
-    /// The states in rows of [`SqlTransaction::select_states`].
-    async fn states_in(&mut self, table: &Table, found: Vec<Row>) -> Result<Vec<State>> {
-        self.know_all_in(&found, 1).await?;
-        let mut states = Vec::with_capacity(found.len());
-        for mut row in found {
-            let key = std::mem::replace(&mut row[0], Cell::Null);
-            let cells = row.split_off(1 + CHANGE.len());
-            let change = self.change_in(table, key, &row[1..])?;
-            let is_there = cells[0] != Cell::Null && !change.is_delete();
-            let record = match is_there {
-                true => Some(table.record(cells.into_iter().skip(1), false)?),
-                false => None,
-            };
-            states.push(State { change, record });
+    /// Adds their records to changes of one model. The two are read by two statements: a transaction sees one snapshot,
+    /// and the database finds rows by their own ids sooner than by what stands in the changes.
+    async fn with_records(&mut self, table: &Table, changes: Vec<Change>) -> Result<Vec<State>> {
+        let live: Vec<&Id> = changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
+        let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
+        if !live.is_empty() {
+            let column = table.id_column();
+            let mut select =
+                Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
+            let cells = live.iter().map(|id| table.id_cell(id)).collect();
+            self.dialect().one_of(&mut select, &column.name, column.kind, cells);
+            for row in self.fetch(select).await? {
+                let record = table.record(row, false)?;
+                found.insert(table.schema.id_of(&record)?, record);
+            }
         }
-        Ok(states)
+        let states = changes.into_iter().map(|change| {
+            let record = found.remove(&change.id);
+            State { change, record }
+        });
+        Ok(states.collect())
     }
 
     pub(super) async fn states_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<State>>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut changes: HashMap<Id, Change> = HashMap::with_capacity(ids.len());
+        for change in self.changes_by_id(table, ids).await?.into_iter().flatten() {
+            changes.insert(change.id.clone(), change);
         }
-        let mut select = self.select_states(table);
-        changes_of(&mut select, self.dialect(), table, ids);
-        let found = self.fetch(select).await?;
-        let states = self.states_in(table, found).await?.into_iter();
+        let states = self.with_records(table, changes.into_values().collect()).await?.into_iter();
         Ok(in_order(ids, states.map(|state| (state.change.id.clone(), state)).collect()))
     }
 
@@ -183,15 +169,14 @@ impl SqlTransaction<'_> {
         }
     }
 
+    /// Changes in the order of their positions, of models that are registered.
     async fn fed_changes(&mut self, feed: &Feed) -> Result<Vec<State>> {
         let columns = change_columns("c.");
         let mut after = feed.after;
         let mut states = Vec::new();
         loop {
-            let mut select = Statement::new(format!(
-                "SELECT c.model, c.id, {columns} FROM {} c WHERE ",
-                self.own_table("change")
-            ));
+            let mut select =
+                Statement::new(format!("SELECT c.model, c.id, {columns} FROM {} c WHERE ", self.own_table("change")));
             self.feed_condition(&mut select, &Feed { after, ..feed.clone() })?;
             let wanted = feed.limit - states.len();
             select.push(&format!(" ORDER BY c.position LIMIT {}", i64::try_from(wanted).unwrap_or(i64::MAX)));
@@ -214,74 +199,51 @@ impl SqlTransaction<'_> {
         }
     }
 
-    /// Changes with their records, each pair as one statement saw it. How many are read at a time follows from what
-    /// the first ones took.
+    /// Changes with their records. How many are read at a time follows from what others took before.
     async fn fed_states(&mut self, feed: &Feed) -> Result<Vec<State>> {
         let (mut after, mut bytes) = (feed.after, 0_usize);
         let mut states: Vec<State> = Vec::new();
-        let mut step = if feed.bytes == usize::MAX { feed.limit } else { FIRST };
         loop {
+            let left = feed.bytes.saturating_sub(bytes);
+            let step = match feed.bytes {
+                usize::MAX => usize::MAX,
+                _ => left / self.shared.record_bytes() + 1,
+            };
             let wanted = step.min(feed.limit - states.len());
-            let part = Feed { after, limit: wanted, ..feed.clone() };
-            let (part, through) = self.states_part(&part).await?;
+            let part = self.fed_changes(&Feed { after, limit: wanted, ..feed.clone() }).await?;
+            let ended = part.len() < wanted;
+            let part = self.of_all_models(part).await?;
+            let took: usize = part.iter().filter_map(|state| state.record.as_ref()).map(Record::size).sum();
+            self.shared.saw_records(part.len(), took);
             for state in part {
+                after = state.change.position;
                 bytes = bytes.saturating_add(state.record.as_ref().map_or(0, Record::size));
                 if bytes > feed.bytes && !states.is_empty() {
                     return Ok(states);
                 }
                 states.push(state);
             }
-            let Some(through) = through else { return Ok(states) };
-            if states.len() >= feed.limit {
+            if ended || states.len() >= feed.limit {
                 return Ok(states);
             }
-            after = through;
-            let each = (bytes / states.len().max(1)).max(1);
-            step = (feed.bytes.saturating_sub(bytes) / each + 1).clamp(1, step.saturating_mul(FIRST));
         }
     }
 
-    /// States in the order of their positions, and where to go on if there may be more.
-    async fn states_part(&mut self, part: &Feed) -> Result<(Vec<State>, Option<i64>)> {
-        let limit = i64::try_from(part.limit).unwrap_or(i64::MAX);
-        let all = self.tables.all();
-        let tables: Vec<Arc<Table>> = match part.schema {
-            Some(schema) => vec![self.table(schema)?],
-            None => all.clone(),
-        };
-        if let [table] = &tables[..] {
-            let mut select = self.select_states(table);
-            self.feed_condition(&mut select, part)?;
-            select.push(&format!(" ORDER BY c.position LIMIT {limit}"));
-            let found = self.fetch(select).await?;
-            let full = found.len() >= part.limit;
-            let states = self.states_in(table, found).await?;
-            let last = states.last().map(|state| state.change.position).filter(|_| full);
-            return Ok((states, last));
-        }
-        // Which models stand in this part, and where it ends.
-        let mut select =
-            Statement::new(format!("SELECT c.position, c.model FROM {} c WHERE ", self.own_table("change")));
-        self.feed_condition(&mut select, part)?;
-        select.push(&format!(" ORDER BY c.position LIMIT {limit}"));
-        let found = self.fetch(select).await?;
-        let Some(Cell::Int(through)) = found.last().map(|row| row[0].clone()) else {
-            return Ok((Vec::new(), None));
-        };
-        let full = found.len() >= part.limit;
-        let mut states = Vec::with_capacity(found.len());
-        for table in all {
-            if !found.iter().any(|row| row[1] == Cell::Int(table.number)) {
-                continue;
+    /// Adds their records to changes of any models.
+    async fn of_all_models(&mut self, changes: Vec<State>) -> Result<Vec<State>> {
+        let mut by_model: Vec<(Arc<Table>, Vec<Change>)> = Vec::new();
+        for State { change, .. } in changes {
+            match by_model.iter_mut().find(|(table, _)| table.schema.name == change.schema.name) {
+                Some((_, changes)) => changes.push(change),
+                None => by_model.push((self.table(change.schema)?, vec![change])),
             }
-            let mut select = self.select_states(&table);
-            let of_model = Feed { through, schema: Some(table.schema), ..part.clone() };
-            self.feed_condition(&mut select, &of_model)?;
-            let found = self.fetch(select).await?;
-            states.extend(self.states_in(&table, found).await?);
+        }
+        let mut states = Vec::new();
+        for (table, changes) in by_model {
+            states.extend(self.with_records(&table, changes).await?);
         }
         states.sort_by_key(|state| state.change.position);
-        Ok((states, full.then_some(through)))
+        Ok(states)
     }
 }
 
