@@ -1,12 +1,15 @@
 //! Records in ordinary SQL tables, with changes that triggers write in the writer's own transaction, whichever
 //! program writes.
 //!
-//! SQLite is here; what it shares with other databases (names, queries) lies beside its folder.
+//! SQLite is always here; PostgreSQL comes with the feature `postgres`. What they share (names, queries) lies beside
+//! their folders, and what the databases with many writers share in `server`.
 //!
 //! # Tables
 //!
 //! A model's table is made if it is absent. One that is there is used as it is, after a check that names every column
 //! that does not fit; columns that are no field of the model stay untouched.
+//!
+//! These are the columns on SQLite; `docs/databases.md` of the project has those of the other databases.
 //!
 //! | field | column | read as well |
 //! |---|---|---|
@@ -49,4 +52,4 @@ mod store;
 
 #[cfg(feature = "server")]
 pub use server::{AppConnection, ConnectionPool, SqlTransaction};
-pub use store::{Durability, SqlStore, SqlStoreBuilder};
+pub use store::{Durability, FeedStatus, SqlStore, SqlStoreBuilder};

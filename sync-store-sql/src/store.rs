@@ -128,6 +128,19 @@ fn unknown_url(url: &str) -> Error {
     Error::new(ErrorKind::Usage, message)
 }
 
+/// What of a store's changes cannot be pulled yet, and why.
+///
+/// Where writers are concurrent, a committed change waits for its position until somebody reads, and for longer only
+/// while an open transaction overwrites it or what was written together with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// Committed changes without a position. They get one with the next pull, unless they are held up.
+    pub waiting: u64,
+    /// For how long the oldest transaction has been open that writes tracked records; `None` where there is none, or
+    /// where the database does not tell.
+    pub oldest_writer: Option<Duration>,
+}
+
 #[derive(Clone)]
 enum Database {
     Sqlite(Arc<Sqlite>),
@@ -178,6 +191,26 @@ impl SqlStore {
     /// The store inside a transaction of the app, so that its saves and the app's own statements are committed together,
     /// or not at all. The app begins the transaction and ends it. For typed saves give it to `Workspace::within`.
     ///
+    /// ```no_run
+    /// # use sync_runtime::{Result, Workspace, prelude::*};
+    /// # use sync_store_sql::SqlStore;
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String }
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn example(pool: sqlx::PgPool) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let store = SqlStore::from_pool(pool.clone()).await?;
+    /// let workspace = Workspace::builder(store.clone()).model::<Todo>().build().await?;
+    ///
+    /// let mut tx = pool.begin().await?;
+    /// sqlx::query("INSERT INTO audit(line) VALUES ('a todo')").execute(&mut *tx).await?;
+    /// let mut ours = store.in_transaction(&mut tx)?;
+    /// workspace.within(&mut ours).await?.create(Todo { id: "a".into(), title: "eat food".into() }).await?;
+    /// drop(ours);
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::Usage`] where the store is a SQLite file (another connection's writes to it are tracked anyway), where
     /// the transaction is one of another kind of database, or before [`Store::prepare`].
@@ -193,6 +226,29 @@ impl SqlStore {
                 Err(Error::new(ErrorKind::Usage, message))
             }
             Database::Server(server) => server.in_transaction(transaction.into()),
+        }
+    }
+
+    /// What of the changes cannot be pulled yet, and which open transaction may be the reason. On SQLite nothing waits.
+    ///
+    /// ```
+    /// # fn main() -> sync_runtime::Result<()> {
+    /// # pollster::block_on(async {
+    /// let store = sync_store_sql::SqlStore::open("sqlite::memory:").await?;
+    /// let status = store.feed_status().await?;
+    /// assert_eq!((status.waiting, status.oldest_writer), (0, None));
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the database fails with.
+    pub async fn feed_status(&self) -> Result<FeedStatus> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(FeedStatus { waiting: 0, oldest_writer: None }),
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().feed_status().await,
         }
     }
 

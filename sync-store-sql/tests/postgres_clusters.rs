@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use sync_runtime::prelude::*;
-use sync_runtime::{Syncable, Workspace};
+use sync_runtime::{ErrorKind, Syncable, Workspace};
 use sync_store_memory::MemoryStore;
 use sync_store_sql::SqlStore;
 
@@ -30,7 +30,9 @@ fn programs() -> PathBuf {
     let folders = told.map(|told| PathBuf::from(String::from_utf8_lossy(&told.stdout).trim())).into_iter();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders = folders.chain(debian.map(|version| version.path().join("bin")));
-    folders.find(|folder| folder.join("initdb").exists()).expect("initdb; `scripts/services` installs PostgreSQL")
+    folders
+        .find(|folder| folder.join("initdb").exists())
+        .expect("initdb; `scripts/services` installs PostgreSQL")
 }
 
 /// A command of PostgreSQL, which refuses to be run by root.
@@ -74,7 +76,17 @@ impl Cluster {
         let (folder, port) = Self::place();
         let data = folder.to_string_lossy().into_owned();
         let initdb = programs().join("initdb");
-        done(as_postgres(&initdb).args(["-D", &data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync"]));
+        done(as_postgres(&initdb).args([
+            "-D",
+            &data,
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]));
         let cluster = Cluster { folder, port };
         cluster.start();
         cluster
@@ -86,7 +98,18 @@ impl Cluster {
         let (data, from) = (folder.to_string_lossy().into_owned(), self.port.to_string());
         let backup = programs().join("pg_basebackup");
         done(as_postgres(&backup).args([
-            "-h", "127.0.0.1", "-p", &from, "-U", "postgres", "-D", &data, "-R", "--no-sync", "-c", "fast",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &from,
+            "-U",
+            "postgres",
+            "-D",
+            &data,
+            "-R",
+            "--no-sync",
+            "-c",
+            "fast",
         ]));
         let standby = Cluster { folder, port };
         standby.start();
@@ -136,6 +159,58 @@ impl Drop for Cluster {
     }
 }
 
+/// The kind and the text of what a store fails with.
+async fn refused(url: &str) -> (ErrorKind, bool, String) {
+    let opened = async { Workspace::builder(SqlStore::open(url).await?).model::<Card>().build().await };
+    let error = opened.await.expect_err("it does not open");
+    (error.kind(), error.is_retryable(), error.to_string())
+}
+
+#[test]
+fn a_database_that_is_down_read_only_or_closed_to_us_is_named() {
+    runtime().block_on(async {
+        let cluster = Cluster::new();
+        cluster.psql("CREATE ROLE reader LOGIN");
+        let url = format!("postgres://reader@127.0.0.1:{}/postgres", cluster.port);
+        let (kind, retry, text) = refused(&url).await;
+        assert_eq!((kind, retry), (ErrorKind::Storage, false));
+        assert!(text.contains("GRANT CREATE, USAGE ON SCHEMA \"public\""), "{text}");
+        cluster.psql("ALTER DATABASE postgres SET default_transaction_read_only = on");
+        let (kind, _, text) = refused(&cluster.url()).await;
+        assert_eq!(kind, ErrorKind::Storage);
+        assert!(text.contains("read-only"), "{text}");
+        cluster.stop();
+        let (kind, retry, text) = refused(&cluster.url()).await;
+        assert_eq!((kind, retry), (ErrorKind::Storage, true));
+        assert!(text.contains(&cluster.port.to_string()), "{text}");
+    });
+}
+
+#[test]
+fn a_database_that_restarts_in_the_middle_of_a_sync_loses_nothing() {
+    runtime().block_on(async {
+        let cluster = Cluster::new();
+        let (server, phone) = (cluster.workspace().await, device().await);
+        let cards = phone.collection::<Card>().expect("registered");
+        for id in 0..2_500 {
+            cards.create(card(id, "to be sent")).await.expect("made");
+        }
+        let (syncing, other) = (phone.clone(), server.clone());
+        let sync = tokio::spawn(async move { syncing.sync(&other).await });
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        cluster.stop();
+        let cut = sync.await.expect("it ends");
+        if let Err(error) = &cut {
+            assert!(error.is_retryable(), "{error}");
+        }
+        cluster.start();
+        phone.sync(&server).await.expect("synced");
+        assert_eq!(titles(&server).await.len(), 2_500);
+        let served = server.collection::<Card>().expect("registered");
+        served.create(card(9_999, "after it")).await.expect("it writes again");
+    });
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
@@ -159,7 +234,12 @@ fn a_restore_into_another_cluster_is_noticed() {
         phone.sync(&server).await.expect("synced");
         let dump = done(Command::new("pg_dump").args([&old.url(), "--no-owner"]));
         // After the backup the phone sends an edit that the restored database lacks.
-        phone.collection::<Card>().expect("registered").create(card(2, "after the backup")).await.expect("made");
+        phone
+            .collection::<Card>()
+            .expect("registered")
+            .create(card(2, "after the backup"))
+            .await
+            .expect("made");
         phone.sync(&server).await.expect("synced");
         let name = server.id().await.expect("a name");
         let file = format!("{}.sql", fresh.folder.display());

@@ -200,8 +200,13 @@ fn an_open_transaction_blocks_no_other_program_and_no_pull() {
             .await;
         // What the open transaction holds waits, with what was written together with it, and nothing else does.
         assert_eq!(world.feed_in(0).await, ["create 2"]);
+        let status = world.store.feed_status().await.expect("a status");
+        assert_eq!(status.waiting, 1);
+        assert!(status.oldest_writer.is_some_and(|open| open > Duration::ZERO), "{status:?}");
         run(&mut idle, "ROLLBACK".into()).await;
         assert_eq!(world.feed_in(1).await, ["create 1"]);
+        let status = world.store.feed_status().await.expect("a status");
+        assert_eq!((status.waiting, status.oldest_writer), (0, None));
     });
 }
 

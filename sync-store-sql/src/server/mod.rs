@@ -19,7 +19,7 @@ mod transaction;
 pub use pool::{AppConnection, ConnectionPool};
 pub use transaction::SqlTransaction;
 
-use crate::store::SqlStoreBuilder;
+use crate::store::{FeedStatus, SqlStoreBuilder};
 use link::{Cell, Failure, Row};
 use pool::{Lent, Pool};
 use statement::Dialect;
@@ -59,8 +59,8 @@ impl Shared {
 
     /// So many records had so many bytes.
     fn saw_records(&self, count: usize, bytes: usize) {
-        if count > 0 {
-            self.record_bytes.store((bytes / count).max(1), Ordering::Relaxed);
+        if let Some(each) = bytes.checked_div(count) {
+            self.record_bytes.store(each.max(1), Ordering::Relaxed);
         }
     }
 
@@ -306,6 +306,19 @@ impl Server {
             Some([Cell::Text(history)]) => Ok(Some(history.clone())),
             _ => Ok(None),
         }
+    }
+
+    /// What waits for its position, and who may hold it up.
+    pub(crate) async fn feed_status(self: Arc<Self>) -> Result<FeedStatus> {
+        let sql = self.shared.dialect.feed_status(&self.shared.own);
+        let (waiting, oldest) = match self.look(sql).await?.pop().as_deref() {
+            Some([Cell::Int(waiting), Cell::Int(oldest)]) => {
+                (waiting.unsigned_abs(), Some(oldest.unsigned_abs()))
+            }
+            Some([Cell::Int(waiting), _]) => (waiting.unsigned_abs(), None),
+            _ => (0, None),
+        };
+        Ok(FeedStatus { waiting, oldest_writer: oldest.map(Duration::from_micros) })
     }
 
     /// A number that moves with every commit of anybody.

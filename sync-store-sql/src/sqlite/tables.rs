@@ -220,13 +220,6 @@ impl Preparing<'_> {
     }
 
     fn table(&self) -> Result<Table> {
-        if self.schema.has_composite_id() {
-            let fields: Vec<&str> = self.schema.key().map(|place| self.schema.fields[place].name).collect();
-            return Err(self.refused(format!(
-                "its id is made of several fields ({}), which SQLite stores cannot have yet; give it one of its own",
-                fields.join(", ")
-            )));
-        }
         let (number, known) = self.number()?;
         match kind_of(self.sql, self.schema.table).map_err(|error| self.failed(error))?.as_deref() {
             None => self.make()?,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use sync_runtime::schema::ModelSchema;
+#[allow(unused_imports, reason = "the conformance suite has models of its own")]
 pub use world::*;
 
 /// Another program that writes to the file.

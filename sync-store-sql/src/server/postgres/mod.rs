@@ -12,10 +12,10 @@ use super::link::{Arg, Cell, Kind};
 use super::statement::{Dialect, Rows, Statement, Then};
 use super::tables::{Column, IdType};
 use crate::filter::Words;
-use crate::names::Quote;
+use crate::names::{Quote, literal};
 use std::time::Duration;
-use sync_runtime::value::FieldType;
 use sync_runtime::store::Access;
+use sync_runtime::value::FieldType;
 use sync_runtime::version::Stamp;
 
 /// PostgreSQL's way to say things.
@@ -164,6 +164,17 @@ impl Dialect for Postgres {
 
     fn number(&self, own: &str) -> String {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {own}sync_number(); COMMIT; ")
+    }
+
+    fn feed_status(&self, own: &str) -> String {
+        let table = format!("{own}sync_change");
+        format!(
+            "SELECT (SELECT count(*) FROM {table} WHERE position < 0), \
+             (SELECT (extract(epoch FROM max(clock_timestamp() - a.xact_start)) * 1000000)::int8 \
+              FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+              WHERE l.relation = {}::regclass AND l.mode = 'RowExclusiveLock' AND l.granted)",
+            literal(&table)
+        )
     }
 
     fn history(&self) -> Option<&'static str> {

@@ -65,7 +65,7 @@ impl Encode<'_, Postgres> for Arg {
             Arg::One(_, Cell::Null) => return Ok(IsNull::Yes),
             Arg::One(kind, cell) => put(&mut **buffer, *kind, cell)?,
             Arg::Many(kind, cells) => {
-                let nulls = cells.iter().any(|cell| *cell == Cell::Null);
+                let nulls = cells.contains(&Cell::Null);
                 let dimensions: i32 = if cells.is_empty() { 0 } else { 1 };
                 buffer.extend(dimensions.to_be_bytes());
                 buffer.extend(i32::from(nulls).to_be_bytes());

@@ -68,7 +68,8 @@ impl SqlTransaction<'_> {
     /// Adds their records to changes of one model. The two are read by two statements: a transaction sees one snapshot,
     /// and the database finds rows by their own ids sooner than by what stands in the changes.
     async fn with_records(&mut self, table: &Table, changes: Vec<Change>) -> Result<Vec<State>> {
-        let live: Vec<&Id> = changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
+        let live: Vec<&Id> =
+            changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
         let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
         if !live.is_empty() {
             let column = table.id_column();
@@ -175,8 +176,10 @@ impl SqlTransaction<'_> {
         let mut after = feed.after;
         let mut states = Vec::new();
         loop {
-            let mut select =
-                Statement::new(format!("SELECT c.model, c.id, {columns} FROM {} c WHERE ", self.own_table("change")));
+            let mut select = Statement::new(format!(
+                "SELECT c.model, c.id, {columns} FROM {} c WHERE ",
+                self.own_table("change")
+            ));
             self.feed_condition(&mut select, &Feed { after, ..feed.clone() })?;
             let wanted = feed.limit - states.len();
             select.push(&format!(" ORDER BY c.position LIMIT {}", i64::try_from(wanted).unwrap_or(i64::MAX)));
