@@ -4,6 +4,7 @@ use super::link::{Failure, Link};
 use super::statement::Dialect;
 use super::tables::Tables;
 use crate::store::SqlStoreBuilder;
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use std::time::Duration;
 use sync_runtime::store::Access;
@@ -64,19 +65,21 @@ impl Pool {
 
     /// A connection, after a bounded wait.
     pub(super) async fn lend(&self, location: &str) -> Result<Lent> {
-        let failed = |error: sqlx::Error| match error {
-            sqlx::Error::PoolTimedOut => {
-                let message = format!("no connection to `{location}` was free in time");
-                Error::new(ErrorKind::Busy, message)
-            }
-            error => {
-                let message = format!("`{location}` cannot be reached: {error}; is the database running?");
-                Error::new(ErrorKind::Storage, message).retryable(true).with_source(error)
-            }
+        let failed = |error: sqlx::Error| {
+            let message = format!("`{location}` cannot be reached: {error}; is the database running?");
+            Error::new(ErrorKind::Storage, message).retryable(true).with_source(error)
         };
         let connection = match self {
             #[cfg(feature = "postgres")]
-            Pool::Postgres(pool) => Connection::Postgres(pool.acquire().await.map_err(failed)?),
+            Pool::Postgres(pool) => match pool.acquire().await {
+                Ok(connection) => Connection::Postgres(connection),
+                Err(sqlx::Error::PoolTimedOut) => {
+                    // The pool tries again and again to connect, and does not say why it cannot.
+                    let tried = sqlx::PgConnection::connect_with(&pool.connect_options()).await;
+                    return Err(tried.map_or_else(failed, |_| all_in_use(location)));
+                }
+                Err(error) => return Err(failed(error)),
+            },
         };
         Ok(Lent(Some(connection)))
     }
@@ -126,6 +129,10 @@ impl Pool {
             }
         }
     }
+}
+
+fn all_in_use(location: &str) -> Error {
+    Error::new(ErrorKind::Busy, format!("no connection to `{location}` was free in time"))
 }
 
 /// A pool of connections that an app has already, for [`SqlStore::from_pool`].
