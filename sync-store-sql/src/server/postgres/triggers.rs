@@ -8,7 +8,7 @@
 
 use crate::names::{Quote, literal};
 use crate::server::statement::Dialect;
-use crate::server::tables::{CHANGE, Column, Table, change_columns};
+use crate::server::tables::{CHANGE, Column, IdType, Table, change_columns};
 use sync_runtime::Merge;
 use sync_runtime::schema::FieldSchema;
 
@@ -154,7 +154,15 @@ END $sync$",
     /// The same for rows that are new in the table. Ids are often made in the order of time: then one look says of all of
     /// them that they have no change yet, and to insert without minding what is there costs two thirds.
     fn track_new(&self, rows: &str) -> String {
-        let ends = |order: &str| format!("(SELECT s.key FROM ({rows}) s ORDER BY s.key {order} LIMIT 1)");
+        let (id, key) = (format!("n.{}", self.id()), self.key(&format!("n.{}", self.id())));
+        // Numbers and UUIDs have their order without being made into keys.
+        let by = match (self.table.id_type(), self.table.id_column().kind) {
+            (IdType::Int, _) | (IdType::Uuid, Kind::Uuid) => &id,
+            _ => &key,
+        };
+        let ends = |order: &str| {
+            format!("(SELECT {key} FROM sync_new n WHERE {id} IS NOT NULL ORDER BY {by} {order} LIMIT 1)")
+        };
         format!(
             "IF EXISTS (SELECT FROM {own}sync_change c WHERE c.model = {number} AND c.id BETWEEN {first} AND {last}) THEN
   {moved};
