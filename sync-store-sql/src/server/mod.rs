@@ -9,9 +9,12 @@
 
 mod learning;
 mod link;
+#[cfg(feature = "mariadb")]
+mod mariadb;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prepare;
 mod statement;
 mod tables;
 mod transaction;
