@@ -1,8 +1,5 @@
 //! The library's own tables, and what gives changes their positions.
 
-/// How text is kept: by its bytes, every one of them.
-pub(super) const TEXT: &str = "CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin";
-
 /// What every table of ours is.
 pub(super) const OPTIONS: &str = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_nopad_bin";
 

@@ -108,6 +108,7 @@ impl<'c> SqlTransaction<'c> {
     pub(crate) async fn clean(&mut self) -> Result<()> {
         if self.handed {
             self.tell_all(self.dialect().clean(&self.shared.own)).await?;
+            (self.told, self.putting, self.handed) = (None, false, false);
         }
         Ok(())
     }
