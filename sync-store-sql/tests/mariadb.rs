@@ -99,7 +99,8 @@ impl StoreFactory for Fresh {
         // An index takes so many characters of a long text.
         let length = if field.ty == FieldType::Text { "(191)" } else { "" };
         let (column, table) = (quoted(field.name), quoted(schema.table));
-        self.0.sql(&format!("CREATE UNIQUE INDEX made_unique ON {table}({column}{length})"));
+        // Named after the column, as MariaDB does by itself.
+        self.0.sql(&format!("ALTER TABLE {table} ADD UNIQUE ({column}{length})"));
         true
     }
 }

@@ -44,13 +44,14 @@ CREATE TABLE IF NOT EXISTS {own}sync_state(one TINYINT NOT NULL PRIMARY KEY DEFA
 /// the next time. Groups come in the order of their last writes, so that what refers to a record that was already
 /// visible comes after it.
 ///
-/// Only statements that read without locks look at rows that others may hold: an `INSERT … SELECT` does so in
-/// `READ COMMITTED`, an `UPDATE` that joins would wait.
+/// Only statements that read without locks look at rows that others may hold: a `SELECT … INTO` does so, and in
+/// `READ COMMITTED` an `INSERT … SELECT`. An `UPDATE` that joins would wait, and so would an `IF EXISTS (SELECT …)`.
 pub(super) fn numbering(own: &str) -> String {
     format!(
         "BEGIN NOT ATOMIC
-  DECLARE sync_last BIGINT;
-  IF EXISTS (SELECT 1 FROM {own}sync_change WHERE position < 0) THEN
+  DECLARE sync_last, sync_first BIGINT;
+  SELECT min(c.position) INTO sync_first FROM {own}sync_change c;
+  IF sync_first < 0 THEN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     START TRANSACTION READ WRITE;
     DROP TEMPORARY TABLE IF EXISTS {own}sync_free, {own}sync_place;

@@ -6,7 +6,7 @@
 //! What a writing library hands over stands in `sync_writing` and `sync_put`, in the rows of its connection.
 //!
 //! Before a record is looked for with a lock, it is looked for without one: a lock on what is not there would keep
-//! others from inserting near it.
+//! others from inserting near it. Only `SELECT … INTO` looks without a lock; `IF EXISTS (SELECT …)` takes one.
 
 use super::MariaDb;
 use super::inspect::Cascade;
@@ -127,8 +127,12 @@ impl Writer<'_> {
     fn unless_put(&self, key: &str, statements: &[String]) -> String {
         let statements: String = statements.iter().map(|statement| format!("    {statement};\n")).collect();
         format!(
-            "IF NOT (sync_model <=> {number}) OR NOT EXISTS (SELECT 1 FROM sync_put p
-      WHERE p.connection = CONNECTION_ID() AND p.turn = sync_turn AND p.id = {key}) THEN
+            "SET sync_found = 0;
+  IF sync_model <=> {number} THEN
+    SELECT count(*) INTO sync_found FROM sync_put p
+      WHERE p.connection = CONNECTION_ID() AND p.turn = sync_turn AND p.id = {key};
+  END IF;
+  IF sync_found = 0 THEN
 {statements}  END IF",
             number = self.table.number,
         )
@@ -138,7 +142,7 @@ impl Writer<'_> {
     fn body(&self, statements: &str) -> String {
         format!(
             "BEGIN
-  DECLARE sync_me, sync_model INT;
+  DECLARE sync_me, sync_model, sync_found INT;
   DECLARE sync_keep, sync_at, sync_group, sync_turn BIGINT;
   SELECT s.me, s.keep_through, coalesce(w.stamp, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))),
       w.grp, w.put_model, w.turn INTO sync_me, sync_keep, sync_at, sync_group, sync_model, sync_turn
@@ -212,8 +216,12 @@ END"
         let (base, number) = (self.base(), self.table.number);
         let id = &self.table.id_column().name;
         format!(
-            "IF sync_keep IS NOT NULL AND EXISTS (SELECT 1 FROM sync_change c WHERE c.model = {number} AND c.id = {key}) THEN
-      IF EXISTS (SELECT 1 FROM {base} b WHERE b.{id} = {row}.{id} AND b.sync_open) THEN
+            "IF sync_keep IS NOT NULL THEN
+      SELECT count(*) INTO sync_found FROM sync_change c WHERE c.model = {number} AND c.id = {key};
+    END IF;
+    IF sync_found > 0 THEN
+      SELECT count(*) INTO sync_found FROM {base} b WHERE b.{id} = {row}.{id} AND b.sync_open;
+      IF sync_found > 0 THEN
         UPDATE {base} b STRAIGHT_JOIN sync_change c ON c.model = {number} AND c.id = {key}
           SET b.sync_open = FALSE, b.sync_until = greatest(b.sync_until, c.position)
           WHERE b.sync_open AND b.{id} = {row}.{id} AND c.position > 0;

@@ -3,7 +3,7 @@
 
 use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
 use futures_util::TryStreamExt;
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, civil};
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::{Arguments, AssertSqlSafe, Decode, Executor, MySql, Row as _, Type, TypeInfo, ValueRef};
@@ -14,10 +14,13 @@ use sync_runtime::value::date_text;
 /// Statements with more parameters than this are not kept prepared: their text follows from the number of rows.
 const KEPT: usize = 64;
 
+/// Times without a zone are in UTC here; those of the last day have no place among jiff's points in time.
+const EPOCH: civil::DateTime = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 /// A point in time as MariaDB reads it, in UTC.
 pub(super) fn time_text(micros: i64) -> Option<String> {
-    let time = Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_micros(micros)).ok()?;
-    Some(time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.6f").to_string())
+    let time = EPOCH.checked_add(SignedDuration::from_micros(micros)).ok()?;
+    Some(time.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string())
 }
 
 fn add(arguments: &mut MySqlArguments, arg: Arg) -> Result<(), BoxDynError> {
@@ -92,12 +95,11 @@ fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
         "FLOAT" => Cell::Float(f32::from_le_bytes(bytes.try_into()?).into()),
         "DOUBLE" => Cell::Float(f64::from_le_bytes(bytes.try_into()?)),
         "DATE" => {
-            let days = civil::date(1970, 1, 1).until(civil(bytes)?.date())?.get_days();
+            let days = EPOCH.date().until(civil(bytes)?.date())?.get_days();
             Cell::Day(days)
         }
         "DATETIME" | "TIMESTAMP" => {
-            let time = civil(bytes)?.to_zoned(TimeZone::UTC)?.timestamp();
-            Cell::Micros(time.as_microsecond())
+            Cell::Micros(i64::try_from(civil(bytes)?.duration_since(EPOCH).as_micros())?)
         }
         "DECIMAL" | "ENUM" | "SET" => text()?,
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => Cell::Int(integer(bytes, false)?),
