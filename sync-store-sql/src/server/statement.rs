@@ -88,8 +88,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Inserts rows.
     fn insert(&self, rows: Rows<'_>, then: Then<'_>) -> Statement;
 
-    /// Sets columns of rows that are there; the first column is the key.
-    fn update(&self, rows: Rows<'_>) -> Statement;
+    /// Sets columns of rows that are there; the first column is the key, which this index keeps unique.
+    fn update(&self, rows: Rows<'_>, key: Option<&str>) -> Statement;
 
     /// Hands to the triggers what the library knows: the time of its writes.
     fn tell_stamp(&self, own: &str, stamp: Stamp) -> Statement;

@@ -142,7 +142,7 @@ impl Dialect for MariaDb {
         statement
     }
 
-    fn update(&self, rows: Rows<'_>) -> Statement {
+    fn update(&self, rows: Rows<'_>, index: Option<&str>) -> Statement {
         let values: Vec<String> = rows
             .rows
             .iter()
@@ -167,10 +167,13 @@ impl Dialect for MariaDb {
             .collect();
         let (key, kind) = &rows.columns[0];
         let set = if set.is_empty() { format!("t.{key} = t.{key}") } else { set.join(", ") };
+        // A small table would be read as a whole, and every row of it locked.
+        let forced = index.map(|index| format!(" FORCE INDEX ({})", Quote::Backtick.name(index)));
+        let forced = forced.unwrap_or_default();
         let mut statement = Statement::new("UPDATE JSON_TABLE(");
         statement.bind(self, Arg::text(format!("[{}]", values.join(","))));
         statement.push(&format!(
-            ", '$[*]' COLUMNS({})) v STRAIGHT_JOIN {} t ON t.{key} = {} SET {set}",
+            ", '$[*]' COLUMNS({})) v STRAIGHT_JOIN {} t{forced} ON t.{key} = {} SET {set}",
             columns.join(", "),
             rows.into,
             given(0, *kind)

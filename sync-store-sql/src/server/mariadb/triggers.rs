@@ -222,7 +222,8 @@ END"
     IF sync_found > 0 THEN
       SELECT count(*) INTO sync_found FROM {base} b WHERE b.{id} = {row}.{id} AND b.sync_open;
       IF sync_found > 0 THEN
-        UPDATE {base} b STRAIGHT_JOIN sync_change c ON c.model = {number} AND c.id = {key}
+        UPDATE {base} b FORCE INDEX (sync_revision) STRAIGHT_JOIN sync_change c FORCE INDEX (PRIMARY)
+          ON c.model = {number} AND c.id = {key}
           SET b.sync_open = FALSE, b.sync_until = greatest(b.sync_until, c.position)
           WHERE b.sync_open AND b.{id} = {row}.{id} AND c.position > 0;
       END IF;

@@ -127,7 +127,7 @@ impl Dialect for Postgres {
         statement
     }
 
-    fn update(&self, rows: Rows<'_>) -> Statement {
+    fn update(&self, rows: Rows<'_>, _: Option<&str>) -> Statement {
         let names: Vec<String> = rows.columns.iter().map(|(name, _)| name.clone()).collect();
         let aliases: Vec<String> = (0..names.len()).map(|place| format!("v{place}")).collect();
         let set: Vec<_> =

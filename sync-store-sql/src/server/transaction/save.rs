@@ -219,12 +219,8 @@ impl SqlTransaction<'_> {
                     _ => Vec::new(),
                 };
                 let rows = run.iter().map(row).collect();
-                dialect.update(Rows {
-                    into: &table.name,
-                    columns: columns(&fields),
-                    rows,
-                    computed: Vec::new(),
-                })
+                let rows = Rows { into: &table.name, columns: columns(&fields), rows, computed: Vec::new() };
+                dialect.update(rows, table.id_keys.first().map(String::as_str))
             }
         }
     }
