@@ -435,7 +435,8 @@ impl Catalog for Database {
             };
             if !there.iter().any(same) {
                 let doing = format!("making the trigger `{}` on `{}`", trigger.name, table.schema.table);
-                session.script(&trigger.create(&self.own, &table.name), &doing).await?;
+                let name = Quote::Backtick.name(table.schema.table);
+                session.script(&trigger.create(&name), &doing).await?;
             }
         }
         // Those of cascades that are gone.

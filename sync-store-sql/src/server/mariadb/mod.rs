@@ -60,7 +60,7 @@ impl Dialect for MariaDb {
         let mode = if write { "READ WRITE" } else { "READ ONLY" };
         let settings = settings(busy_timeout);
         format!(
-            "{settings}; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+            "{settings}, @sync_writing = 1; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
              START TRANSACTION WITH CONSISTENT SNAPSHOT, {mode}"
         )
     }

@@ -3,7 +3,8 @@
 //! One for each kind of write, after each row of it. A cascade fires no triggers here, so each one between two models
 //! is written into the triggers of the table that it starts from. Nothing fires for `TRUNCATE`.
 //!
-//! What a writing library hands over stands in `sync_writing` and `sync_put`, in the rows of its connection.
+//! What a writing library hands over stands in `sync_writing` and `sync_put`, in the rows of its connection. The
+//! session's variable `@sync_writing` only says that it is worth a look: it outlives a transaction, the rows do not.
 //!
 //! Before a record is looked for with a lock, it is looked for without one: a lock on what is not there would keep
 //! others from inserting near it. Only `SELECT … INTO` looks without a lock; `IF EXISTS (SELECT …)` takes one.
@@ -27,11 +28,9 @@ pub(super) struct Trigger {
 }
 
 impl Trigger {
-    pub(super) fn create(&self, own: &str, table: &str) -> String {
-        format!(
-            "CREATE OR REPLACE TRIGGER {own}{} {} ON {table} FOR EACH ROW {}",
-            self.name, self.when, self.body
-        )
+    /// Without the database, whose name would stand in every dump.
+    pub(super) fn create(&self, table: &str) -> String {
+        format!("CREATE OR REPLACE TRIGGER {} {} ON {table} FOR EACH ROW {}", self.name, self.when, self.body)
     }
 }
 
@@ -143,17 +142,24 @@ impl Writer<'_> {
         format!(
             "BEGIN
   DECLARE sync_me, sync_model, sync_found INT;
-  DECLARE sync_keep, sync_at, sync_group, sync_turn BIGINT;
-  SELECT s.me, s.keep_through, coalesce(w.stamp, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))),
-      w.grp, w.put_model, w.turn INTO sync_me, sync_keep, sync_at, sync_group, sync_model, sync_turn
-    FROM sync_state s LEFT JOIN sync_writing w ON w.connection = CONNECTION_ID();
+  DECLARE sync_keep, sync_at, sync_least, sync_group, sync_turn BIGINT;
+  DECLARE sync_there BOOL;
+  DECLARE sync_others LONGTEXT;
+  SELECT s.me, s.keep_through INTO sync_me, sync_keep FROM sync_state s;
+  IF @sync_writing IS NOT NULL THEN
+    SELECT max(w.stamp), max(w.grp), max(w.put_model), max(w.turn) INTO sync_at, sync_group, sync_model, sync_turn
+      FROM sync_writing w WHERE w.connection = CONNECTION_ID();
+  END IF;
+  SET sync_at = coalesce(sync_at, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)));
   {statements}
 END"
         )
     }
 
-    /// Tracks the record of this key. Assignments are made one after the other, and later ones see what the earlier
-    /// ones set.
+    /// Tracks the record of this key: with a new row, or in the one that is there. An insert that may fail costs less
+    /// than one that says what else to do.
+    ///
+    /// Assignments are made one after the other, and later ones see what the earlier ones set.
     fn track(&self, key: &str, kind: u8, stamps: &str) -> String {
         // An update of a record that is not tracked makes it.
         let (first, then) = match kind {
@@ -161,15 +167,30 @@ END"
             other => (other.to_string(), other.to_string()),
         };
         format!(
-            "INSERT INTO sync_change(model, id, kind, position, stamp, writer, grp)
-      VALUES ({number}, {key}, {first}, -NEXT VALUE FOR sync_written, sync_at, sync_me, sync_group)
-      ON DUPLICATE KEY UPDATE prev_stamp = stamp, prev_writer = writer, stamps = {stamps},
-        stamp = greatest(sync_at, 1 + prev_stamp, IF(others IS NULL, 0,
-          (SELECT 1 + max(v.v) FROM JSON_TABLE(sync_change.others, '$.*' COLUMNS(v BIGINT PATH '$')) v))),
+            "SET sync_there = FALSE;
+    BEGIN
+      DECLARE CONTINUE HANDLER FOR 1062 SET sync_there = TRUE;
+      INSERT INTO sync_change(model, id, kind, position, stamp, writer, grp)
+        VALUES ({number}, {key}, {first}, -NEXT VALUE FOR sync_written, sync_at, sync_me, sync_group);
+    END;
+    IF sync_there THEN
+      SELECT count(*), max(c.others) INTO sync_found, sync_others
+        FROM sync_change c WHERE c.model = {number} AND c.id = {key} FOR UPDATE;
+      IF sync_found = 0 THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'sync_written gives a number twice; restart it above all positions';
+      END IF;
+      SET sync_least = 0;
+      IF sync_others IS NOT NULL THEN
+        SELECT 1 + max(v.v) INTO sync_least FROM JSON_TABLE(sync_others, '$.*' COLUMNS(v BIGINT PATH '$')) v;
+      END IF;
+      UPDATE sync_change SET prev_stamp = stamp, prev_writer = writer, stamps = {stamps},
+        stamp = greatest(sync_at, 1 + prev_stamp, sync_least),
         others = IF(prev_writer = sync_me, others, NULLIF(JSON_REMOVE(JSON_SET(coalesce(others, '{{}}'),
           CONCAT('$.\"', prev_writer, '\"'), prev_stamp), CONCAT('$.\"', sync_me, '\"')), '{{}}')),
-        writer = sync_me, kind = {then}, position = VALUES(position), grp = sync_group, origin = NULL, merged = NULL,
-        unknown = {unknown}",
+        writer = sync_me, kind = {then}, position = -NEXT VALUE FOR sync_written, grp = sync_group, origin = NULL,
+        merged = NULL, unknown = {unknown}
+        WHERE model = {number} AND id = {key};
+    END IF",
             number = self.table.number,
             unknown = if kind == 2 { "NULL" } else { "unknown" },
         )
