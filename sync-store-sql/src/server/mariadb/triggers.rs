@@ -156,43 +156,66 @@ END"
         )
     }
 
-    /// Tracks the record of this key: with a new row, or in the one that is there. An insert that may fail costs less
-    /// than one that says what else to do.
+    /// Tracks the record of this key.
     ///
-    /// Assignments are made one after the other, and later ones see what the earlier ones set.
+    /// A record that is made has no change most often: an insert that may fail costs less then than one that says what
+    /// else to do. One that is changed has a change, and an insert that fails costs most of all.
     fn track(&self, key: &str, kind: u8, stamps: &str) -> String {
+        let number = self.table.number;
         // An update of a record that is not tracked makes it.
         let (first, then) = match kind {
             1 => ("0".to_owned(), "IF(kind = 2, 0, 1)".to_owned()),
             other => (other.to_string(), other.to_string()),
         };
+        let insert = format!(
+            "INSERT INTO sync_change(model, id, kind, position, stamp, writer, grp)
+        VALUES ({number}, {key}, {first}, -NEXT VALUE FOR sync_written, sync_at, sync_me, sync_group)"
+        );
+        // Made one after the other: later ones see what the earlier ones set.
+        let set = |position: &str| {
+            format!(
+                "prev_stamp = stamp, prev_writer = writer, stamps = {stamps}, stamp = greatest(sync_at, 1 + prev_stamp),
+          others = IF(prev_writer = sync_me, others,
+            JSON_SET(coalesce(others, '{{}}'), CONCAT('$.\"', prev_writer, '\"'), prev_stamp)),
+          writer = sync_me, kind = {then}, position = {position}, grp = sync_group, origin = NULL, merged = NULL,
+          unknown = {unknown}",
+                unknown = if kind == 2 { "NULL" } else { "unknown" },
+            )
+        };
+        let write = match kind {
+            0 => format!(
+                "SET sync_there = FALSE;
+      BEGIN
+        DECLARE CONTINUE HANDLER FOR 1062 SET sync_there = TRUE;
+        {insert};
+      END;
+      IF sync_there THEN
+        UPDATE sync_change SET {} WHERE model = {number} AND id = {key};
+      END IF",
+                set("-NEXT VALUE FOR sync_written")
+            ),
+            _ => format!(
+                "SET sync_there = TRUE;
+      {insert}
+        ON DUPLICATE KEY UPDATE {}",
+                set("VALUES(position)")
+            ),
+        };
         format!(
-            "SET sync_there = FALSE;
-    BEGIN
-      DECLARE CONTINUE HANDLER FOR 1062 SET sync_there = TRUE;
-      INSERT INTO sync_change(model, id, kind, position, stamp, writer, grp)
-        VALUES ({number}, {key}, {first}, -NEXT VALUE FOR sync_written, sync_at, sync_me, sync_group);
-    END;
-    IF sync_there THEN
-      SELECT count(*), max(c.others) INTO sync_found, sync_others
-        FROM sync_change c WHERE c.model = {number} AND c.id = {key} FOR UPDATE;
-      IF sync_found = 0 THEN
-        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'sync_written gives a number twice; restart it above all positions';
-      END IF;
-      SET sync_least = 0;
-      IF sync_others IS NOT NULL THEN
-        SELECT 1 + max(v.v) INTO sync_least FROM JSON_TABLE(sync_others, '$.*' COLUMNS(v BIGINT PATH '$')) v;
-      END IF;
-      UPDATE sync_change SET prev_stamp = stamp, prev_writer = writer, stamps = {stamps},
-        stamp = greatest(sync_at, 1 + prev_stamp, sync_least),
-        others = IF(prev_writer = sync_me, others, NULLIF(JSON_REMOVE(JSON_SET(coalesce(others, '{{}}'),
-          CONCAT('$.\"', prev_writer, '\"'), prev_stamp), CONCAT('$.\"', sync_me, '\"')), '{{}}')),
-        writer = sync_me, kind = {then}, position = -NEXT VALUE FOR sync_written, grp = sync_group, origin = NULL,
-        merged = NULL, unknown = {unknown}
-        WHERE model = {number} AND id = {key};
-    END IF",
-            number = self.table.number,
-            unknown = if kind == 2 { "NULL" } else { "unknown" },
+            "{write};
+      IF sync_there THEN
+        SELECT count(*), max(c.others) INTO sync_found, sync_others
+          FROM sync_change c WHERE c.model = {number} AND c.id = {key};
+        IF sync_found = 0 THEN
+          SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'sync_written gives a number twice; restart it above all positions';
+        END IF;
+        IF sync_others IS NOT NULL THEN
+          SELECT 1 + max(v.v) INTO sync_least FROM JSON_TABLE(sync_others, '$.*' COLUMNS(v BIGINT PATH '$')) v;
+          UPDATE sync_change SET stamp = greatest(stamp, coalesce(sync_least, 0)),
+            others = NULLIF(JSON_REMOVE(others, CONCAT('$.\"', sync_me, '\"')), '{{}}')
+            WHERE model = {number} AND id = {key};
+        END IF;
+      END IF"
         )
     }
 
