@@ -15,6 +15,7 @@ use super::transaction::unique_group;
 use crate::filter::Words;
 use crate::names::Quote;
 use std::time::Duration;
+use sync_runtime::store::Access;
 use sync_runtime::value::FieldType;
 use sync_runtime::version::Stamp;
 
@@ -56,8 +57,8 @@ impl Dialect for MariaDb {
         "?".to_owned()
     }
 
-    fn begin(&self, write: bool, busy_timeout: Duration) -> String {
-        let mode = if write { "READ WRITE" } else { "READ ONLY" };
+    fn begin(&self, access: Access, busy_timeout: Duration) -> String {
+        let mode = if access.write { "READ WRITE" } else { "READ ONLY" };
         let settings = settings(busy_timeout);
         format!(
             "{settings}, @sync_writing = 1; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
