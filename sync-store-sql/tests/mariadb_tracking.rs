@@ -162,7 +162,10 @@ fn what_was_handed_over_ends_with_its_transaction() {
         record: Some(note(3, "brought", None)),
     };
     assert_eq!(world.put(vec![state]), [Put::Stored]);
-    assert_eq!(database.mariadb("SELECT count(*) FROM sync_writing; SELECT count(*) FROM sync_put"), "0\n0\n");
+    assert_eq!(
+        database.mariadb("SELECT count(*) FROM sync_writing; SELECT count(*) FROM sync_put"),
+        "0\n0\n"
+    );
     // The next write of the same record, by anybody, is tracked at the clock's time.
     quiet(&database, "UPDATE note SET title = 'plain' WHERE id IN (1, 3)");
     for id in [1, 3] {
@@ -186,9 +189,14 @@ fn an_open_transaction_and_a_foreign_writer_do_not_wait_for_each_other() {
         let quick = "SET innodb_lock_wait_timeout = 1; ";
         run(
             &mut open,
-            &format!("{quick} BEGIN; INSERT INTO note(id, title) VALUES (15, 'open'); UPDATE note SET title = 'open' WHERE id = 20"),
+            &format!(
+                "{quick} BEGIN; INSERT INTO note(id, title) VALUES (15, 'open'); UPDATE note SET title = 'open' WHERE id = 20"
+            ),
         );
-        quiet(&database, &format!("{quick} INSERT INTO note(id, title) VALUES (12, 'x'), (16, 'x'), (40, 'x')"));
+        quiet(
+            &database,
+            &format!("{quick} INSERT INTO note(id, title) VALUES (12, 'x'), (16, 'x'), (40, 'x')"),
+        );
         quiet(&database, &format!("{quick} UPDATE note SET title = 'x' WHERE id IN (10, 30)"));
         let saved = world.save(
             vec![
@@ -254,7 +262,10 @@ fn an_id_that_compares_without_case_is_refused_by_name() {
 #[test]
 fn the_sign_of_zero_and_every_digit_stay() {
     let (world, database) = after("");
-    quiet(&database, "INSERT INTO note(id, title, score) VALUES (1, 'a', '-0'), (2, 'b', 0.1), (3, 'c', 5e-324)");
+    quiet(
+        &database,
+        "INSERT INTO note(id, title, score) VALUES (1, 'a', '-0'), (2, 'b', 0.1), (3, 'c', 5e-324)",
+    );
     let score = |id| world.record(&NOTE, Id::Int(id)).and_then(|record| record.get(3).cloned());
     assert_eq!(score(1), Some(Value::Float(-0.0)));
     assert_eq!(score(2), Some(Value::Float(0.1)));
@@ -267,7 +278,8 @@ fn the_sign_of_zero_and_every_digit_stay() {
 #[test]
 fn preparing_again_changes_nothing_and_mends_what_is_gone() {
     let (world, database) = after("");
-    let made = "SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()";
+    let made =
+        "SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()";
     let before = database.mariadb(made);
     let again = World::open(&database.url(), BOTH);
     assert_eq!(database.mariadb(made), before, "triggers that are right are left alone");

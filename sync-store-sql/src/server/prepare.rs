@@ -111,8 +111,12 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     async fn columns(&self, session: &mut Session<'_>, table: &str) -> Result<Vec<Found>>;
 
     /// The names of the constraints and indexes that keep this column alone unique.
-    async fn unique_keys(&self, session: &mut Session<'_>, table: &str, column: &Found)
-    -> Result<Vec<String>>;
+    async fn unique_keys(
+        &self,
+        session: &mut Session<'_>,
+        table: &str,
+        column: &Found,
+    ) -> Result<Vec<String>>;
 
     /// Whether somebody else's triggers run on writes to this table.
     async fn has_foreign_triggers(&self, session: &mut Session<'_>, table: &str) -> Result<bool>;
@@ -196,7 +200,8 @@ impl Preparing<'_> {
         if self.kind_of("sync_state").await?.is_none() {
             return Ok(None);
         }
-        let found = self.session.fetch(&format!("SELECT format FROM {}", self.own_table("state")), vec![]).await?;
+        let found =
+            self.session.fetch(&format!("SELECT format FROM {}", self.own_table("state")), vec![]).await?;
         Ok(match found.first().map(Vec::as_slice) {
             Some([Cell::Int(format)]) => Some(*format),
             _ => None,
@@ -218,10 +223,12 @@ impl Preparing<'_> {
                 let dialect = self.catalog.dialect();
                 let tables = self.catalog.own_tables();
                 self.session.script(&tables, "making the library's own tables").await?;
-                let mut insert = Statement::new(format!("INSERT INTO {}(id) VALUES (", self.own_table("replica")));
+                let mut insert =
+                    Statement::new(format!("INSERT INTO {}(id) VALUES (", self.own_table("replica")));
                 insert.bind(dialect, Arg::bytes(fresh.0.as_bytes().to_vec())).push(") RETURNING n");
                 let me = self.numbered(insert, "the store's own name").await?;
-                let mut insert = Statement::new(format!("INSERT INTO {}(format, me) VALUES (", self.own_table("state")));
+                let mut insert =
+                    Statement::new(format!("INSERT INTO {}(format, me) VALUES (", self.own_table("state")));
                 insert.bind(dialect, Arg::int(FORMAT)).push(", ");
                 insert.bind(dialect, Arg::One(Kind::Int(4), Cell::Int(me))).push(")");
                 self.session.run(insert).await?;
@@ -329,7 +336,11 @@ impl Preparing<'_> {
             .enumerate()
             .map(|(index, field)| match index == schema.id {
                 true => {
-                    format!("{} {} PRIMARY KEY", self.quoted(field.name), self.catalog.declared(field.ty, true))
+                    format!(
+                        "{} {} PRIMARY KEY",
+                        self.quoted(field.name),
+                        self.catalog.declared(field.ty, true)
+                    )
                 }
                 false => self.definition(field),
             })
@@ -344,7 +355,8 @@ impl Preparing<'_> {
     }
 
     fn definition(&self, field: &FieldSchema) -> String {
-        let mut definition = format!("{} {}", self.quoted(field.name), self.catalog.declared(field.ty, false));
+        let mut definition =
+            format!("{} {}", self.quoted(field.name), self.catalog.declared(field.ty, false));
         if !field.nullable {
             definition.push_str(" NOT NULL");
         }
@@ -399,8 +411,10 @@ impl Preparing<'_> {
         if self.catalog.transactional() {
             return Ok(());
         }
-        let mut insert =
-            Statement::new(format!("REPLACE INTO {}(model, field) VALUES ({number}, ", self.own_table("adding")));
+        let mut insert = Statement::new(format!(
+            "REPLACE INTO {}(model, field) VALUES ({number}, ",
+            self.own_table("adding")
+        ));
         insert.bind(self.catalog.dialect(), Arg::text(field.name)).push(")");
         self.session.run(insert).await.map(|_| ())
     }
@@ -416,7 +430,8 @@ impl Preparing<'_> {
         let learned = learn(&mut *self.session.link, self.catalog.dialect(), &change, table, added).await;
         learned.map_err(|failure| self.session.failed(failure, DOING))?;
         if !transactional {
-            let end = format!("DELETE FROM {} WHERE model = {}; COMMIT", self.own_table("adding"), table.number);
+            let end =
+                format!("DELETE FROM {} WHERE model = {}; COMMIT", self.own_table("adding"), table.number);
             self.session.script(&end, DOING).await?;
         }
         Ok(())

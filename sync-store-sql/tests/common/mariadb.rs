@@ -77,7 +77,13 @@ impl Database {
     pub fn mariadb(&self, sql: &str) -> String {
         let (user, password, host, port) = parts(&base_url());
         let mut child = Command::new("mariadb")
-            .args(["--no-defaults", "--skip-column-names", "--batch", "--force", "--default-character-set=utf8mb4"])
+            .args([
+                "--no-defaults",
+                "--skip-column-names",
+                "--batch",
+                "--force",
+                "--default-character-set=utf8mb4",
+            ])
             .args(["-u", &user, "-h", &host, "-P", &port, &self.0])
             .env("MYSQL_PWD", password)
             .stdin(Stdio::piped())
@@ -85,7 +91,8 @@ impl Database {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the mariadb program; `scripts/services` installs it");
-        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), sql.as_bytes()).expect("it reads");
+        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), sql.as_bytes())
+            .expect("it reads");
         let output = child.wait_with_output().expect("it ends");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }

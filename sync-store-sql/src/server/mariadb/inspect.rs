@@ -73,7 +73,8 @@ impl Cascade {
     /// The rows of the child that point to `OLD`.
     fn pointing(&self) -> String {
         let name = |name: &str| Quote::Backtick.name(name);
-        let pairs = self.columns.iter().map(|(child, parent)| format!("{} = OLD.{}", name(child), name(parent)));
+        let pairs =
+            self.columns.iter().map(|(child, parent)| format!("{} = OLD.{}", name(child), name(parent)));
         pairs.collect::<Vec<_>>().join(" AND ")
     }
 
@@ -166,7 +167,8 @@ impl Database {
                 _ => None,
             });
             let Some(row) = row.collect::<Option<Vec<String>>>() else { continue };
-            let Ok([key, parent, child, on_delete, on_update, column, to]) = <[String; 7]>::try_from(row) else {
+            let Ok([key, parent, child, on_delete, on_update, column, to]) = <[String; 7]>::try_from(row)
+            else {
                 continue;
             };
             let cascade = found.entry((child.clone(), key)).or_insert_with(|| Cascade {
@@ -189,7 +191,8 @@ impl Database {
     fn leads(&self, cascades: &[Cascade], from: &str, to: &str) -> bool {
         let (mut reached, mut next) = (vec![from.to_owned()], 0);
         while next < reached.len() {
-            let children = cascades.iter().filter(|cascade| cascade.parent.eq_ignore_ascii_case(&reached[next]));
+            let children =
+                cascades.iter().filter(|cascade| cascade.parent.eq_ignore_ascii_case(&reached[next]));
             let children: Vec<String> = children.map(|cascade| cascade.child.clone()).collect();
             if children.iter().any(|child| child.eq_ignore_ascii_case(to)) {
                 return true;
@@ -237,7 +240,8 @@ impl Catalog for Database {
     }
 
     async fn kind_of(&self, session: &mut Session<'_>, name: &str) -> Result<Option<Thing>> {
-        let select = "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+        let select =
+            "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
         let found = texts(session.fetch(select, vec![Arg::text(self.name.as_str()), Arg::text(name)]).await?);
         Ok(found.first().map(|kind| match kind.as_str() {
             "BASE TABLE" => Thing::Table,
@@ -301,8 +305,7 @@ impl Catalog for Database {
         let select = "SELECT INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
              AND NON_UNIQUE = 0 GROUP BY INDEX_NAME HAVING count(*) = 1 AND max(SUB_PART) IS NULL \
              AND max(COLUMN_NAME) = ? ORDER BY INDEX_NAME <> 'PRIMARY'";
-        let args =
-            vec![Arg::text(self.name.as_str()), Arg::text(table), Arg::text(column.name.as_str())];
+        let args = vec![Arg::text(self.name.as_str()), Arg::text(table), Arg::text(column.name.as_str())];
         Ok(texts(session.fetch(select, args).await?))
     }
 
@@ -334,7 +337,9 @@ impl Catalog for Database {
         let cascades = self.cascades(session).await?;
         for cascade in cascades.iter().filter(|cascade| cascade.parent.eq_ignore_ascii_case(schema.table)) {
             let from = format!("the cascade from `{}` to `{}`", cascade.parent, cascade.child);
-            if cascade.child.eq_ignore_ascii_case(schema.table) || self.leads(&cascades, &cascade.child, schema.table) {
+            if cascade.child.eq_ignore_ascii_case(schema.table)
+                || self.leads(&cascades, &cascade.child, schema.table)
+            {
                 misfits.push(format!(
                     "{from} leads back to the table, and no trigger can follow it; make it `RESTRICT`"
                 ));
@@ -365,7 +370,9 @@ impl Catalog for Database {
             FieldType::Bool => "TINYINT(1)",
             FieldType::Int { .. } => "BIGINT",
             // A double forgets the sign of zero.
-            FieldType::Float | FieldType::Float32 => "VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+            FieldType::Float | FieldType::Float32 => {
+                "VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+            }
             FieldType::Bytes => "LONGBLOB",
             FieldType::Uuid => "BINARY(16)",
             FieldType::Timestamp => "DATETIME(6)",
@@ -430,9 +437,8 @@ impl Catalog for Database {
         let there = session.fetch(select, args).await?;
         let wanted = triggers::all(table, &cascades);
         for trigger in &wanted {
-            let same = |row: &Row| {
-                row[..] == [Cell::Text(trigger.name.clone()), Cell::Text(trigger.body.clone())]
-            };
+            let same =
+                |row: &Row| row[..] == [Cell::Text(trigger.name.clone()), Cell::Text(trigger.body.clone())];
             if !there.iter().any(same) {
                 let doing = format!("making the trigger `{}` on `{}`", trigger.name, table.schema.table);
                 let name = Quote::Backtick.name(table.schema.table);
@@ -440,7 +446,8 @@ impl Catalog for Database {
             }
         }
         // Those of cascades that are gone.
-        for name in texts(there).into_iter().filter(|name| wanted.iter().all(|trigger| trigger.name != *name)) {
+        for name in texts(there).into_iter().filter(|name| wanted.iter().all(|trigger| trigger.name != *name))
+        {
             let drop = format!("DROP TRIGGER IF EXISTS {}{}", self.own, Quote::Backtick.name(&name));
             session.script(&drop, &format!("removing the trigger `{name}`")).await?;
         }
@@ -477,7 +484,9 @@ fn fitting(ty: FieldType, column: &Found) -> Result<(Kind, bool), &'static str> 
         (FieldType::Text, "enum") => Ok((Kind::Collated, true)),
         (FieldType::Text, _) if is_text => Ok((text, narrow)),
         (FieldType::Text, _) => Err("varchar or text"),
-        (FieldType::Bytes, "varbinary" | "blob" | "tinyblob" | "mediumblob" | "longblob") => Ok((Kind::Bytes, false)),
+        (FieldType::Bytes, "varbinary" | "blob" | "tinyblob" | "mediumblob" | "longblob") => {
+            Ok((Kind::Bytes, false))
+        }
         (FieldType::Bytes, _) => Err("blob or varbinary"),
         (FieldType::Uuid, "uuid") => Ok((Kind::Uuid, false)),
         (FieldType::Uuid, "binary" | "varbinary") => Ok((Kind::Bytes, false)),

@@ -99,9 +99,9 @@ impl Dialect for MariaDb {
 
     fn id_of_key(&self, key: &str, column: &Column, ty: IdType) -> String {
         match (ty, column.kind) {
-            (IdType::Int, _) => format!(
-                "CAST(CAST(CONV(HEX({key}), 16, 10) AS UNSIGNED) ^ 9223372036854775808 AS SIGNED)"
-            ),
+            (IdType::Int, _) => {
+                format!("CAST(CAST(CONV(HEX({key}), 16, 10) AS UNSIGNED) ^ 9223372036854775808 AS SIGNED)")
+            }
             (IdType::Uuid, Kind::Bytes) => key.to_owned(),
             (IdType::Uuid, _) => {
                 let part = |from: u8, length: u8| format!("SUBSTR(HEX({key}), {from}, {length})");
@@ -114,7 +114,9 @@ impl Dialect for MariaDb {
 
     fn compared(&self, column: &Column, expression: &str) -> String {
         match (column.ty, column.kind) {
-            (FieldType::Decimal, Kind::Text | Kind::Collated) => format!("CAST({expression} AS DECIMAL(65,30))"),
+            (FieldType::Decimal, Kind::Text | Kind::Collated) => {
+                format!("CAST({expression} AS DECIMAL(65,30))")
+            }
             (FieldType::Float | FieldType::Float32, Kind::Text) => format!("CAST({expression} AS DOUBLE)"),
             (_, Kind::Collated) => format!("CAST({expression} AS BINARY)"),
             (FieldType::Uuid, Kind::Uuid) => format!("CAST({expression} AS CHAR(36))"),
@@ -125,7 +127,8 @@ impl Dialect for MariaDb {
     fn insert(&self, rows: Rows<'_>, then: Then<'_>) -> Statement {
         let mut names: Vec<String> = rows.columns.iter().map(|(name, _)| name.clone()).collect();
         names.extend(rows.computed.iter().map(|(name, _)| (*name).to_owned()));
-        let mut statement = Statement::new(format!("INSERT INTO {}({}) VALUES ", rows.into, names.join(", ")));
+        let mut statement =
+            Statement::new(format!("INSERT INTO {}({}) VALUES ", rows.into, names.join(", ")));
         for (place, row) in rows.rows.into_iter().enumerate() {
             statement.push(if place == 0 { "(" } else { ", (" });
             for (column, (cell, (_, kind))) in row.into_iter().zip(&rows.columns).enumerate() {
@@ -183,8 +186,9 @@ impl Dialect for MariaDb {
     }
 
     fn tell_stamp(&self, own: &str, stamp: Stamp) -> Statement {
-        let mut statement =
-            Statement::new(format!("INSERT INTO {own}sync_writing(connection, stamp, grp) VALUES (CONNECTION_ID(), "));
+        let mut statement = Statement::new(format!(
+            "INSERT INTO {own}sync_writing(connection, stamp, grp) VALUES (CONNECTION_ID(), "
+        ));
         statement.bind(self, Arg::int(stamp)).push(", ").bind(self, Arg::int(unique_group()));
         // A transaction is one group, however often it tells the time.
         statement.push(") ON DUPLICATE KEY UPDATE stamp = VALUES(stamp), grp = coalesce(grp, VALUES(grp))");
@@ -193,13 +197,15 @@ impl Dialect for MariaDb {
 
     fn tell_put(&self, own: &str, put: Option<(i64, Vec<Cell>)>) -> Vec<Statement> {
         let Some((model, keys)) = put else {
-            let sql = format!("UPDATE {own}sync_writing SET put_model = NULL WHERE connection = CONNECTION_ID()");
+            let sql =
+                format!("UPDATE {own}sync_writing SET put_model = NULL WHERE connection = CONNECTION_ID()");
             return vec![Statement::new(sql)];
         };
         // What was told before stays until the end: to delete it here would lock others out of the gaps.
         let turn = unique_group();
-        let mut telling =
-            Statement::new(format!("INSERT INTO {own}sync_writing(connection, put_model, turn) VALUES (CONNECTION_ID(), "));
+        let mut telling = Statement::new(format!(
+            "INSERT INTO {own}sync_writing(connection, put_model, turn) VALUES (CONNECTION_ID(), "
+        ));
         telling.bind(self, Arg::int(model)).push(", ").bind(self, Arg::int(turn));
         telling.push(") ON DUPLICATE KEY UPDATE put_model = VALUES(put_model), turn = VALUES(turn)");
         let mut told = vec![telling];

@@ -1,7 +1,8 @@
 //! The library's own tables, and what gives changes their positions.
 
 /// What every table of ours is.
-pub(super) const OPTIONS: &str = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_nopad_bin";
+pub(super) const OPTIONS: &str =
+    " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_nopad_bin";
 
 /// A change that is not committed yet has a position below zero, which counts down; the numbering gives it the next one
 /// above zero once it is committed. So a position is given out in the order in which readers can see changes.

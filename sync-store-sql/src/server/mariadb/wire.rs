@@ -102,11 +102,13 @@ fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
             Cell::Micros(i64::try_from(civil(bytes)?.duration_since(EPOCH).as_micros())?)
         }
         "DECIMAL" | "ENUM" | "SET" => text()?,
-        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => Cell::Int(integer(bytes, false)?),
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
+            Cell::Int(integer(bytes, false)?)
+        }
         name if name.ends_with("UNSIGNED") || name == "YEAR" => Cell::Int(integer(bytes, true)?),
         _ if is_text => text()?,
-        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "CHAR" | "VARCHAR" | "TINYTEXT"
-        | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" => Cell::Bytes(bytes.to_vec()),
+        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "CHAR" | "VARCHAR"
+        | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" => Cell::Bytes(bytes.to_vec()),
         name => return Err(format!("a value of the type `{name}`, which is not known here").into()),
     })
 }
@@ -134,7 +136,9 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
         (1040 | 1053 | 1080 | 1152..=1161 | 1203 | 1226 | 1927 | 2006 | 2013, _) => Failure::Lost(error),
         // A trigger of the app's said no; a column has no default; a value that no longer fits.
         (1644 | 1364 | 1366 | 1265, _) => refused(database),
-        (_, state) if state.starts_with("23") || state.starts_with("22") || state.starts_with("45") => refused(database),
+        (_, state) if state.starts_with("23") || state.starts_with("22") || state.starts_with("45") => {
+            refused(database)
+        }
         _ => Failure::Other(error),
     }
 }
@@ -166,7 +170,8 @@ impl Link for MyLink<'_> {
     fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
             let kept = args.len() <= KEPT;
-            let query = sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
+            let query =
+                sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
             let mut found = query.fetch(&mut *self.0);
             let mut rows = Vec::new();
             while let Some(row) = found.try_next().await.map_err(failure)? {
@@ -181,7 +186,8 @@ impl Link for MyLink<'_> {
     fn execute<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<u64, Failure>> {
         Box::pin(async move {
             let kept = args.len() <= KEPT;
-            let query = sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
+            let query =
+                sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
             Ok(query.execute(&mut *self.0).await.map_err(failure)?.rows_affected())
         })
     }
