@@ -1,8 +1,7 @@
 //! Records in ordinary SQL tables, with changes that triggers write in the writer's own transaction, whichever
 //! program writes.
 //!
-//! SQLite is always here; PostgreSQL comes with the feature `postgres`. What they share (names, queries) lies beside
-//! their folders, and what the databases with many writers share in `server`.
+//! SQLite is always there; PostgreSQL and MariaDB come with the features `postgres` and `mariadb`.
 //!
 //! # Tables
 //!
@@ -22,6 +21,26 @@
 //! | timestamps | `INTEGER`, microseconds since 1970; text in UTC where the column is declared as text or a date and time | any usual text |
 //! | dates | `TEXT`, `YYYY-MM-DD` | |
 //! | JSON | `TEXT` | |
+//!
+//! On MariaDB the same holds, with these columns:
+//!
+//! | field | column | read as well |
+//! |---|---|---|
+//! | `bool` | `TINYINT(1)` | |
+//! | integers | `BIGINT` | smaller ones, unsigned ones |
+//! | floats | `VARCHAR(32)` with the number, because `DOUBLE` forgets the sign of zero | `DOUBLE`, `FLOAT` |
+//! | text, decimals | `LONGTEXT` in `utf8mb4_nopad_bin`, which compares by bytes; an id `VARCHAR(255)` | `VARCHAR`, `CHAR`, `ENUM`, `DECIMAL` |
+//! | bytes | `LONGBLOB` | `VARBINARY` and other blobs |
+//! | UUIDs | `BINARY(16)` | `UUID`, text |
+//! | timestamps | `DATETIME(6)`, in UTC | `TIMESTAMP`, `BIGINT` with microseconds since 1970 |
+//! | dates | `DATE` | |
+//! | JSON | `LONGTEXT` | `JSON` |
+//!
+//! MariaDB has no trigger for `TRUNCATE`: rows that it takes away stay live until `rectify_all_changes`. Its cascades
+//! fire no triggers either; those between two models are written into the triggers of the parent, and a table with one
+//! that cannot be followed is refused by name. What another program writes in one transaction is not known to belong
+//! together, because MariaDB tells nobody the transaction's name. It has to know `innodb_snapshot_isolation`: 10.6.18,
+//! 10.11.8, 11.4 or later.
 //!
 //! An id is found by the form that this table says, so a program that writes ids as text writes them in lower case
 //! with hyphens. In tables made here a check holds other programs to it.

@@ -93,6 +93,11 @@ impl SqlStoreBuilder {
             let server = Server::open(&self.url, &self).await?;
             return Ok(SqlStore { database: Database::Server(Arc::new(server)) });
         }
+        #[cfg(feature = "mariadb")]
+        if self.url.starts_with("mysql://") || self.url.starts_with("mariadb://") {
+            let server = Server::open(&self.url, &self).await?;
+            return Ok(SqlStore { database: Database::Server(Arc::new(server)) });
+        }
         let Some(path) = self.url.strip_prefix("sqlite:") else {
             return Err(unknown_url(&self.url));
         };

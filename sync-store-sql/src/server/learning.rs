@@ -39,7 +39,7 @@ pub(super) async fn learn(
             set(
                 link,
                 dialect,
-                &table.name,
+                table,
                 (id_column.name.clone(), id_column.kind, table.id_cell(&id)),
                 values,
             )
@@ -114,7 +114,7 @@ fn taken(table: &Table, added: &[usize], unknown: &[u8]) -> Option<(Values, Cell
 async fn set(
     link: &mut dyn Link,
     dialect: &dyn Dialect,
-    table: &str,
+    table: &Table,
     key: (String, Kind, Cell),
     values: Values,
 ) -> Result<(), Failure> {
@@ -127,7 +127,8 @@ async fn set(
         columns.push((name, kind));
         row.push(cell);
     }
-    let update = dialect.update(Rows { into: table, columns, rows: vec![row], computed: Vec::new() });
+    let rows = Rows { into: &table.name, columns, rows: vec![row], computed: Vec::new() };
+    let update = dialect.update(rows, table.id_keys.first().map(String::as_str));
     link.execute(&update.sql, update.args).await?;
     Ok(())
 }

@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     /// Decimals with the scale that they are given.
     Numeric,
     Text,
+    /// Text that compares otherwise than by its bytes.
+    Collated,
     Bytes,
     Uuid,
     /// A point in time.

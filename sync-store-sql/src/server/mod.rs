@@ -9,9 +9,12 @@
 
 mod learning;
 mod link;
+#[cfg(feature = "mariadb")]
+mod mariadb;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prepare;
 mod statement;
 mod tables;
 mod transaction;
@@ -22,6 +25,7 @@ pub use transaction::SqlTransaction;
 use crate::store::{FeedStatus, SqlStoreBuilder};
 use link::{Cell, Failure, Row};
 use pool::{Lent, Pool};
+use prepare::Wish;
 use statement::Dialect;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -170,10 +174,8 @@ impl Server {
         let (models, this) = (models.clone(), self.clone());
         let prepared = self.runtime.spawn(async move {
             let mut lent = this.pool.lend(this.location()).await?;
-            let tables = this
-                .pool
-                .prepare(&mut *lent.link(), &this.shared.own, this.location(), &models, fresh, this.adopt)
-                .await?;
+            let wish = Wish { location: this.location(), models: &models, fresh, adopt: this.adopt };
+            let tables = this.pool.prepare(&mut *lent.link(), &wish, this.busy_timeout).await?;
             lent.give_back();
             *this.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tables));
             Ok(())

@@ -1,6 +1,7 @@
 //! Pools of connections, and connections that are lent from them.
 
-use super::link::{Failure, Link};
+use super::link::{Cell, Failure, Link};
+use super::prepare::{Wish, prepare};
 use super::statement::Dialect;
 use super::tables::Tables;
 use crate::store::SqlStoreBuilder;
@@ -8,9 +9,10 @@ use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use std::time::Duration;
 use sync_runtime::store::Access;
-use sync_runtime::version::ReplicaId;
-use sync_runtime::{Error, ErrorKind, Models, Result};
+use sync_runtime::{Error, ErrorKind, Result};
 
+#[cfg(feature = "mariadb")]
+use super::mariadb::{self, MyLink};
 #[cfg(feature = "postgres")]
 use super::postgres::{self, PgLink};
 
@@ -22,6 +24,8 @@ const CONNECTIONS: u32 = 10;
 pub(crate) enum Pool {
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
+    #[cfg(feature = "mariadb")]
+    MariaDb(sqlx::MySqlPool),
 }
 
 impl Pool {
@@ -40,6 +44,15 @@ impl Pool {
                 .connect_lazy_with(options);
             return Ok(Pool::Postgres(pool));
         }
+        #[cfg(feature = "mariadb")]
+        if let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) {
+            let options: sqlx::mysql::MySqlConnectOptions = format!("mysql://{rest}").parse().map_err(wrong)?;
+            let pool = sqlx::mysql::MySqlPoolOptions::new()
+                .max_connections(builder.connections.unwrap_or(CONNECTIONS))
+                .acquire_timeout(builder.busy_timeout)
+                .connect_lazy_with(options);
+            return Ok(Pool::MariaDb(pool));
+        }
         let _ = (wrong, builder);
         Err(Error::new(ErrorKind::Usage, format!("no database is known for `{}`", scheme(url))))
     }
@@ -48,6 +61,8 @@ impl Pool {
         match self {
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => &postgres::Postgres,
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(_) => &mariadb::MariaDb,
         }
     }
 
@@ -59,6 +74,12 @@ impl Pool {
                 let options = pool.connect_options();
                 let database = options.get_database().unwrap_or_else(|| options.get_username());
                 format!("postgres://{}:{}/{database}", options.get_host(), options.get_port())
+            }
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(pool) => {
+                let options = pool.connect_options();
+                let database = options.get_database().unwrap_or_default();
+                format!("mysql://{}:{}/{database}", options.get_host(), options.get_port())
             }
         }
     }
@@ -76,6 +97,15 @@ impl Pool {
                 Err(sqlx::Error::PoolTimedOut) => {
                     // The pool tries again and again to connect, and does not say why it cannot.
                     let tried = sqlx::PgConnection::connect_with(&pool.connect_options()).await;
+                    return Err(tried.map_or_else(failed, |_| all_in_use(location)));
+                }
+                Err(error) => return Err(failed(error)),
+            },
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(pool) => match pool.acquire().await {
+                Ok(connection) => Connection::MariaDb(connection),
+                Err(sqlx::Error::PoolTimedOut) => {
+                    let tried = sqlx::MySqlConnection::connect_with(&pool.connect_options()).await;
                     return Err(tried.map_or_else(failed, |_| all_in_use(location)));
                 }
                 Err(error) => return Err(failed(error)),
@@ -102,6 +132,11 @@ impl Pool {
                 let schema = postgres::schema(link, location).await?;
                 Ok(postgres::own_prefix(&schema))
             }
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(_) => {
+                let database = mariadb::database(link, location).await?;
+                Ok(mariadb::own_prefix(&database))
+            }
         }
     }
 
@@ -109,23 +144,37 @@ impl Pool {
     pub(super) async fn prepare(
         &self,
         link: &mut dyn Link,
-        _own: &str,
-        location: &str,
-        models: &Models,
-        fresh: ReplicaId,
-        adopt: bool,
+        wish: &Wish<'_>,
+        busy_timeout: Duration,
     ) -> Result<Tables> {
+        let location = wish.location;
         let failed = |failure: Failure| failure.at(location);
         match self {
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => {
                 link.script("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
-                let schema = postgres::schema(link, location).await?;
-                let wish = postgres::Wish { location, models, fresh, adopt };
-                let prepared = postgres::prepare(link, &schema, &wish).await;
+                let schema = postgres::Schema::new(postgres::schema(link, location).await?);
+                // Two processes that open one database at once prepare it one after the other.
+                link.script(&schema.lock()).await.map_err(failed)?;
+                let prepared = prepare(link, &schema, wish).await;
                 let end = if prepared.is_ok() { "COMMIT" } else { "ROLLBACK" };
                 link.script(end).await.map_err(failed)?;
                 prepared
+            }
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(_) => {
+                let name = mariadb::database(link, location).await?;
+                let database = mariadb::Database::new(name, wish.models, busy_timeout);
+                link.script(&database.settings()).await.map_err(failed)?;
+                let held = link.fetch(&database.lock(), Vec::new()).await.map_err(failed)?;
+                if held.first().map(Vec::as_slice) != Some(&[Cell::Int(1)]) {
+                    let message = format!("`{location}` is being prepared by another program");
+                    return Err(Error::new(ErrorKind::Busy, message));
+                }
+                // An error closes the connection, and with it goes the lock.
+                let tables = prepare(link, &database, wish).await?;
+                link.script(&database.unlock()).await.map_err(failed)?;
+                Ok(tables)
             }
         }
     }
@@ -198,6 +247,8 @@ pub(crate) fn scheme(url: &str) -> &str {
 enum Connection {
     #[cfg(feature = "postgres")]
     Postgres(PoolConnection<sqlx::Postgres>),
+    #[cfg(feature = "mariadb")]
+    MariaDb(PoolConnection<sqlx::MySql>),
 }
 
 /// A connection that is lent. Unless it is given back, it is closed: it may be inside a transaction.
@@ -209,6 +260,8 @@ impl Lent {
         match &mut self.0 {
             #[cfg(feature = "postgres")]
             Some(Connection::Postgres(connection)) => Box::new(PgLink(connection)),
+            #[cfg(feature = "mariadb")]
+            Some(Connection::MariaDb(connection)) => Box::new(MyLink(connection)),
             None => unreachable!("a connection is lent until it is given back"),
         }
     }
@@ -224,6 +277,8 @@ impl Drop for Lent {
         match self.0.take() {
             #[cfg(feature = "postgres")]
             Some(Connection::Postgres(connection)) => drop(connection.detach()),
+            #[cfg(feature = "mariadb")]
+            Some(Connection::MariaDb(connection)) => drop(connection.detach()),
             None => {}
         }
     }

@@ -88,18 +88,23 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Inserts rows.
     fn insert(&self, rows: Rows<'_>, then: Then<'_>) -> Statement;
 
-    /// Sets columns of rows that are there; the first column is the key.
-    fn update(&self, rows: Rows<'_>) -> Statement;
+    /// Sets columns of rows that are there; the first column is the key, which this index keeps unique.
+    fn update(&self, rows: Rows<'_>, key: Option<&str>) -> Statement;
 
     /// Hands to the triggers what the library knows: the time of its writes.
-    fn tell_stamp(&self, stamp: Stamp) -> Statement;
+    fn tell_stamp(&self, own: &str, stamp: Stamp) -> Statement;
 
     /// Tells the triggers which records of a model are being put, or that none is any more.
-    fn tell_put(&self, put: Option<(i64, Vec<Cell>)>) -> Statement;
+    fn tell_put(&self, own: &str, put: Option<(i64, Vec<Cell>)>) -> Vec<Statement>;
 
     /// Takes away what the triggers were told, where that would outlive the transaction.
-    fn clean(&self) -> Option<Statement> {
-        None
+    fn clean(&self, _own: &str) -> Vec<Statement> {
+        Vec::new()
+    }
+
+    /// How many rows of so many columns one statement can insert.
+    fn most_rows(&self, _columns: usize) -> usize {
+        usize::MAX
     }
 
     /// A position for a change that is not committed yet: below zero, and lower than all before it.

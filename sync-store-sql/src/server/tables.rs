@@ -1,7 +1,7 @@
 //! The models' tables as they stand in a database of many writers.
 
 use super::link::{Cell, Kind};
-use crate::names::{self, Quote};
+use crate::names;
 use std::collections::HashMap;
 use std::sync::Arc;
 use sync_runtime::record::{Id, Record};
@@ -31,6 +31,8 @@ impl Column {
             (Value::Bool(yes), Kind::Bool) => Cell::Bool(*yes),
             (Value::Bool(yes), _) => Cell::Int(i64::from(*yes)),
             (Value::Int(n), _) => Cell::Int(*n),
+            // The shortest text that is this number and no other one.
+            (Value::Float(x), Kind::Text) => Cell::Text(format!("{x:?}")),
             (Value::Float(x), _) => Cell::Float(*x),
             (Value::Text(text) | Value::Decimal(text), _) => Cell::Text(text.clone()),
             (Value::Bytes(bytes), _) => Cell::Bytes(bytes.clone()),
@@ -46,6 +48,15 @@ impl Column {
         }
     }
 
+    /// The number of a text.
+    fn float(&self, text: &str) -> Option<f64> {
+        let number = match self.ty {
+            FieldType::Float32 => text.parse::<f32>().ok().map(f64::from),
+            _ => text.parse::<f64>().ok(),
+        };
+        number.filter(|number| number.is_finite())
+    }
+
     /// The value that a column holds.
     ///
     /// The error says what was found instead.
@@ -56,6 +67,9 @@ impl Column {
             (FieldType::Bool, Cell::Int(n @ (0 | 1))) => Value::Bool(n == 1),
             (FieldType::Int { .. }, Cell::Int(n)) => Value::Int(n),
             (FieldType::Float | FieldType::Float32, Cell::Float(x)) => Value::Float(x),
+            (FieldType::Float | FieldType::Float32, Cell::Text(text)) => {
+                self.float(&text).map(Value::Float).ok_or_else(|| Cell::Text(text).describe())?
+            }
             (FieldType::Text, Cell::Text(text)) => Value::Text(text),
             (FieldType::Decimal, Cell::Text(text)) => Value::Decimal(text),
             (FieldType::Decimal, Cell::Int(n)) => Value::Decimal(n.to_string()),
@@ -260,9 +274,4 @@ pub(crate) const CHANGE: [(&str, Kind); 12] = [
 /// The columns of a change behind a prefix: `c.` for `sync_change`, `b.sync_` for a table of bases.
 pub(crate) fn change_columns(prefix: &str) -> String {
     CHANGE.map(|(name, _)| format!("{prefix}{name}")).join(", ")
-}
-
-/// The quoted name of an index on a table of bases.
-pub(crate) fn base_index(quote: Quote, by: &str, schema: &ModelSchema) -> String {
-    quote.name(&names::base_index(by, schema))
 }

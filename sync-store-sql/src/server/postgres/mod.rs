@@ -5,7 +5,7 @@ mod own;
 mod triggers;
 mod wire;
 
-pub(crate) use inspect::{Wish, own_prefix, prepare, schema};
+pub(crate) use inspect::{Schema, own_prefix, schema};
 pub(crate) use wire::PgLink;
 
 use super::link::{Arg, Cell, Kind};
@@ -127,7 +127,7 @@ impl Dialect for Postgres {
         statement
     }
 
-    fn update(&self, rows: Rows<'_>) -> Statement {
+    fn update(&self, rows: Rows<'_>, _: Option<&str>) -> Statement {
         let names: Vec<String> = rows.columns.iter().map(|(name, _)| name.clone()).collect();
         let aliases: Vec<String> = (0..names.len()).map(|place| format!("v{place}")).collect();
         let set: Vec<_> =
@@ -142,20 +142,20 @@ impl Dialect for Postgres {
         statement
     }
 
-    fn tell_stamp(&self, stamp: Stamp) -> Statement {
+    fn tell_stamp(&self, _: &str, stamp: Stamp) -> Statement {
         let mut statement = Statement::new("SELECT set_config('sync.stamp', ");
         statement.bind(self, Arg::text(stamp.to_string())).push(", true)");
         statement
     }
 
-    fn tell_put(&self, put: Option<(i64, Vec<Cell>)>) -> Statement {
+    fn tell_put(&self, _: &str, put: Option<(i64, Vec<Cell>)>) -> Vec<Statement> {
         let Some((model, keys)) = put else {
-            return Statement::new("SELECT set_config('sync.put_model', '', true)");
+            return vec![Statement::new("SELECT set_config('sync.put_model', '', true)")];
         };
         let mut statement = Statement::new("SELECT set_config('sync.put_model', ");
         statement.bind(self, Arg::text(model.to_string())).push(", true), set_config('sync.put_ids', ");
         statement.bind(self, Arg::Many(Kind::Bytes, keys)).push("::text, true)");
-        statement
+        vec![statement]
     }
 
     fn pending_position(&self, own: &str) -> String {

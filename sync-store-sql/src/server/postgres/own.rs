@@ -1,8 +1,5 @@
 //! The library's own tables, and the function that gives changes their positions.
 
-/// The layout of the library's own tables that this program knows.
-pub(super) const FORMAT: i64 = 1;
-
 /// A change that is not committed yet has a position below zero, which counts down; `sync_number` gives it the next one
 /// above zero once it is committed. So a position is given out in the order in which readers can see changes.
 pub(super) fn tables(own: &str) -> String {

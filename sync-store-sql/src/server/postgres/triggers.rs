@@ -6,7 +6,7 @@
 //! What a writing library hands over stands in settings that end with its transaction: `sync.stamp`, the time of its
 //! writes, and `sync.put_model` with `sync.put_ids`, the records that it tracks by itself.
 
-use crate::names::{Quote, literal};
+use crate::names::literal;
 use crate::server::statement::Dialect;
 use crate::server::tables::{CHANGE, Column, IdType, Table, change_columns};
 use sync_runtime::Merge;
@@ -337,6 +337,3 @@ WHERE c.model = {}",
         table.number
     )
 }
-
-/// How names are quoted here.
-pub(super) const QUOTE: Quote = Quote::Double;

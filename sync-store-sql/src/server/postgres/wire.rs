@@ -42,7 +42,7 @@ fn oids(kind: Kind) -> (u32, u32) {
         Kind::Float(4) => (FLOAT4, 1021),
         Kind::Float(_) => (FLOAT8, 1022),
         Kind::Numeric => (NUMERIC, 1231),
-        Kind::Text => (TEXT, 1009),
+        Kind::Text | Kind::Collated => (TEXT, 1009),
         Kind::Bytes => (BYTEA, 1001),
         Kind::Uuid => (UUID, 2951),
         Kind::Instant => (TIMESTAMPTZ, 1185),
@@ -110,7 +110,7 @@ fn put(buffer: &mut impl Extend<u8>, kind: Kind, cell: &Cell) -> Result<(), BoxD
         (Kind::Float(_), Cell::Float(x)) => buffer.extend(x.to_be_bytes()),
         (Kind::Numeric, Cell::Text(text)) => put_numeric(buffer, text)?,
         (Kind::Numeric, Cell::Int(n)) => put_numeric(buffer, &n.to_string())?,
-        (Kind::Text | Kind::Json, Cell::Text(text)) => buffer.extend(text.bytes()),
+        (Kind::Text | Kind::Collated | Kind::Json, Cell::Text(text)) => buffer.extend(text.bytes()),
         (Kind::JsonParsed, Cell::Text(text)) => {
             buffer.extend([1]);
             buffer.extend(text.bytes());

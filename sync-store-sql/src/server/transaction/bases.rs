@@ -109,9 +109,12 @@ impl SqlTransaction<'_> {
                 rows.retain(|(other, _)| *other != key);
                 rows.push((key, row));
             }
-            let rows = rows.into_iter().map(|(_, row)| row).collect();
-            let insert = self.base_insert(&table, rows);
-            self.execute(insert).await?;
+            let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+            let most = self.dialect().most_rows(rows[0].len());
+            for some in rows.chunks(most) {
+                let insert = self.base_insert(&table, some.to_vec());
+                self.execute(insert).await?;
+            }
         }
         Ok(())
     }

@@ -63,6 +63,8 @@ pub struct SqlTransaction<'c> {
     putting: bool,
     /// Whether the transaction goes on with other statements than ours.
     shared_with_app: bool,
+    /// Whether the triggers were told anything at all.
+    handed: bool,
     ended: Option<Ended>,
 }
 
@@ -87,6 +89,7 @@ impl<'c> SqlTransaction<'c> {
             told: None,
             putting: false,
             shared_with_app: false,
+            handed: false,
             ended: None,
         }
     }
@@ -103,12 +106,11 @@ impl<'c> SqlTransaction<'c> {
 
     /// Takes away what must not outlive the transaction.
     pub(crate) async fn clean(&mut self) -> Result<()> {
-        match self.dialect().clean() {
-            Some(statement) if self.told.is_some() || self.putting => {
-                self.execute(statement).await.map(|_| ())
-            }
-            _ => Ok(()),
+        if self.handed {
+            self.tell_all(self.dialect().clean(&self.shared.own)).await?;
+            (self.told, self.putting, self.handed) = (None, false, false);
         }
+        Ok(())
     }
 
     /// The replicas that this transaction got to know, which are known to all once it is committed.
@@ -144,12 +146,24 @@ impl<'c> SqlTransaction<'c> {
         Error::new(ErrorKind::Busy, message)
     }
 
+    /// What ended the transaction at the database ended it here: some databases would run what follows by itself, and
+    /// commit it.
+    fn standing(&self) -> Result<()> {
+        if !matches!(self.ended, Some(Ended::Conflict | Ended::Lost)) {
+            return Ok(());
+        }
+        let message = format!("`{}`: the transaction was undone, and nothing more can be done in it", self.shared.location);
+        Err(Error::new(ErrorKind::Busy, message))
+    }
+
     async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>> {
+        self.standing()?;
         let fetched = self.link.fetch(&statement.sql, statement.args).await;
         fetched.map_err(|failure| self.failed(failure))
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        self.standing()?;
         let executed = self.link.execute(&statement.sql, statement.args).await;
         executed.map_err(|failure| self.failed(failure))
     }
@@ -162,6 +176,7 @@ impl<'c> SqlTransaction<'c> {
         expected: u64,
         ignored: impl FnOnce() -> String + Send,
     ) -> Result<Result<(), Refusal>> {
+        self.standing()?;
         if self.careful {
             self.script("SAVEPOINT sync_attempt").await?;
         }
@@ -185,6 +200,7 @@ impl<'c> SqlTransaction<'c> {
     }
 
     async fn script(&mut self, sql: &str) -> Result<()> {
+        self.standing()?;
         let run = self.link.script(sql).await;
         run.map_err(|failure| self.failed(failure))
     }
@@ -278,14 +294,29 @@ impl<'c> SqlTransaction<'c> {
         Ok(())
     }
 
+    /// Hands something to the triggers.
+    async fn tell_all(&mut self, statements: Vec<Statement>) -> Result<()> {
+        self.handed = true;
+        for statement in statements {
+            self.fetch(statement).await?;
+        }
+        Ok(())
+    }
+
     /// Hands the time of its writes to the triggers, unless they know.
     async fn tell(&mut self, now: Stamp) -> Result<()> {
         if self.told != Some(now) {
-            self.fetch(self.dialect().tell_stamp(now)).await?;
+            self.tell_all(vec![self.dialect().tell_stamp(&self.shared.own, now)]).await?;
             self.told = Some(now);
         }
         Ok(())
     }
+}
+
+/// A number for a group that has no position yet, which no other one has.
+#[cfg(feature = "mariadb")]
+pub(super) fn unique_group() -> Position {
+    put::Groups::unique()
 }
 
 /// Why a statement was refused by the database.

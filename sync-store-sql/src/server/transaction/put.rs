@@ -59,7 +59,7 @@ impl SqlTransaction<'_> {
         let ids: Vec<Id> = states.iter().map(|state| state.change.id.clone()).collect();
         let there = self.locked_ids(&table, &ids).await?;
         let keys = ids.iter().map(|id| Cell::Bytes(key(id))).collect();
-        self.fetch(self.dialect().tell_put(Some((table.number, keys)))).await?;
+        self.tell_all(self.dialect().tell_put(&self.shared.own, Some((table.number, keys)))).await?;
         self.putting = true;
         let travelling: Vec<usize> = table
             .travelling()
@@ -147,7 +147,7 @@ impl SqlTransaction<'_> {
     /// From now on the triggers track every record again.
     pub(super) async fn put_no_more(&mut self) -> Result<()> {
         if std::mem::take(&mut self.putting) {
-            self.fetch(self.dialect().tell_put(None)).await?;
+            self.tell_all(self.dialect().tell_put(&self.shared.own, None)).await?;
         }
         Ok(())
     }

@@ -152,6 +152,12 @@ impl SqlTransaction<'_> {
         }
         runs.iter_mut().for_each(|run| run.reverse());
         while let Some(mut run) = runs.pop() {
+            if run.len() > self.dialect().most_rows(table.columns.len()) {
+                let half = run.split_off(run.len() / 2);
+                runs.push(half);
+                runs.push(run);
+                continue;
+            }
             let statement = self.row_statement(table, ids, &run);
             let expected = self.dialect().touched(run.len(), matches!(run[0].1, Op::Update(..)));
             let Err(refusal) = self.attempt(statement, expected, || ignored(table.schema)).await? else {
@@ -213,12 +219,8 @@ impl SqlTransaction<'_> {
                     _ => Vec::new(),
                 };
                 let rows = run.iter().map(row).collect();
-                dialect.update(Rows {
-                    into: &table.name,
-                    columns: columns(&fields),
-                    rows,
-                    computed: Vec::new(),
-                })
+                let rows = Rows { into: &table.name, columns: columns(&fields), rows, computed: Vec::new() };
+                dialect.update(rows, table.id_keys.first().map(String::as_str))
             }
         }
     }

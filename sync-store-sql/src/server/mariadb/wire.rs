@@ -1,0 +1,202 @@
+//! Cells in MariaDB's binary form. Times travel as text on their way in: the driver has no type for them without
+//! another crate.
+
+use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
+use futures_util::TryStreamExt;
+use jiff::{SignedDuration, civil};
+use sqlx::error::BoxDynError;
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::{Arguments, AssertSqlSafe, Decode, Executor, MySql, Row as _, Type, TypeInfo, ValueRef};
+use std::sync::Arc;
+use sync_runtime::BoxFuture;
+use sync_runtime::value::date_text;
+
+/// Statements with more parameters than this are not kept prepared: their text follows from the number of rows.
+const KEPT: usize = 64;
+
+/// Times without a zone are in UTC here; those of the last day have no place among jiff's points in time.
+const EPOCH: civil::DateTime = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// A point in time as MariaDB reads it, in UTC.
+pub(super) fn time_text(micros: i64) -> Option<String> {
+    let time = EPOCH.checked_add(SignedDuration::from_micros(micros)).ok()?;
+    Some(time.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string())
+}
+
+fn add(arguments: &mut MySqlArguments, arg: Arg) -> Result<(), BoxDynError> {
+    let (kind, cell) = match arg {
+        Arg::One(kind, cell) => (kind, cell),
+        Arg::Many(kind, cells) => return Err(format!("{} values for one {kind:?}", cells.len()).into()),
+    };
+    match (kind, cell) {
+        (_, Cell::Null) => arguments.add(None::<i64>),
+        (_, Cell::Bool(yes)) => arguments.add(i8::from(yes)),
+        (_, Cell::Int(n)) => arguments.add(n),
+        (_, Cell::Float(x)) => arguments.add(x),
+        (_, Cell::Text(text)) => arguments.add(text),
+        (_, Cell::Bytes(bytes)) => arguments.add(bytes),
+        (Kind::Bytes, Cell::Uuid(id)) => arguments.add(id.as_bytes().to_vec()),
+        (_, Cell::Uuid(id)) => arguments.add(id.hyphenated().to_string()),
+        (_, Cell::Micros(micros)) => arguments.add(time_text(micros).ok_or("a time out of range")?),
+        (_, Cell::Day(day)) => arguments.add(date_text(day).ok_or("a day out of range")?),
+    }
+}
+
+fn arguments(args: Vec<Arg>) -> Result<MySqlArguments, Failure> {
+    let mut arguments = MySqlArguments::default();
+    for arg in args {
+        add(&mut arguments, arg).map_err(|error| Failure::Other(sqlx::Error::Encode(error)))?;
+    }
+    Ok(arguments)
+}
+
+/// A whole number of as many bytes as there are.
+fn integer(bytes: &[u8], unsigned: bool) -> Result<i64, BoxDynError> {
+    Ok(match bytes.len() {
+        1 if unsigned => bytes[0].into(),
+        1 => i64::from(bytes[0] as i8),
+        2 if unsigned => u16::from_le_bytes(bytes.try_into()?).into(),
+        2 => i16::from_le_bytes(bytes.try_into()?).into(),
+        4 if unsigned => u32::from_le_bytes(bytes.try_into()?).into(),
+        4 => i32::from_le_bytes(bytes.try_into()?).into(),
+        8 if unsigned => i64::try_from(u64::from_le_bytes(bytes.try_into()?))?,
+        8 => i64::from_le_bytes(bytes.try_into()?),
+        more => return Err(format!("a whole number of {more} bytes").into()),
+    })
+}
+
+/// A date, or a date and time, behind its length.
+fn civil(bytes: &[u8]) -> Result<civil::DateTime, BoxDynError> {
+    let at = |place: usize| bytes.get(place).copied().unwrap_or(0);
+    let micros = u32::from_le_bytes([at(8), at(9), at(10), at(11)]);
+    let part = |place: usize| i8::try_from(at(place));
+    Ok(civil::DateTime::new(
+        i16::from_le_bytes([at(1), at(2)]),
+        part(3)?,
+        part(4)?,
+        part(5)?,
+        part(6)?,
+        part(7)?,
+        i32::try_from(micros)? * 1_000,
+    )?)
+}
+
+/// The cell in this column.
+fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
+    let value = row.try_get_raw(column)?;
+    if value.is_null() {
+        return Ok(Cell::Null);
+    }
+    let info = value.type_info().into_owned();
+    let is_text = <str as Type<MySql>>::compatible(&info);
+    let bytes = <&[u8] as Decode<MySql>>::decode(value)?;
+    let text = || Ok::<_, BoxDynError>(Cell::Text(std::str::from_utf8(bytes)?.to_owned()));
+    Ok(match info.name() {
+        "FLOAT" => Cell::Float(f32::from_le_bytes(bytes.try_into()?).into()),
+        "DOUBLE" => Cell::Float(f64::from_le_bytes(bytes.try_into()?)),
+        "DATE" => {
+            let days = EPOCH.date().until(civil(bytes)?.date())?.get_days();
+            Cell::Day(days)
+        }
+        "DATETIME" | "TIMESTAMP" => {
+            Cell::Micros(i64::try_from(civil(bytes)?.duration_since(EPOCH).as_micros())?)
+        }
+        "DECIMAL" | "ENUM" | "SET" => text()?,
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
+            Cell::Int(integer(bytes, false)?)
+        }
+        name if name.ends_with("UNSIGNED") || name == "YEAR" => Cell::Int(integer(bytes, true)?),
+        _ if is_text => text()?,
+        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "CHAR" | "VARCHAR"
+        | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" => Cell::Bytes(bytes.to_vec()),
+        name => return Err(format!("a value of the type `{name}`, which is not known here").into()),
+    })
+}
+
+/// What to do about an error.
+pub(super) fn failure(error: sqlx::Error) -> Failure {
+    let sqlx::Error::Database(database) = &error else {
+        return match error {
+            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+                Failure::Other(error)
+            }
+            _ => Failure::Lost(error),
+        };
+    };
+    let Some(database) = database.try_downcast_ref::<MySqlDatabaseError>() else {
+        return Failure::Other(error);
+    };
+    let state = database.code().unwrap_or_default().to_owned();
+    match (database.number(), state.as_str()) {
+        // Changed since the snapshot, which undoes the whole transaction; lock timeout; deadlock, which undoes it too;
+        // a table or a statement that somebody redefined meanwhile.
+        (1020 | 1205 | 1213 | 1412 | 1615, _) => Failure::Conflict(error),
+        (1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1419 | 1698, _) => Failure::Denied(error),
+        // Too many connections, shut down, killed, gone.
+        (1040 | 1053 | 1080 | 1152..=1161 | 1203 | 1226 | 1927 | 2006 | 2013, _) => Failure::Lost(error),
+        // A trigger of the app's said no; a column has no default; a value that no longer fits.
+        (1644 | 1364 | 1366 | 1265, _) => refused(database),
+        (_, state) if state.starts_with("23") || state.starts_with("22") || state.starts_with("45") => {
+            refused(database)
+        }
+        _ => Failure::Other(error),
+    }
+}
+
+/// The reason without the values, which are nobody's business.
+fn refused(error: &MySqlDatabaseError) -> Failure {
+    let message = error.message();
+    let (reason, constraint) = match error.number() {
+        1062 | 1586 => {
+            let key = message.rsplit_once(" for key ").map_or("", |(_, key)| key).trim_matches(['\'', '`']);
+            // Some versions put the table before the key.
+            let key = key.rsplit_once('.').map_or(key, |(_, key)| key);
+            (format!("duplicate entry for the key `{key}`"), Some(key.to_owned()))
+        }
+        1265 | 1292 | 1366 => {
+            let column = message.split_once(" for column ").map_or("", |(_, column)| column);
+            (format!("a value of another form for the column {column}"), None)
+        }
+        _ => (message.to_owned(), None),
+    };
+    Failure::Refused { reason, constraint }
+}
+
+/// A connection that somebody owns: the pool's, or the one of a user's transaction.
+#[derive(Debug)]
+pub(crate) struct MyLink<'c>(pub(crate) &'c mut MySqlConnection);
+
+impl Link for MyLink<'_> {
+    fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
+        Box::pin(async move {
+            let kept = args.len() <= KEPT;
+            let query =
+                sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
+            let mut found = query.fetch(&mut *self.0);
+            let mut rows = Vec::new();
+            while let Some(row) = found.try_next().await.map_err(failure)? {
+                let cells: Result<Row, BoxDynError> =
+                    (0..row.len()).map(|column| cell(&row, column)).collect();
+                rows.push(cells.map_err(|error| Failure::Other(sqlx::Error::Decode(error)))?);
+            }
+            Ok(rows)
+        })
+    }
+
+    fn execute<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<u64, Failure>> {
+        Box::pin(async move {
+            let kept = args.len() <= KEPT;
+            let query =
+                sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
+            Ok(query.execute(&mut *self.0).await.map_err(failure)?.rows_affected())
+        })
+    }
+
+    fn script<'l>(&'l mut self, sql: &'l str) -> BoxFuture<'l, Result<(), Failure>> {
+        Box::pin(async move {
+            let script = sqlx::raw_sql(AssertSqlSafe(Arc::<str>::from(sql)));
+            (&mut *self.0).execute(script).await.map_err(failure)?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! What other programs write to a MariaDB database is tracked, whatever they write with, and nobody waits for it.
+
+#![cfg(feature = "mariadb")]
+
+#[path = "common/mariadb.rs"]
+mod mariadb;
+#[path = "common/world.rs"]
+mod world;
+
+use mariadb::{Database, RUNTIME};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use sync_runtime::change::{ChangeKind, State};
+use sync_runtime::store::{Access, Expect, Put, Saved, Store};
+use sync_runtime::version::{Ancestry, Revision};
+use sync_runtime::{ErrorKind, Id, Record, Value};
+use sync_store_sql::SqlStore;
+use world::{COMMENT, NOTE, World, me, models, note, peer, saving};
+
+const BOTH: &[&sync_runtime::ModelSchema] = &[&NOTE, &COMMENT];
+
+/// A store, and the database in which `sql` was run before.
+fn after(sql: &str) -> (World, Database) {
+    let database = Database::new();
+    if !sql.is_empty() {
+        database.sql(sql);
+    }
+    (World::open(&database.url(), BOTH), database)
+}
+
+fn quiet(database: &Database, sql: &str) {
+    assert_eq!(database.mariadb(sql), "", "{sql}");
+}
+
+fn connection(database: &Database) -> MySqlConnection {
+    RUNTIME.block_on(MySqlConnection::connect(&database.url())).expect("a connection")
+}
+
+fn run(connection: &mut MySqlConnection, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    RUNTIME.block_on(connection.execute(sqlx::raw_sql(sql))).expect("a statement");
+}
+
+fn comment(key: &str) -> Record {
+    Record::new(vec![Some(Value::Text(key.into())), Some(Value::Null), Some(Value::Text("x".into()))])
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_inserts_updates_and_deletes() {
+    let (world, database) = after("");
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    assert_eq!(world.told(0), ["create 1", "create 2", "create 3"]);
+    quiet(&database, "UPDATE note SET title = 'z' WHERE id < 3; DELETE FROM note WHERE id = 3");
+    assert_eq!(world.told(3), ["update 1", "update 2", "delete 3"]);
+    quiet(&database, "UPDATE note SET title = title, draft = 'not sent'");
+    assert_eq!(world.told(world.newest()), [""; 0], "no difference in a field that travels");
+    quiet(&database, "UPDATE note SET title = 'Z' WHERE id = 1; UPDATE note SET title = 'Z ' WHERE id = 1");
+    assert_eq!(world.told(6), ["update 1"], "case and spaces are differences");
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_an_upsert_and_an_ignored_insert() {
+    let (world, database) = after("");
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a')");
+    quiet(&database, "INSERT IGNORE INTO note(id, title) VALUES (1, 'b'), (2, 'b')");
+    assert_eq!(world.told(1), ["create 2"]);
+    let upsert = "ON DUPLICATE KEY UPDATE title = VALUES(title)";
+    quiet(&database, &format!("INSERT INTO note(id, title) VALUES (1, 'b'), (2, 'b'), (3, 'b') {upsert}"));
+    assert_eq!(world.told(2), ["update 1", "create 3"], "2 stays as it is");
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_a_replace_over_two_keys() {
+    let (world, database) = after("");
+    quiet(&database, "ALTER TABLE note ADD UNIQUE (code)");
+    quiet(&database, "INSERT INTO note(id, title, code) VALUES (1, 'a', 7), (2, 'b', 8)");
+    let seen = world.newest();
+    quiet(&database, "REPLACE INTO note(id, title, code) VALUES (3, 'c', 7)");
+    assert_eq!(world.told(seen), ["delete 1", "create 3"]);
+    let seen = world.newest();
+    quiet(&database, "REPLACE INTO note(id, title, code) VALUES (2, 'new', 8)");
+    let told = world.told(seen);
+    assert!(told.len() == 1 && told[0].ends_with(" 2"), "{told:?}");
+    assert_eq!(world.untracked(&NOTE), []);
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_a_changed_key_is_a_delete_and_a_create() {
+    let (world, database) = after("");
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b')");
+    let seen = world.newest();
+    quiet(&database, "UPDATE note SET id = 5 WHERE id = 1");
+    assert_eq!(world.told(seen), ["delete 1", "create 5"]);
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_a_cascade() {
+    let (world, database) = after(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT NOT NULL, code BIGINT, score DOUBLE, draft TEXT);
+         CREATE TABLE comment(`key` VARCHAR(255) COLLATE utf8mb4_nopad_bin PRIMARY KEY, note BIGINT, text TEXT NOT NULL,
+           FOREIGN KEY (note) REFERENCES note(id) ON DELETE CASCADE ON UPDATE CASCADE)",
+    );
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'); INSERT INTO comment VALUES ('c', 1, 'x')");
+    let seen = world.newest();
+    assert_eq!(database.mariadb("UPDATE note SET id = 2; SELECT @@foreign_key_checks"), "1\n");
+    let told = world.told(seen);
+    assert!(told.contains(&"update c".to_owned()), "{told:?}");
+    let seen = world.newest();
+    quiet(&database, "DELETE FROM note");
+    let told = world.told(seen);
+    assert!(told.contains(&"delete c".to_owned()) && told.contains(&"delete 2".to_owned()), "{told:?}");
+    assert_eq!(database.mariadb("SELECT count(*) FROM comment"), "0\n");
+}
+
+#[test]
+fn rule_triggers_that_miss_nothing_a_cascade_that_empties() {
+    let (world, database) = after(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT NOT NULL, code BIGINT, score DOUBLE, draft TEXT);
+         CREATE TABLE comment(`key` VARCHAR(255) COLLATE utf8mb4_nopad_bin PRIMARY KEY, note BIGINT, text TEXT NOT NULL,
+           FOREIGN KEY (note) REFERENCES note(id) ON DELETE SET NULL)",
+    );
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'); INSERT INTO comment VALUES ('c', 1, 'x')");
+    let seen = world.newest();
+    quiet(&database, "DELETE FROM note");
+    assert_eq!(world.told(seen), ["update c", "delete 1"]);
+}
+
+#[test]
+fn a_cascade_that_no_trigger_can_follow_is_refused_by_name() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT NOT NULL, code BIGINT, score DOUBLE, draft TEXT,
+           FOREIGN KEY (code) REFERENCES note(id) ON DELETE CASCADE)",
+    );
+    let store = pollster::block_on(SqlStore::open(&database.url())).expect("it opens");
+    let error = pollster::block_on(store.prepare(&models(&[&NOTE]), me())).expect_err("a cascade to itself");
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert!(error.to_string().contains("the cascade from `note` to `note`"), "{error}");
+    assert_eq!(database.mariadb("SELECT count(*) FROM sync_model"), "0\n", "a refused table stays unknown");
+}
+
+#[test]
+fn what_was_handed_over_ends_with_its_transaction() {
+    let (world, database) = after("");
+    world.save(vec![saving(&NOTE, note(1, "ours", None), Expect::Any)], 5);
+    // A transaction that told the triggers of its time and of what it puts, and rolled back.
+    let failed: sync_runtime::Result<()> = world.with(Access::WRITE, |t| {
+        Box::pin(async move {
+            t.save(vec![saving(&NOTE, note(2, "never", None), Expect::Any)], 7).await?;
+            Err(sync_runtime::Error::new(ErrorKind::Usage, "no"))
+        })
+    });
+    failed.expect_err("it rolls back");
+    let change = world.change(&NOTE, Id::Int(1)).expect("tracked");
+    let revision = Revision { stamp: 9, replica: peer(7) };
+    let state = State {
+        change: sync_runtime::change::Change {
+            id: Id::Int(3),
+            ancestry: Ancestry::of(revision),
+            previous: None,
+            ..change
+        },
+        record: Some(note(3, "brought", None)),
+    };
+    assert_eq!(world.put(vec![state]), [Put::Stored]);
+    assert_eq!(
+        database.mariadb("SELECT count(*) FROM sync_writing; SELECT count(*) FROM sync_put"),
+        "0\n0\n"
+    );
+    // The next write of the same record, by anybody, is tracked at the clock's time.
+    quiet(&database, "UPDATE note SET title = 'plain' WHERE id IN (1, 3)");
+    for id in [1, 3] {
+        let change = world.change(&NOTE, Id::Int(id)).expect("tracked");
+        assert_eq!((change.kind, change.revision().replica), (ChangeKind::Update, me()));
+        assert!(change.revision().stamp > 1_700_000_000_000_000, "{}", change.revision().stamp);
+        assert_eq!(change.group, None, "nobody knows what other programs wrote together");
+    }
+}
+
+#[test]
+fn an_open_transaction_and_a_foreign_writer_do_not_wait_for_each_other() {
+    for keeping in [false, true] {
+        let (world, database) = after("");
+        if keeping {
+            world.keep_bases_through(i64::MAX);
+        }
+        quiet(&database, "INSERT INTO note(id, title) VALUES (10, 'a'), (20, 'b'), (30, 'c')");
+        assert_eq!(world.newest(), 3);
+        let mut open = connection(&database);
+        let quick = "SET innodb_lock_wait_timeout = 1; ";
+        run(
+            &mut open,
+            &format!(
+                "{quick} BEGIN; INSERT INTO note(id, title) VALUES (15, 'open'); UPDATE note SET title = 'open' WHERE id = 20"
+            ),
+        );
+        quiet(
+            &database,
+            &format!("{quick} INSERT INTO note(id, title) VALUES (12, 'x'), (16, 'x'), (40, 'x')"),
+        );
+        quiet(&database, &format!("{quick} UPDATE note SET title = 'x' WHERE id IN (10, 30)"));
+        let saved = world.save(
+            vec![
+                saving(&NOTE, note(14, "ours", None), Expect::Any),
+                saving(&NOTE, note(17, "ours", None), Expect::Any),
+                saving(&NOTE, note(10, "ours", None), Expect::Any),
+            ],
+            5,
+        );
+        assert!(saved.iter().all(|saved| *saved == Saved::Tracked), "{saved:?}");
+        assert_eq!(
+            world.told(3),
+            ["create 12", "create 16", "create 40", "update 30", "create 14", "create 17", "update 10"]
+        );
+        let seen = world.newest();
+        run(&mut open, "COMMIT");
+        assert_eq!(world.told(seen), ["create 15", "update 20"]);
+    }
+}
+
+#[test]
+fn an_open_transaction_of_ours_keeps_nobody_from_writing() {
+    let (world, database) = after("");
+    quiet(&database, "INSERT INTO note(id, title) VALUES (10, 'a'), (20, 'b')");
+    let beside = database.0.clone();
+    let told = world.with(Access::WRITE.long(), move |t| {
+        Box::pin(async move {
+            let ours = [12, 20].map(|id| saving(&NOTE, note(id, "ours", None), Expect::Any));
+            assert!(t.save(ours.to_vec(), 5).await?.iter().all(|saved| *saved == Saved::Tracked));
+            let other = Database(beside);
+            let told = other.mariadb(
+                "SET innodb_lock_wait_timeout = 1; INSERT INTO note(id, title) VALUES (11, 'x'), (13, 'x'), (99, 'x');
+                 UPDATE note SET title = 'x' WHERE id = 10; DELETE FROM note WHERE id = 10",
+            );
+            std::mem::forget(other);
+            Ok(told)
+        })
+    });
+    assert_eq!(told.expect("it commits"), "");
+}
+
+#[test]
+fn ids_that_differ_in_case_or_spaces_are_three() {
+    let (world, database) = after("");
+    let ids = ["ABC", "abc ", "abc"];
+    let saved = world.save(ids.map(|id| saving(&COMMENT, comment(id), Expect::Absent)).to_vec(), 5);
+    assert!(saved.iter().all(|saved| *saved == Saved::Tracked), "{saved:?}");
+    assert_eq!(world.told(0), ["create ABC", "create abc ", "create abc"]);
+    quiet(&database, "UPDATE comment SET text = 'y' WHERE `key` = 'abc'");
+    assert_eq!(world.told(3), ["update abc"]);
+}
+
+#[test]
+fn an_id_that_compares_without_case_is_refused_by_name() {
+    let database = Database::new();
+    database.sql("CREATE TABLE comment(`key` VARCHAR(255) PRIMARY KEY, note BIGINT, text TEXT NOT NULL) DEFAULT CHARSET utf8mb4");
+    let store = pollster::block_on(SqlStore::open(&database.url())).expect("it opens");
+    let error = pollster::block_on(store.prepare(&models(&[&COMMENT]), me())).expect_err("it does not fit");
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert!(error.to_string().contains("the id `key`") && error.to_string().contains("nopad_bin"), "{error}");
+}
+
+#[test]
+fn the_sign_of_zero_and_every_digit_stay() {
+    let (world, database) = after("");
+    quiet(
+        &database,
+        "INSERT INTO note(id, title, score) VALUES (1, 'a', '-0'), (2, 'b', 0.1), (3, 'c', 5e-324)",
+    );
+    let score = |id| world.record(&NOTE, Id::Int(id)).and_then(|record| record.get(3).cloned());
+    assert_eq!(score(1), Some(Value::Float(-0.0)));
+    assert_eq!(score(2), Some(Value::Float(0.1)));
+    assert_eq!(score(3), Some(Value::Float(5e-324)));
+    let seen = world.newest();
+    quiet(&database, "UPDATE note SET score = 0 WHERE id = 1; UPDATE note SET score = '0.10' WHERE id = 2");
+    assert_eq!(world.told(seen), ["update 1"], "the sign of zero is a difference, another spelling is none");
+}
+
+#[test]
+fn preparing_again_changes_nothing_and_mends_what_is_gone() {
+    let (world, database) = after("");
+    let made =
+        "SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()";
+    let before = database.mariadb(made);
+    let again = World::open(&database.url(), BOTH);
+    assert_eq!(database.mariadb(made), before, "triggers that are right are left alone");
+    quiet(&database, "DROP TRIGGER sync_insert_2; INSERT INTO note(id, title) VALUES (2, 'b')");
+    assert_eq!(world.untracked(&NOTE), [Id::Int(2)]);
+    assert!(world.retrack(&NOTE, &[Id::Int(2)]));
+    let seen = world.newest();
+    drop(again);
+    let again = World::open(&database.url(), BOTH);
+    quiet(&database, "INSERT INTO note(id, title) VALUES (3, 'c')");
+    assert_eq!(again.told(seen), ["create 3"]);
+}
