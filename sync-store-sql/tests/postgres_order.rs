@@ -114,7 +114,7 @@ async fn check_whole(store: &SqlStore, together: &BTreeMap<i64, i64>) {
         Box::pin(async move { t.select(&NOTE, &sync_runtime::query::Selection::default()).await })
     });
     // Looking at all of them costs more than pulling: a sample is enough.
-    if together.len() % 16 != 0 {
+    if !together.len().is_multiple_of(16) {
         return;
     }
     let mut committed: BTreeMap<i64, i64> = BTreeMap::new();

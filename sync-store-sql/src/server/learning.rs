@@ -36,14 +36,8 @@ pub(super) async fn learn(
             let Some((values, left)) = taken(table, added, &unknown) else { continue };
             let Some(id) = id_of_key(table.id_type(), key.clone()) else { continue };
             let id_column = table.id_column();
-            set(
-                link,
-                dialect,
-                table,
-                (id_column.name.clone(), id_column.kind, table.id_cell(&id)),
-                values,
-            )
-            .await?;
+            set(link, dialect, table, (id_column.name.clone(), id_column.kind, table.id_cell(&id)), values)
+                .await?;
             let mut update = Statement::new(format!("UPDATE {change} SET unknown = "));
             update.bind(dialect, Arg::One(Kind::Bytes, left));
             update.push(&format!(" WHERE model = {} AND id = ", table.number)).bind(dialect, Arg::bytes(key));

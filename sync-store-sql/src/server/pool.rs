@@ -46,7 +46,8 @@ impl Pool {
         }
         #[cfg(feature = "mariadb")]
         if let Some(rest) = url.strip_prefix("mysql://").or_else(|| url.strip_prefix("mariadb://")) {
-            let options: sqlx::mysql::MySqlConnectOptions = format!("mysql://{rest}").parse().map_err(wrong)?;
+            let options: sqlx::mysql::MySqlConnectOptions =
+                format!("mysql://{rest}").parse().map_err(wrong)?;
             let pool = sqlx::mysql::MySqlPoolOptions::new()
                 .max_connections(builder.connections.unwrap_or(CONNECTIONS))
                 .acquire_timeout(builder.busy_timeout)

@@ -37,6 +37,18 @@ impl Database {
         database
     }
 
+    /// A copy of the database as it stands, by way of a dump.
+    pub fn copied(&self) -> Self {
+        let copy = Database::new();
+        let dump = client("mariadb-dump").args(["--routines", "--triggers", &self.0]).output();
+        let dump = dump.expect("the mariadb-dump program; `scripts/services` installs it");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let dump = String::from_utf8(dump.stdout).expect("text").replace(&self.0, &copy.0);
+        let told = copy.mariadb(&dump);
+        assert!(!told.contains("ERROR"), "{told}");
+        copy
+    }
+
     /// A URL whose connections work in this database.
     pub fn url(&self) -> String {
         let base = base_url();
@@ -75,17 +87,8 @@ impl Database {
 
     /// Runs SQL by the `mariadb` program; gives what it prints, errors included.
     pub fn mariadb(&self, sql: &str) -> String {
-        let (user, password, host, port) = parts(&base_url());
-        let mut child = Command::new("mariadb")
-            .args([
-                "--no-defaults",
-                "--skip-column-names",
-                "--batch",
-                "--force",
-                "--default-character-set=utf8mb4",
-            ])
-            .args(["-u", &user, "-h", &host, "-P", &port, &self.0])
-            .env("MYSQL_PWD", password)
+        let mut child = client("mariadb")
+            .args(["--skip-column-names", "--batch", "--force", &self.0])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -96,6 +99,15 @@ impl Database {
         let output = child.wait_with_output().expect("it ends");
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
+}
+
+/// One of MariaDB's own programs, with where the server is.
+fn client(program: &str) -> Command {
+    let (user, password, host, port) = parts(&base_url());
+    let mut command = Command::new(program);
+    command.args(["--no-defaults", "--default-character-set=utf8mb4"]);
+    command.args(["-u", &user, "-h", &host, "-P", &port]).env("MYSQL_PWD", password);
+    command
 }
 
 /// User, password, host and port of a URL.

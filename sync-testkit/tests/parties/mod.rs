@@ -2,9 +2,12 @@
 
 #![allow(dead_code, reason = "each test uses some of the parties")]
 
+#[path = "../../../sync-store-sql/tests/common/mariadb.rs"]
+pub(crate) mod mariadb;
 #[path = "../../../sync-store-sql/tests/common/postgres.rs"]
 pub(crate) mod postgres;
 
+use mariadb::Database;
 use postgres::Schema;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -132,6 +135,35 @@ impl Party for PostgresSchema {
 
     async fn copy(&self) -> Box<dyn Party> {
         Box::new(PostgresSchema(self.0.copied()))
+    }
+
+    async fn sql(&self, script: &str) {
+        self.0.sql(script);
+    }
+}
+
+/// A MariaDB database, which goes with it.
+#[derive(Debug)]
+pub(crate) struct MariaDatabase(Database);
+
+impl MariaDatabase {
+    pub(crate) fn new() -> Self {
+        MariaDatabase(Database::new())
+    }
+}
+
+#[sync_runtime::async_trait]
+impl Party for MariaDatabase {
+    async fn builder(&self) -> WorkspaceBuilder {
+        Workspace::builder(SqlStore::open(&self.0.url()).await.expect("the database opens"))
+    }
+
+    async fn reach(&self, workspace: &Workspace) -> Arc<dyn Replica> {
+        workspace.to_replica()
+    }
+
+    async fn copy(&self) -> Box<dyn Party> {
+        Box::new(MariaDatabase(self.0.copied()))
     }
 
     async fn sql(&self, script: &str) {

@@ -152,7 +152,10 @@ impl<'c> SqlTransaction<'c> {
         if !matches!(self.ended, Some(Ended::Conflict | Ended::Lost)) {
             return Ok(());
         }
-        let message = format!("`{}`: the transaction was undone, and nothing more can be done in it", self.shared.location);
+        let message = format!(
+            "`{}`: the transaction was undone, and nothing more can be done in it",
+            self.shared.location
+        );
         Err(Error::new(ErrorKind::Busy, message))
     }
 
