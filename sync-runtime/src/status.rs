@@ -251,7 +251,7 @@ impl Workspace {
     /// [`ErrorKind::UnknownModel`]; what the store fails with.
     pub async fn statuses<T: Syncable>(&self) -> Result<Statuses<T::Id>> {
         let (schema, models) = (self.registered::<T>()?, self.engine().models().clone());
-        let read = self.engine().run(Access::READ.long(), move |tx| {
+        let read = self.engine().run(Access::READ.long().feed(), move |tx| {
             Box::pin(async move {
                 let open = open_statuses(tx, &models, schema).await?;
                 let ids: Vec<Id> = open.keys().cloned().collect();

@@ -8,7 +8,7 @@
 //! A model's table is made if it is absent. One that is there is used as it is, after a check that names every column
 //! that does not fit; columns that are no field of the model stay untouched.
 //!
-//! These are the columns on SQLite; `docs/databases.md` of the project has those of the other databases.
+//! These are the columns on SQLite; those of MariaDB follow, and those of PostgreSQL are in `docs/databases.md`.
 //!
 //! | field | column | read as well |
 //! |---|---|---|

@@ -40,7 +40,7 @@ impl Database {
     /// A copy of the database as it stands, by way of a dump.
     pub fn copied(&self) -> Self {
         let copy = Database::new();
-        let dump = client("mariadb-dump").args(["--routines", "--triggers", &self.0]).output();
+        let dump = client("mariadb-dump").args(["--hex-blob", "--routines", "--triggers", &self.0]).output();
         let dump = dump.expect("the mariadb-dump program; `scripts/services` installs it");
         assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
         let dump = String::from_utf8(dump.stdout).expect("text").replace(&self.0, &copy.0);
