@@ -12,17 +12,19 @@ pub(crate) fn ignored(schema: &ModelSchema) -> String {
     format!("a trigger on `{}` ignored it", schema.table)
 }
 
-/// Whether every field is present; the id need not be.
+/// Whether every field is present; the id need not be where one field is it.
 pub(crate) fn is_whole(schema: &ModelSchema, record: &Record) -> bool {
+    let composite = schema.has_composite_id();
     let fields = 0..schema.fields.len();
-    fields.into_iter().all(|index| index == schema.id || record.get(index).is_some())
+    fields.into_iter().all(|index| !composite && index == schema.id || record.get(index).is_some())
 }
 
 /// The record with a default for each absent field that travels.
 ///
 /// The error is the reason to refuse it: a required field without a default is absent.
 pub(crate) fn completed(schema: &ModelSchema, id: &Id, mut record: Record) -> Result<Record, String> {
-    if is_whole(schema, &record) || record.is_all_that_travels(schema) {
+    let travels = |record: &Record| !schema.has_composite_id() && record.is_all_that_travels(schema);
+    if is_whole(schema, &record) || travels(&record) {
         return Ok(record);
     }
     if record.values().len() != schema.fields.len() {
@@ -31,6 +33,13 @@ pub(crate) fn completed(schema: &ModelSchema, id: &Id, mut record: Record) -> Re
         record = whole;
     }
     record.fill_missing(schema);
+    if schema.has_composite_id() {
+        match schema.identify(&mut record, id) {
+            Ok(true) => {}
+            Ok(false) => return Err(format!("{} {id}: the record has another id", schema.name)),
+            Err(error) => return Err(format!("{} {id}: {error}", schema.name)),
+        }
+    }
     match schema.replicated().find(|(index, _)| *index != schema.id && record.get(*index).is_none()) {
         Some((_, field)) => {
             Err(format!("{} {id}: field `{}` is missing and has no default", schema.name, field.name))

@@ -35,9 +35,8 @@ pub(super) async fn learn(
             after = Some(key.clone());
             let Some((values, left)) = taken(table, added, &unknown) else { continue };
             let Some(id) = id_of_key(table.id_type(), key.clone()) else { continue };
-            let id_column = table.id_column();
-            set(link, dialect, table, (id_column.name.clone(), id_column.kind, table.id_cell(&id)), values)
-                .await?;
+            let Ok(cells) = table.key_cells(&id) else { continue };
+            set(link, dialect, table, cells, values).await?;
             let mut update = Statement::new(format!("UPDATE {change} SET unknown = "));
             update.bind(dialect, Arg::One(Kind::Bytes, left));
             update.push(&format!(" WHERE model = {} AND id = ", table.number)).bind(dialect, Arg::bytes(key));
@@ -57,13 +56,14 @@ async fn learn_bases(
     table: &Table,
     added: &[usize],
 ) -> Result<(), Failure> {
-    let id = table.id_column();
     let select = format!(
-        "SELECT {}, sync_stamp, sync_writer, sync_position, sync_unknown FROM {} WHERE sync_unknown IS NOT NULL",
-        id.name, table.base
+        "SELECT sync_stamp, sync_writer, sync_position, sync_unknown, {} FROM {} WHERE sync_unknown IS NOT NULL",
+        table.key_names(""),
+        table.base
     );
-    for row in link.fetch(&select, Vec::new()).await? {
-        let Ok([key, stamp, writer, position, Cell::Bytes(unknown)]) = <[Cell; 5]>::try_from(row) else {
+    for mut row in link.fetch(&select, Vec::new()).await? {
+        let key = row.split_off(4);
+        let Ok([stamp, writer, position, Cell::Bytes(unknown)]) = <[Cell; 4]>::try_from(row) else {
             continue;
         };
         let Some((values, left)) = taken(table, added, &unknown) else { continue };
@@ -72,7 +72,8 @@ async fn learn_bases(
         for (name, kind, cell) in values {
             update.push(&format!(", {name} = ")).bind(dialect, Arg::One(kind, cell));
         }
-        update.push(&format!(" WHERE {} = ", id.name)).bind(dialect, Arg::One(id.kind, key));
+        update.push(" WHERE ");
+        table.has_key(dialect, &mut update, key);
         update.push(" AND sync_stamp = ").bind(dialect, Arg::One(Kind::Int(8), stamp));
         update.push(" AND sync_writer = ").bind(dialect, Arg::One(Kind::Int(4), writer));
         update.push(" AND sync_position = ").bind(dialect, Arg::One(Kind::Int(8), position));
@@ -109,20 +110,22 @@ async fn set(
     link: &mut dyn Link,
     dialect: &dyn Dialect,
     table: &Table,
-    key: (String, Kind, Cell),
+    key: Row,
     values: Values,
 ) -> Result<(), Failure> {
     if values.is_empty() {
         return Ok(());
     }
-    let mut row: Row = vec![key.2];
-    let mut columns = vec![(key.0, key.1)];
+    let keys = key.len();
+    let mut row = key;
+    let mut columns: Vec<(String, Kind)> =
+        table.key().map(|column| (column.name.clone(), column.kind)).collect();
     for (name, kind, cell) in values {
         columns.push((name, kind));
         row.push(cell);
     }
     let rows = Rows { into: &table.name, columns, rows: vec![row], computed: Vec::new() };
-    let update = dialect.update(rows, table.id_keys.first().map(String::as_str));
+    let update = dialect.update(rows, keys, table.id_keys.first().map(String::as_str));
     link.execute(&update.sql, update.args).await?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! Positions are given to changes that are committed already, just before somebody reads them, so that their order is
 //! that in which readers see them. No program waits for another one for it.
 
+mod key;
 mod learning;
 mod link;
 #[cfg(feature = "mariadb")]

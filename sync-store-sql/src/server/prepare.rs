@@ -37,11 +37,11 @@ pub(crate) enum Thing {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) name: String,
-    pub(crate) place: i64,
     /// Its type as it is written in a definition.
     pub(crate) declared: String,
     /// The name of its type alone.
     pub(crate) ty: String,
+    pub(crate) nullable: bool,
     /// Whether a row needs a value for it.
     pub(crate) required: bool,
     pub(crate) generated: bool,
@@ -110,12 +110,12 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// The columns of a table in their order; none where there is no table.
     async fn columns(&self, session: &mut Session<'_>, table: &str) -> Result<Vec<Found>>;
 
-    /// The names of the constraints and indexes that keep this column alone unique.
+    /// The names of the constraints and indexes that keep these columns, and no fewer, unique together.
     async fn unique_keys(
         &self,
         session: &mut Session<'_>,
         table: &str,
-        column: &Found,
+        columns: &[&Found],
     ) -> Result<Vec<String>>;
 
     /// Whether somebody else's triggers run on writes to this table.
@@ -130,8 +130,8 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// What to do about an id that does not compare by bytes.
     fn by_bytes(&self) -> &'static str;
 
-    /// The type that a column is declared with, for a field of this type.
-    fn declared(&self, ty: FieldType, is_id: bool) -> &'static str;
+    /// The type that a column is declared with, for a field of this type; of an id of so many parts.
+    fn declared(&self, ty: FieldType, parts: Option<usize>) -> &'static str;
 
     /// The type of a column of a change.
     fn named(&self, kind: Kind) -> &'static str;
@@ -330,33 +330,28 @@ impl Preparing<'_> {
     }
 
     async fn make(&mut self, schema: &'static ModelSchema) -> Result<()> {
-        let columns: Vec<_> = schema
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(index, field)| match index == schema.id {
-                true => {
-                    format!(
-                        "{} {} PRIMARY KEY",
-                        self.quoted(field.name),
-                        self.catalog.declared(field.ty, true)
-                    )
-                }
-                false => self.definition(field),
-            })
-            .collect();
+        let parts = schema.key().count();
+        let columns = schema.fields.iter().enumerate().map(|(index, field)| match schema.is_key(index) {
+            true => {
+                let declared = self.catalog.declared(field.ty, Some(parts));
+                format!("{} {declared} NOT NULL", self.quoted(field.name))
+            }
+            false => self.definition(field),
+        });
+        let columns: Vec<String> = columns.collect();
+        let key: Vec<String> = schema.key().map(|place| self.quoted(schema.fields[place].name)).collect();
         let create = format!(
-            "CREATE TABLE {}({}){}",
+            "CREATE TABLE {}({}, PRIMARY KEY ({})){}",
             self.table_name(schema.table),
             columns.join(", "),
+            key.join(", "),
             self.catalog.table_options()
         );
         self.session.script(&create, &format!("making the table `{}`", schema.table)).await
     }
 
     fn definition(&self, field: &FieldSchema) -> String {
-        let mut definition =
-            format!("{} {}", self.quoted(field.name), self.catalog.declared(field.ty, false));
+        let mut definition = format!("{} {}", self.quoted(field.name), self.catalog.declared(field.ty, None));
         if !field.nullable {
             definition.push_str(" NOT NULL");
         }
@@ -469,13 +464,25 @@ impl Preparing<'_> {
                 ));
             }
         }
+        let key: Vec<(&Found, FieldType)> = schema
+            .key()
+            .filter_map(|place| Some((column_of(&found, &schema.fields[place])?, schema.fields[place].ty)))
+            .collect();
         let mut id_keys = Vec::new();
-        if let Some(id) = column_of(&found, schema.id_field()) {
-            id_keys = self.catalog.unique_keys(&mut self.session, schema.table, id).await?;
+        if key.len() == schema.key().count() {
+            let columns: Vec<&Found> = key.iter().map(|(column, _)| *column).collect();
+            id_keys = self.catalog.unique_keys(&mut self.session, schema.table, &columns).await?;
             if id_keys.is_empty() {
-                misfits.push(format!("the id `{}` is neither the primary key nor unique", id.name));
+                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+                misfits
+                    .push(format!("the id `{}` is neither the primary key nor unique", names.join("`, `")));
             }
-            if !id.by_bytes && schema.id_field().ty == FieldType::Text {
+        }
+        for (id, ty) in key {
+            if id.nullable {
+                misfits.push(format!("the id `{}` may be null; declare it `NOT NULL`", id.name));
+            }
+            if !id.by_bytes && ty == FieldType::Text {
                 misfits.push(format!(
                     "the id `{}`, declared `{}`, does not compare by bytes{}",
                     id.name,

@@ -70,6 +70,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Adds a condition that a column's value is one of these.
     fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>);
 
+    /// Adds a condition that the values of several columns are one of these rows.
+    fn one_row_of(&self, statement: &mut Statement, columns: &[(String, Kind)], rows: Vec<Vec<Cell>>);
+
     /// What ends a `SELECT` from `t`, perhaps joined to more, whose rows of `t` are to be locked.
     fn lock(&self) -> &'static str;
 
@@ -82,14 +85,23 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// An id of `sync_change`, as a table's own column has it.
     fn id_of_key(&self, key: &str, column: &Column, ty: IdType) -> String;
 
+    /// A part of an id, as `Id::of_parts` writes it.
+    fn part_of(&self, expression: &str, column: &Column) -> String;
+
+    /// The parts of an id together, as `sync_change` has it.
+    fn joined(&self, parts: &mut dyn Iterator<Item = String>) -> String;
+
+    /// The part at this place of an id of `sync_change`, as its own column has it.
+    fn part_of_key(&self, key: &str, place: usize, column: &Column) -> String;
+
     /// A value of a column, compared and ordered as `Value::order` says.
     fn compared(&self, column: &Column, expression: &str) -> String;
 
     /// Inserts rows.
     fn insert(&self, rows: Rows<'_>, then: Then<'_>) -> Statement;
 
-    /// Sets columns of rows that are there; the first column is the key, which this index keeps unique.
-    fn update(&self, rows: Rows<'_>, key: Option<&str>) -> Statement;
+    /// Sets columns of rows that are there; so many of the first columns are the key, which this index keeps unique.
+    fn update(&self, rows: Rows<'_>, key: usize, index: Option<&str>) -> Statement;
 
     /// Hands to the triggers what the library knows: the time of its writes.
     fn tell_stamp(&self, own: &str, stamp: Stamp) -> Statement;

@@ -143,12 +143,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn id_column(&self) -> &Column {
-        &self.columns[self.schema.id]
-    }
-
     pub(crate) fn id_type(&self) -> IdType {
         match self.schema.id_field().ty {
+            _ if self.schema.has_composite_id() => IdType::Text,
             FieldType::Uuid => IdType::Uuid,
             FieldType::Int { .. } => IdType::Int,
             _ => IdType::Text,
@@ -177,7 +174,7 @@ impl Table {
         self.schema.fields.iter().filter(|field| local || field.replicated()).count()
     }
 
-    fn misread(&self, field: usize, of: &str, found: &str) -> Error {
+    pub(super) fn misread(&self, field: usize, of: &str, found: &str) -> Error {
         let schema = self.schema;
         let message = format!(
             "the field `{}` of {} {of} should hold a {}, but the table `{}` has {found}; correct it there",
@@ -199,25 +196,13 @@ impl Table {
             match self.columns[index].decode(found) {
                 Ok(value) => values.push(Some(value)),
                 Err(found) => {
-                    let id = values.get(self.schema.id).and_then(Option::as_ref);
-                    let id = id.and_then(|id| Id::from_value(id).ok()).map(|id| id.to_string());
+                    values.resize(self.columns.len(), None);
+                    let id = self.schema.id_of(&Record::new(values)).map(|id| id.to_string());
                     return Err(self.misread(index, &id.unwrap_or_default(), &found));
                 }
             }
         }
         Ok(Record::new(values))
-    }
-
-    /// The id in a cell of the table's own column.
-    pub(crate) fn id(&self, found: Cell) -> Result<Id> {
-        let value = self.id_column().decode(found);
-        let value = value.map_err(|found| self.misread(self.schema.id, "of unknown id", &found))?;
-        Id::from_value(&value).map_err(|error| error.in_field(self.schema.id_field().name).into())
-    }
-
-    /// The id as the table's own column holds it.
-    pub(crate) fn id_cell(&self, id: &Id) -> Cell {
-        self.id_column().encode(&id.to_value())
     }
 }
 

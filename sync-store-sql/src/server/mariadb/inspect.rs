@@ -253,7 +253,7 @@ impl Catalog for Database {
     }
 
     async fn columns(&self, session: &mut Session<'_>, table: &str) -> Result<Vec<Found>> {
-        let select = "SELECT COLUMN_NAME, CAST(ORDINAL_POSITION AS SIGNED), COLUMN_TYPE, DATA_TYPE, \
+        let select = "SELECT COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, IS_NULLABLE = 'YES', \
              IS_NULLABLE = 'NO' AND COLUMN_DEFAULT IS NULL AND EXTRA NOT LIKE '%auto_increment%' \
              AND IS_GENERATED = 'NEVER', IS_GENERATED <> 'NEVER', \
              CHARACTER_SET_NAME, COLLATION_NAME, coalesce(DATETIME_PRECISION, 6) < 6 \
@@ -263,9 +263,9 @@ impl Catalog for Database {
             Ok(
                 [
                     Cell::Text(name),
-                    Cell::Int(place),
                     Cell::Text(declared),
                     Cell::Text(ty),
+                    Cell::Int(nullable),
                     Cell::Int(required),
                     Cell::Int(generated),
                     charset,
@@ -282,9 +282,9 @@ impl Catalog for Database {
                 };
                 Some(Found {
                     name,
-                    place,
                     declared,
                     ty,
+                    nullable: nullable != 0,
                     required: required != 0,
                     generated: generated != 0,
                     by_bytes,
@@ -300,12 +300,14 @@ impl Catalog for Database {
         &self,
         session: &mut Session<'_>,
         table: &str,
-        column: &Found,
+        columns: &[&Found],
     ) -> Result<Vec<String>> {
         let select = "SELECT INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
-             AND NON_UNIQUE = 0 GROUP BY INDEX_NAME HAVING count(*) = 1 AND max(SUB_PART) IS NULL \
-             AND max(COLUMN_NAME) = ? ORDER BY INDEX_NAME <> 'PRIMARY'";
-        let args = vec![Arg::text(self.name.as_str()), Arg::text(table), Arg::text(column.name.as_str())];
+             AND NON_UNIQUE = 0 GROUP BY INDEX_NAME HAVING max(SUB_PART) IS NULL \
+             AND GROUP_CONCAT(COLUMN_NAME ORDER BY COLUMN_NAME SEPARATOR '\n') = ? ORDER BY INDEX_NAME <> 'PRIMARY'";
+        let mut names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        names.sort_unstable_by_key(|name| name.to_uppercase());
+        let args = vec![Arg::text(self.name.as_str()), Arg::text(table), Arg::text(names.join("\n"))];
         Ok(texts(session.fetch(select, args).await?))
     }
 
@@ -365,7 +367,7 @@ impl Catalog for Database {
          COLLATE utf8mb4_nopad_bin`"
     }
 
-    fn declared(&self, ty: FieldType, is_id: bool) -> &'static str {
+    fn declared(&self, ty: FieldType, parts: Option<usize>) -> &'static str {
         match ty {
             FieldType::Bool => "TINYINT(1)",
             FieldType::Int { .. } => "BIGINT",
@@ -377,7 +379,14 @@ impl Catalog for Database {
             FieldType::Uuid => "BINARY(16)",
             FieldType::Timestamp => "DATETIME(6)",
             FieldType::Date => "DATE",
-            _ if is_id => "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+            // An index takes 3,072 bytes, four for each character.
+            _ if parts.is_some_and(|parts| parts > 3) => {
+                "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+            }
+            _ if parts.is_some_and(|parts| parts == 3) => {
+                "VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+            }
+            _ if parts.is_some() => "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
             _ => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
         }
     }
@@ -415,7 +424,7 @@ impl Catalog for Database {
     }
 
     fn base_table(&self, table: &Table, columns: &str) -> String {
-        let id = &table.id_column().name;
+        let id = table.key_names("");
         format!(
             "CREATE TABLE IF NOT EXISTS {}({columns}, sync_until BIGINT NOT NULL, sync_open TINYINT(1) NOT NULL, \
              UNIQUE KEY sync_revision ({id}, sync_stamp, sync_writer, sync_position), \

@@ -77,17 +77,16 @@ impl Writer<'_> {
 
     /// The key of a row.
     fn key(&self, row: &str) -> String {
-        let id = self.table.id_column();
-        MariaDb.key_of(&format!("{row}.{}", id.name), id, self.table.id_type())
+        self.table.change_id(&MariaDb, row)
     }
 
     fn base(&self) -> String {
         format!("sync_base_{}", self.table.number)
     }
 
-    /// Each field that travels, but for the id, and whether the rows `OLD` and `NEW` differ in it, to the bit.
+    /// Each field that travels, but for those of the id, and whether the rows `OLD` and `NEW` differ in it, to the bit.
     fn differences(&self) -> Vec<(&'static FieldSchema, String)> {
-        let fields = self.table.schema.replicated().filter(|(index, _)| *index != self.table.schema.id);
+        let fields = self.table.schema.replicated().filter(|(index, _)| !self.table.schema.is_key(*index));
         fields.map(|(index, field)| (field, differs(&self.table.columns[index]))).collect()
     }
 
@@ -227,7 +226,7 @@ END"
             .travelling()
             .map(|(field, column)| match row {
                 Some(row) => format!("{row}.{}", column.name),
-                None if field == schema.id => format!("NEW.{}", column.name),
+                None if schema.is_key(field) => format!("NEW.{}", column.name),
                 None => "NULL".to_owned(),
             })
             .collect();
@@ -258,18 +257,18 @@ END"
     /// change is about to move on.
     fn kept(&self, key: &str, row: &str, state: Option<&str>) -> String {
         let (base, number) = (self.base(), self.table.number);
-        let id = &self.table.id_column().name;
+        let same = self.table.same_key("b", row);
         format!(
             "IF sync_keep IS NOT NULL THEN
       SELECT count(*) INTO sync_found FROM sync_change c WHERE c.model = {number} AND c.id = {key};
     END IF;
     IF sync_found > 0 THEN
-      SELECT count(*) INTO sync_found FROM {base} b WHERE b.{id} = {row}.{id} AND b.sync_open;
+      SELECT count(*) INTO sync_found FROM {base} b WHERE {same} AND b.sync_open;
       IF sync_found > 0 THEN
         UPDATE {base} b FORCE INDEX (sync_revision) STRAIGHT_JOIN sync_change c FORCE INDEX (PRIMARY)
           ON c.model = {number} AND c.id = {key}
           SET b.sync_open = FALSE, b.sync_until = greatest(b.sync_until, c.position)
-          WHERE b.sync_open AND b.{id} = {row}.{id} AND c.position > 0;
+          WHERE b.sync_open AND {same} AND c.position > 0;
       END IF;
       {};
     END IF",
@@ -339,7 +338,7 @@ fn differs(column: &Column) -> String {
 
 /// The view that shows a model's changes to people.
 pub(super) fn view(table: &Table, own: &str, name: &str) -> String {
-    let id = MariaDb.id_of_key("c.id", table.id_column(), table.id_type());
+    let id = MariaDb.id_of_key("c.id", &table.columns[table.schema.id], table.id_type());
     let revision = |stamp: &str, of: &str| format!("CONCAT({stamp}, '@', LOWER(HEX({of}.id)))");
     format!(
         "CREATE OR REPLACE SQL SECURITY INVOKER VIEW {name} AS

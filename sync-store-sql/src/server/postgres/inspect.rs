@@ -120,8 +120,8 @@ impl Catalog for Schema {
     }
 
     async fn columns(&self, session: &mut Session<'_>, table: &str) -> Result<Vec<Found>> {
-        let select = "SELECT a.attname::text, a.attnum::int8, format_type(a.atttypid, a.atttypmod), \
-             coalesce(b.typname, t.typname)::text, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', \
+        let select = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
+             coalesce(b.typname, t.typname)::text, NOT a.attnotnull, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', \
              a.attgenerated <> '', coalesce(l.collisdeterministic, TRUE) \
              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype \
              LEFT JOIN pg_collation l ON l.oid = a.attcollation \
@@ -131,16 +131,16 @@ impl Catalog for Schema {
             Ok(
                 [
                     Cell::Text(name),
-                    Cell::Int(place),
                     Cell::Text(declared),
                     Cell::Text(ty),
+                    Cell::Bool(nullable),
                     Cell::Bool(required),
                     Cell::Bool(generated),
                     Cell::Bool(deterministic),
                 ],
             ) => Some(Found {
                 name,
-                place,
+                nullable,
                 required,
                 generated,
                 by_bytes: deterministic && ty != "citext" && ty != "bpchar",
@@ -157,12 +157,16 @@ impl Catalog for Schema {
         &self,
         session: &mut Session<'_>,
         table: &str,
-        column: &Found,
+        columns: &[&Found],
     ) -> Result<Vec<String>> {
         let select = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
              WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
-             AND i.indnkeyatts = 1 AND i.indkey[0] = $2 ORDER BY i.indisprimary DESC";
-        let args = vec![Arg::text(self.table(table)), Arg::int(column.place)];
+             AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\") FROM pg_attribute a \
+                  WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])) \
+               = (SELECT array_agg(n ORDER BY n COLLATE \"C\") FROM unnest($2::text[]) n) \
+             ORDER BY i.indisprimary DESC";
+        let names = columns.iter().map(|column| Cell::Text(column.name.clone())).collect();
+        let args = vec![Arg::text(self.table(table)), Arg::Many(Kind::Text, names)];
         Ok(texts(session.fetch(select, args).await?))
     }
 
@@ -185,7 +189,7 @@ impl Catalog for Schema {
         ""
     }
 
-    fn declared(&self, ty: FieldType, _: bool) -> &'static str {
+    fn declared(&self, ty: FieldType, _: Option<usize>) -> &'static str {
         declared(ty)
     }
 
@@ -202,7 +206,7 @@ impl Catalog for Schema {
     }
 
     fn base_table(&self, table: &Table, columns: &str) -> String {
-        let id = &table.id_column().name;
+        let id = table.key_names("");
         let index = |by: &str| quoted(&format!("{}index_{by}_{}", names::PREFIX, table.number));
         format!(
             "CREATE TABLE {base}({columns}, sync_until int8 NOT NULL, sync_open bool NOT NULL);

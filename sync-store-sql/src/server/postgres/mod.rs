@@ -59,6 +59,14 @@ impl Dialect for Postgres {
         statement.push(&format!("{column} = ANY(")).bind(self, Arg::Many(kind, cells)).push(")");
     }
 
+    fn one_row_of(&self, statement: &mut Statement, columns: &[(String, Kind)], rows: Vec<Vec<Cell>>) {
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        statement.push(&format!("({}) IN (SELECT * FROM unnest(", names.join(", ")));
+        let rows = Rows { into: "", columns: columns.to_vec(), rows, computed: Vec::new() };
+        bind_columns(statement, rows);
+        statement.push("))");
+    }
+
     fn lock(&self) -> &'static str {
         " FOR UPDATE OF t"
     }
@@ -95,6 +103,32 @@ impl Dialect for Postgres {
         }
     }
 
+    fn part_of(&self, expression: &str, column: &Column) -> String {
+        match (column.ty, column.kind) {
+            (FieldType::Uuid, Kind::Bytes) => format!("encode({expression}, 'hex')::uuid::text"),
+            (FieldType::Uuid, _) => format!("{expression}::uuid::text"),
+            (FieldType::Text, _) => {
+                format!("replace(replace({expression}::text, '%', '%25'), '/', '%2F')")
+            }
+            _ => format!("{expression}::text"),
+        }
+    }
+
+    fn joined(&self, parts: &mut dyn Iterator<Item = String>) -> String {
+        format!("convert_to({}, 'UTF8')", parts.collect::<Vec<_>>().join(" || '/' || "))
+    }
+
+    fn part_of_key(&self, key: &str, place: usize, column: &Column) -> String {
+        let part = format!("split_part(convert_from({key}, 'UTF8'), '/', {})", place + 1);
+        match (column.ty, column.kind) {
+            (FieldType::Uuid, Kind::Uuid) => format!("{part}::uuid"),
+            (FieldType::Uuid, Kind::Bytes) => format!("decode(replace({part}, '-', ''), 'hex')"),
+            (FieldType::Text, _) => format!("replace(replace({part}, '%2F', '/'), '%25', '%')"),
+            (_, Kind::Int(size)) => format!("{part}::int{size}"),
+            _ => part,
+        }
+    }
+
     fn compared(&self, column: &Column, expression: &str) -> String {
         match (column.ty, column.kind) {
             (FieldType::Decimal, _) => format!("({expression}::numeric)"),
@@ -114,10 +148,7 @@ impl Dialect for Postgres {
             statement.push(", ").push(expression);
         }
         statement.push(" FROM unnest(");
-        for (place, (_, kind, cells)) in rows.by_column().into_iter().enumerate() {
-            statement.push(if place == 0 { "" } else { ", " });
-            statement.bind(self, Arg::Many(kind, cells));
-        }
+        bind_columns(&mut statement, rows);
         statement.push(") v");
         if let Then::Replace { key, set } = then {
             let set: Vec<_> = set.iter().map(|name| format!("{name} = excluded.{name}")).collect();
@@ -127,18 +158,17 @@ impl Dialect for Postgres {
         statement
     }
 
-    fn update(&self, rows: Rows<'_>, _: Option<&str>) -> Statement {
+    fn update(&self, rows: Rows<'_>, key: usize, _: Option<&str>) -> Statement {
         let names: Vec<String> = rows.columns.iter().map(|(name, _)| name.clone()).collect();
         let aliases: Vec<String> = (0..names.len()).map(|place| format!("v{place}")).collect();
         let set: Vec<_> =
-            names.iter().zip(&aliases).skip(1).map(|(name, alias)| format!("{name} = v.{alias}")).collect();
+            names.iter().zip(&aliases).skip(key).map(|(name, alias)| format!("{name} = v.{alias}")).collect();
         let set = if set.is_empty() { format!("{0} = t.{0}", names[0]) } else { set.join(", ") };
         let mut statement = Statement::new(format!("UPDATE {} t SET {set} FROM unnest(", rows.into));
-        for (place, (_, kind, cells)) in rows.by_column().into_iter().enumerate() {
-            statement.push(if place == 0 { "" } else { ", " });
-            statement.bind(self, Arg::Many(kind, cells));
-        }
-        statement.push(&format!(") v({}) WHERE t.{} = v.v0", aliases.join(", "), names[0]));
+        bind_columns(&mut statement, rows);
+        let same = names.iter().zip(&aliases).take(key).map(|(name, alias)| format!("t.{name} = v.{alias}"));
+        let same = same.collect::<Vec<_>>().join(" AND ");
+        statement.push(&format!(") v({}) WHERE {same}", aliases.join(", ")));
         statement
     }
 
@@ -188,5 +218,13 @@ impl Dialect for Postgres {
     fn version(&self, _: &str) -> String {
         // Changes when any transaction that writes begins or ends, here or in another database of the cluster.
         "SELECT pg_current_snapshot()::text".to_owned()
+    }
+}
+
+/// Adds the values of each column as one array.
+fn bind_columns(statement: &mut Statement, rows: Rows<'_>) {
+    for (place, (_, kind, cells)) in rows.by_column().into_iter().enumerate() {
+        statement.push(if place == 0 { "" } else { ", " });
+        statement.bind(&Postgres, Arg::Many(kind, cells));
     }
 }

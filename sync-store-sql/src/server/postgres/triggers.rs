@@ -39,17 +39,14 @@ struct Writer<'t> {
 }
 
 impl Writer<'_> {
-    fn id(&self) -> &str {
-        &self.table.id_column().name
+    /// The id of a row as its change has it.
+    fn key(&self, row: &str) -> String {
+        self.table.change_id(&Postgres, row)
     }
 
-    fn key(&self, expression: &str) -> String {
-        Postgres.key_of(expression, self.table.id_column(), self.table.id_type())
-    }
-
-    /// Each field that travels, but for the id, and whether the rows `o` and `n` differ in it, to the bit.
+    /// Each field that travels, but for those of the id, and whether the rows `o` and `n` differ in it, to the bit.
     fn differences(&self) -> Vec<(&'static FieldSchema, String)> {
-        let fields = self.table.schema.replicated().filter(|(index, _)| *index != self.table.schema.id);
+        let fields = self.table.schema.replicated().filter(|(index, _)| !self.table.schema.is_key(*index));
         fields.map(|(index, field)| (field, differs(&self.table.columns[index]))).collect()
     }
 
@@ -154,15 +151,13 @@ END $sync$",
     /// The same for rows that are new in the table. Ids are often made in the order of time: then one look says of all of
     /// them that they have no change yet, and to insert without minding what is there costs two thirds.
     fn track_new(&self, rows: &str) -> String {
-        let (id, key) = (format!("n.{}", self.id()), self.key(&format!("n.{}", self.id())));
+        let key = self.key("n");
         // Numbers and UUIDs have their order without being made into keys.
-        let by = match (self.table.id_type(), self.table.id_column().kind) {
-            (IdType::Int, _) | (IdType::Uuid, Kind::Uuid) => &id,
-            _ => &key,
+        let by = match (self.table.id_type(), self.table.columns[self.table.schema.id].kind) {
+            (IdType::Int, _) | (IdType::Uuid, Kind::Uuid) => self.table.key_names("n."),
+            _ => key.clone(),
         };
-        let ends = |order: &str| {
-            format!("(SELECT {key} FROM sync_new n WHERE {id} IS NOT NULL ORDER BY {by} {order} LIMIT 1)")
-        };
+        let ends = |order: &str| format!("(SELECT {key} FROM sync_new n ORDER BY {by} {order} LIMIT 1)");
         format!(
             "IF EXISTS (SELECT FROM {own}sync_change c WHERE c.model = {number} AND c.id BETWEEN {first} AND {last}) THEN
   {moved};
@@ -186,7 +181,7 @@ END $sync$",
             .travelling()
             .map(|(field, column)| match row {
                 Some(row) => format!("{row}.{}", column.name),
-                None if field == schema.id => format!("n.{}", column.name),
+                None if schema.is_key(field) => format!("n.{}", column.name),
                 None => "NULL".to_owned(),
             })
             .collect();
@@ -209,7 +204,7 @@ END $sync$",
             columns = columns.join(", "),
             values = values.join(", "),
             not_put = Self::not_put("c.id"),
-            id = self.id(),
+            id = self.table.key_names(""),
             set = set.join(", "),
         )
     }
@@ -219,12 +214,12 @@ END $sync$",
         format!(
             "UPDATE {base} b SET sync_open = FALSE, sync_until = greatest(b.sync_until, c.position)
     FROM {from} JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
-    WHERE b.sync_open AND b.{id} = {row}.{id} AND c.position > 0 AND {not_put}",
+    WHERE b.sync_open AND {same} AND c.position > 0 AND {not_put}",
             base = self.table.base,
             own = self.own,
             number = self.table.number,
-            key = self.key(&format!("{row}.{}", self.id())),
-            id = self.id(),
+            key = self.key(row),
+            same = self.table.same_key("b", row),
             not_put = Self::not_put("c.id"),
         )
     }
@@ -241,11 +236,8 @@ END $sync$",
     }
 
     fn insert(&self) -> Trigger {
-        let id = self.id();
-        let key = self.key(&format!("n.{id}"));
-        let rows = format!(
-            "SELECT {key} AS key, 0::int2 AS kind, NULL::jsonb AS stamps FROM sync_new n WHERE n.{id} IS NOT NULL"
-        );
+        let key = self.key("n");
+        let rows = format!("SELECT {key} AS key, 0::int2 AS kind, NULL::jsonb AS stamps FROM sync_new n");
         let tombstones = self.keep(None, &format!("{} WHERE TRUE", self.with_change("sync_new n", &key)));
         let kept = Self::if_kept(&[self.close("n", "sync_new n"), tombstones]);
         let body = [kept, self.track_new(&rows)];
@@ -253,34 +245,35 @@ END $sync$",
     }
 
     fn update(&self) -> Trigger {
-        let id = self.id();
-        let key = self.key(&format!("coalesce(n.{id}, o.{id})"));
-        let both = format!("sync_old o FULL JOIN sync_new n ON o.{id} = n.{id}");
-        let changed = format!("(o.{id} IS NULL OR n.{id} IS NULL OR {})", self.differ());
+        let key = format!("coalesce({}, {})", self.key("n"), self.key("o"));
+        let (no_old, no_new) = (self.table.is_none("o"), self.table.is_none("n"));
+        let same = self.table.same_key("o", "n");
+        let both = format!("sync_old o FULL JOIN sync_new n ON {same}");
+        let changed = format!("({no_old} OR {no_new} OR {})", self.differ());
         let rows = format!(
             "SELECT {key} AS key,
-      (CASE WHEN n.{id} IS NULL THEN 2 WHEN o.{id} IS NULL OR c.id IS NULL OR c.kind = 2 THEN 0 ELSE 1 END)::int2 AS kind,
-      CASE WHEN n.{id} IS NOT NULL AND o.{id} IS NOT NULL AND c.kind <> 2 THEN {stamps} END AS stamps,
+      (CASE WHEN {no_new} THEN 2 WHEN {no_old} OR c.id IS NULL OR c.kind = 2 THEN 0 ELSE 1 END)::int2 AS kind,
+      CASE WHEN NOT ({no_new} OR {no_old}) AND c.kind <> 2 THEN {stamps} END AS stamps,
       n.sync_place AS place
     FROM {placed} LEFT JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
     WHERE {changed}",
-            placed = both.replace(
-                "sync_new n",
-                "(SELECT n.*, row_number() OVER () AS sync_place FROM sync_new n) n"
-            ),
+            placed = both
+                .replace("sync_new n", "(SELECT n.*, row_number() OVER () AS sync_place FROM sync_new n) n"),
             stamps = self.stamps_after(),
             own = self.own,
             number = self.table.number,
         );
         let old = format!(
-            "{} LEFT JOIN sync_new n ON n.{id} = o.{id} WHERE {changed}",
-            self.with_change("sync_old o", &self.key(&format!("o.{id}")))
+            "{} LEFT JOIN sync_new n ON {same} WHERE {changed}",
+            self.with_change("sync_old o", &self.key("o"))
         );
         let made = format!(
-            "{} LEFT JOIN sync_old o ON n.{id} = o.{id} WHERE o.{id} IS NULL",
-            self.with_change("sync_new n", &self.key(&format!("n.{id}")))
+            "{} LEFT JOIN sync_old o ON {same} WHERE {no_old}",
+            self.with_change("sync_new n", &self.key("n"))
         );
-        let changed_rows = format!("(SELECT coalesce(n.{id}, o.{id}) AS {id} FROM {both} WHERE {changed}) x");
+        let ids = self.table.key().map(|column| format!("coalesce(n.{0}, o.{0}) AS {0}", column.name));
+        let ids = ids.collect::<Vec<_>>().join(", ");
+        let changed_rows = format!("(SELECT {ids} FROM {both} WHERE {changed}) x");
         let kept = [self.close("x", &changed_rows), self.keep(Some("o"), &old), self.keep(None, &made)];
         let body = [Self::if_kept(&kept), self.track(&rows, " ORDER BY s.place")];
         let head = "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS sync_old NEW TABLE AS sync_new";
@@ -288,11 +281,8 @@ END $sync$",
     }
 
     fn gone(&self, old: &str) -> [String; 2] {
-        let id = self.id();
-        let key = self.key(&format!("o.{id}"));
-        let rows = format!(
-            "SELECT {key} AS key, 2::int2 AS kind, NULL::jsonb AS stamps FROM {old} o WHERE o.{id} IS NOT NULL"
-        );
+        let key = self.key("o");
+        let rows = format!("SELECT {key} AS key, 2::int2 AS kind, NULL::jsonb AS stamps FROM {old} o");
         let states = format!("{} WHERE TRUE", self.with_change(&format!("{old} o"), &key));
         let kept = [self.close("o", &format!("{old} o")), self.keep(Some("o"), &states)];
         [Self::if_kept(&kept), self.track(&rows, "")]
@@ -324,7 +314,7 @@ fn differs(column: &Column) -> String {
 
 /// The view that shows a model's changes to people.
 pub(super) fn view(table: &Table, own: &str, name: &str) -> String {
-    let id = Postgres.id_of_key("c.id", table.id_column(), table.id_type());
+    let id = Postgres.id_of_key("c.id", &table.columns[table.schema.id], table.id_type());
     format!(
         "CREATE OR REPLACE VIEW {name} AS SELECT CASE WHEN c.position > 0 THEN c.position END AS position, {id} AS id,
   CASE c.kind WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END AS kind,

@@ -5,31 +5,29 @@
 
 use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Rows, Statement, Then};
-use super::super::tables::{CHANGE, Table, change_columns};
+use super::super::tables::{CHANGE, Column, Table, change_columns};
 use super::{SqlTransaction, rows};
 use std::collections::HashMap;
 use sync_runtime::Result;
 use sync_runtime::change::State;
-use sync_runtime::record::Id;
+use sync_runtime::record::{Id, Record};
 use sync_runtime::store::Base;
 use sync_runtime::version::Position;
 
 impl SqlTransaction<'_> {
     /// The bases of a model: `b`, with the change of the record, `c`.
     fn select_bases(&self, table: &Table) -> Statement {
-        let id = table.id_column();
         Statement::new(format!(
             "SELECT {}, {}, CASE WHEN NOT b.sync_open THEN b.sync_until WHEN c.position < 0 THEN {} \
-             ELSE greatest(b.sync_until, coalesce(c.position, 0)) END, b.{} FROM {} b \
+             ELSE greatest(b.sync_until, coalesce(c.position, 0)) END FROM {} b \
              LEFT JOIN {} c ON c.model = {} AND c.id = {} WHERE ",
             table.names("b.", false),
             change_columns("b.sync_"),
             Position::MAX,
-            id.name,
             table.base,
             self.own_table("change"),
             table.number,
-            self.dialect().key_of(&format!("b.{}", id.name), id, table.id_type()),
+            table.change_id(self.dialect(), "b"),
         ))
     }
 
@@ -39,13 +37,11 @@ impl SqlTransaction<'_> {
         self.know_all_in(&found, width).await?;
         let mut bases = Vec::with_capacity(found.len());
         for mut row in found {
-            let (id, until) = (row.pop(), row.pop());
+            let until = row.pop();
             let columns = row.split_off(width);
-            let change = rows::change(&self.replicas, table, table.id(id.unwrap_or(Cell::Null))?, &columns)?;
-            let record = match change.is_delete() {
-                true => None,
-                false => Some(table.record(row, false)?),
-            };
+            let record = table.record(row, false)?;
+            let change = rows::change(&self.replicas, table, table.schema.id_of(&record)?, &columns)?;
+            let record = Some(record).filter(|_| !change.is_delete());
             let Some(Cell::Int(until)) = until else { return Err(rows::corrupt("a base has no end")) };
             bases.push(Base { state: State { change, record }, until });
         }
@@ -57,10 +53,8 @@ impl SqlTransaction<'_> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let column = table.id_column();
         let mut select = self.select_bases(table);
-        let cells = ids.iter().map(|id| table.id_cell(id)).collect();
-        self.dialect().one_of(&mut select, &format!("b.{}", column.name), column.kind, cells);
+        table.one_of(self.dialect(), &mut select, "b.", ids);
         let mut found: HashMap<Id, Vec<Base>> = HashMap::new();
         for base in self.bases_found(table, select).await? {
             found.entry(base.state.change.id.clone()).or_default().push(base);
@@ -122,21 +116,17 @@ impl SqlTransaction<'_> {
     /// A base as a row, and what names it.
     fn base_row(&self, table: &Table, base: Base, newest: Position) -> Result<(Row, Row)> {
         let State { change, record } = base.state;
-        let mut row: Row = table
-            .travelling()
-            .map(|(field, column)| match field == table.schema.id {
-                true => table.id_cell(&change.id),
-                false => {
-                    let value = record.as_ref().and_then(|record| record.get(field));
-                    value.map_or(Cell::Null, |value| column.encode(value))
-                }
-            })
-            .collect();
+        let mut record = record.unwrap_or_else(|| Record::absent(table.schema));
+        table.schema.identify(&mut record, &change.id)?;
+        let cell = |(field, column): (usize, &Column)| {
+            record.get(field).map_or(Cell::Null, |value| column.encode(value))
+        };
+        let mut row: Row = table.travelling().map(cell).collect();
         // A state that was overwritten before it got a position never stood anywhere.
         let position = if change.position == Position::MAX { 0 } else { change.position };
         let change = sync_runtime::change::Change { position, ..change };
         let cells = rows::change_cells(&self.replicas, &change)?;
-        let key = vec![table.id_cell(&change.id), cells[1].clone(), cells[2].clone(), cells[3].clone()];
+        let key = [table.key_cells(&change.id)?, cells[1..=3].to_vec()].concat();
         row.extend(cells);
         let open = base.until > newest;
         row.extend([Cell::Int(base.until), Cell::Bool(open)]);
@@ -151,15 +141,15 @@ impl SqlTransaction<'_> {
             .chain([("sync_until".to_owned(), Kind::Int(8)), ("sync_open".to_owned(), Kind::Bool)])
             .collect();
         let set: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-        let key = format!("{}, sync_stamp, sync_writer, sync_position", table.id_column().name);
+        let key = format!("{}, sync_stamp, sync_writer, sync_position", table.key_names(""));
         let rows = Rows { into: &table.base, columns, rows, computed: Vec::new() };
         self.dialect().insert(rows, Then::Replace { key: &key, set: &set })
     }
 
     /// Notes where the open bases of these records ended, before their changes move on.
     pub(super) async fn close_bases(&mut self, table: &Table, ids: &[&Id]) -> Result<()> {
-        let (column, dialect) = (table.id_column(), self.dialect());
-        let key = dialect.key_of(&format!("{}.{}", table.base, column.name), column, table.id_type());
+        let dialect = self.dialect();
+        let key = table.change_id(dialect, &table.base);
         let mut update = Statement::new(format!(
             "UPDATE {} SET sync_open = false, sync_until = greatest(sync_until, (SELECT c.position FROM {change} c \
              WHERE c.model = {model} AND c.id = {key})) WHERE sync_open AND EXISTS (SELECT 1 FROM {change} c \
@@ -168,8 +158,7 @@ impl SqlTransaction<'_> {
             change = self.own_table("change"),
             model = table.number,
         ));
-        let cells = ids.iter().map(|id| table.id_cell(id)).collect();
-        dialect.one_of(&mut update, &column.name, column.kind, cells);
+        table.one_of(dialect, &mut update, "", ids.iter().copied());
         self.execute(update).await?;
         Ok(())
     }
@@ -178,8 +167,7 @@ impl SqlTransaction<'_> {
         self.writing()?;
         let dialect = self.dialect();
         for table in self.tables.all() {
-            let column = table.id_column();
-            let key = dialect.key_of(&format!("{}.{}", table.base, column.name), column, table.id_type());
+            let key = table.change_id(dialect, &table.base);
             let mut delete = Statement::new(format!("DELETE FROM {} WHERE sync_until <= ", table.base));
             delete.bind(dialect, Arg::int(until));
             delete.push(&format!(

@@ -63,7 +63,7 @@ impl SqlTransaction<'_> {
         self.putting = true;
         let travelling: Vec<usize> = table
             .travelling()
-            .filter(|(field, column)| *field != schema.id && !column.generated)
+            .filter(|(field, column)| !schema.is_key(*field) && !column.generated)
             .map(|(field, _)| field)
             .collect();
         let mut outcomes = vec![Put::Stored; states.len()];
@@ -101,13 +101,13 @@ impl SqlTransaction<'_> {
 
     /// Which of these records are there; their rows are locked until the transaction ends.
     async fn locked_ids(&mut self, table: &Table, ids: &[Id]) -> Result<HashSet<Id>> {
-        let (column, dialect) = (table.id_column(), self.dialect());
-        let mut select = Statement::new(format!("SELECT t.{} FROM {} t WHERE ", column.name, table.name));
-        let cells = ids.iter().map(|id| table.id_cell(id)).collect();
-        dialect.one_of(&mut select, &format!("t.{}", column.name), column.kind, cells);
+        let dialect = self.dialect();
+        let mut select =
+            Statement::new(format!("SELECT {} FROM {} t WHERE ", table.key_names("t."), table.name));
+        table.one_of(dialect, &mut select, "t.", ids);
         select.push(dialect.lock());
         let found = self.fetch(select).await?;
-        found.into_iter().map(|mut row| table.id(row.swap_remove(0))).collect()
+        found.into_iter().map(|row| table.id(row)).collect()
     }
 
     /// Writes changes in the place of those that the records have, at positions that they get once they are committed.
@@ -162,7 +162,7 @@ impl SqlTransaction<'_> {
             };
             let differs = record::difference(table.schema, given, &stored)
                 .into_iter()
-                .any(|field| given.get(field).is_some() && field != table.schema.id);
+                .any(|field| given.get(field).is_some() && !table.schema.is_key(field));
             if differs {
                 *outcome = Put::Differs(stored.without_local(table.schema));
             }

@@ -25,9 +25,7 @@ impl SqlTransaction<'_> {
         }
         let mut select =
             Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", true), table.name));
-        let column = table.id_column();
-        let cells = ids.iter().map(|id| table.id_cell(id)).collect();
-        self.dialect().one_of(&mut select, &column.name, column.kind, cells);
+        table.one_of(self.dialect(), &mut select, "", ids);
         let mut found = HashMap::with_capacity(ids.len());
         for row in self.fetch(select).await? {
             let record = table.record(row, true)?;
@@ -72,11 +70,9 @@ impl SqlTransaction<'_> {
             changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
         let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
         if !live.is_empty() {
-            let column = table.id_column();
             let mut select =
                 Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
-            let cells = live.iter().map(|id| table.id_cell(id)).collect();
-            self.dialect().one_of(&mut select, &column.name, column.kind, cells);
+            table.one_of(self.dialect(), &mut select, "", live);
             for row in self.fetch(select).await? {
                 let record = table.record(row, false)?;
                 found.insert(table.schema.id_of(&record)?, record);
@@ -107,7 +103,8 @@ impl SqlTransaction<'_> {
         let mut terms = Parameters::new(&table, self.dialect());
         let condition = filter::condition(&selection.filter, &mut terms)?;
         let mut order = Vec::with_capacity(selection.order.len() + 1);
-        for &(field, descending) in selection.order.iter().chain([&(schema.id, false)]) {
+        let by_id = schema.key().map(|place| (place, false));
+        for (field, descending) in selection.order.iter().copied().chain(by_id) {
             let column = terms.field(field)?;
             let direction = if descending { " DESC" } else { "" };
             // Null is the least of all.

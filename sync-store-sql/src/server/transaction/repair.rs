@@ -25,9 +25,8 @@ impl SqlTransaction<'_> {
             return Ok(Vec::new());
         }
         let table = self.table(schema)?;
-        let (column, dialect) = (table.id_column(), self.dialect());
-        let own_key = dialect.key_of(&format!("t.{}", column.name), column, table.id_type());
-        let own_id = dialect.id_of_key("c.id", column, table.id_type());
+        let dialect = self.dialect();
+        let own_key = table.change_id(dialect, "t");
         let (change, model) = (self.own_table("change"), table.number);
         let mut select = Statement::new(format!(
             "SELECT x.id FROM (SELECT {own_key} AS id FROM {} t LEFT JOIN {change} c \
@@ -36,13 +35,14 @@ impl SqlTransaction<'_> {
         ));
         if let Some(only) = only {
             select.push(" AND ");
-            let cells = only.iter().map(|id| table.id_cell(id)).collect();
-            dialect.one_of(&mut select, &format!("t.{}", column.name), column.kind, cells);
+            table.one_of(dialect, &mut select, "t.", only);
         }
         select.push(&format!(
-            " UNION ALL SELECT c.id FROM {change} c LEFT JOIN {} t ON t.{} = {own_id} \
-             WHERE c.model = {model} AND c.kind <> 2 AND t.{} IS NULL",
-            table.name, column.name, column.name
+            " UNION ALL SELECT c.id FROM {change} c LEFT JOIN {} t ON {} \
+             WHERE c.model = {model} AND c.kind <> 2 AND {}",
+            table.name,
+            table.is_of_change(dialect, "t", "c.id"),
+            table.is_none("t")
         ));
         if let Some(only) = only {
             select.push(" AND ");

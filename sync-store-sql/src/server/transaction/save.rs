@@ -102,8 +102,8 @@ impl SqlTransaction<'_> {
     /// The records that are there, locked until the transaction ends: the row first and then its change, as the
     /// triggers have it.
     async fn lock(&mut self, table: &Table, ids: &[Id]) -> Result<HashMap<Id, Old>> {
-        let (column, dialect) = (table.id_column(), self.dialect());
-        let key = dialect.key_of(&format!("t.{}", column.name), column, table.id_type());
+        let dialect = self.dialect();
+        let key = table.change_id(dialect, "t");
         let mut select = Statement::new(format!(
             "SELECT {}, c.id, {} FROM {} t LEFT JOIN {} c ON c.model = {} AND c.id = {key} WHERE ",
             table.names("t.", true),
@@ -112,8 +112,7 @@ impl SqlTransaction<'_> {
             self.own_table("change"),
             table.number,
         ));
-        let cells = ids.iter().map(|id| table.id_cell(id)).collect();
-        dialect.one_of(&mut select, &format!("t.{}", column.name), column.kind, cells);
+        table.one_of(dialect, &mut select, "t.", ids);
         select.push(dialect.lock());
         let found = self.fetch(select).await?;
         let width = table.width(true);
@@ -181,11 +180,12 @@ impl SqlTransaction<'_> {
 
     fn row_statement(&self, table: &Table, ids: &[Id], run: &[(usize, Op)]) -> Statement {
         let dialect = self.dialect();
-        let id_column = table.id_column();
         let cells = |fields: &[usize], id: &Id, record: &Record| {
-            let cell = |field: &usize| match *field == table.schema.id {
-                true => table.id_cell(id),
-                false => record.get(*field).map_or(Cell::Null, |value| table.columns[*field].encode(value)),
+            let cell = |field: &usize| match record.get(*field) {
+                Some(value) => table.columns[*field].encode(value),
+                // Only an id of one field may be absent from its record.
+                None if *field == table.schema.id => table.columns[*field].encode(&id.to_value()),
+                None => Cell::Null,
             };
             fields.iter().map(cell).collect::<Vec<_>>()
         };
@@ -198,8 +198,7 @@ impl SqlTransaction<'_> {
         match &run[0].1 {
             Op::Delete => {
                 let mut delete = Statement::new(format!("DELETE FROM {} WHERE ", table.name));
-                let cells = run.iter().map(|(place, _)| table.id_cell(&ids[*place])).collect();
-                dialect.one_of(&mut delete, &id_column.name, id_column.kind, cells);
+                table.one_of(dialect, &mut delete, "", run.iter().map(|(place, _)| &ids[*place]));
                 delete
             }
             Op::Insert(_) => {
@@ -213,14 +212,15 @@ impl SqlTransaction<'_> {
                 dialect.insert(rows, Then::Fail)
             }
             Op::Update(set, _) => {
-                let fields: Vec<usize> = [table.schema.id].into_iter().chain(set.iter().copied()).collect();
+                let keys = table.schema.key().count();
+                let fields: Vec<usize> = table.schema.key().chain(set.iter().copied()).collect();
                 let row = |(place, op): &(usize, Op)| match op {
                     Op::Update(_, record) => cells(&fields, &ids[*place], record),
                     _ => Vec::new(),
                 };
                 let rows = run.iter().map(row).collect();
                 let rows = Rows { into: &table.name, columns: columns(&fields), rows, computed: Vec::new() };
-                dialect.update(rows, table.id_keys.first().map(String::as_str))
+                dialect.update(rows, keys, table.id_keys.first().map(String::as_str))
             }
         }
     }
@@ -264,7 +264,7 @@ fn decided(table: &Table, write: &Write, old: Option<&Old>) -> Result<(Op, Saved
         (_, Some(old)) => {
             let differs =
                 |field: usize| record.get(field).is_some() && record.get(field) != old.record.get(field);
-            let fields = (0..schema.fields.len()).filter(|field| *field != schema.id);
+            let fields = (0..schema.fields.len()).filter(|field| !schema.is_key(*field));
             let set: Vec<usize> =
                 fields.filter(|field| !table.columns[*field].generated && differs(*field)).collect();
             let travels = set.iter().any(|field| schema.fields[*field].replicated());
@@ -273,7 +273,7 @@ fn decided(table: &Table, write: &Write, old: Option<&Old>) -> Result<(Op, Saved
                 (false, false) => Ok((Op::Update(set, record), Saved::Unchanged)),
                 // Something has to be set; it may be what is there already.
                 (true, true) => {
-                    let any = table.written().map(|(field, _)| field).find(|field| *field != schema.id);
+                    let any = table.written().map(|(field, _)| field).find(|field| !schema.is_key(*field));
                     Ok((Op::Update(any.into_iter().collect(), record), Saved::Tracked))
                 }
                 (true, false) => Ok((Op::Update(set, record), Saved::Tracked)),
