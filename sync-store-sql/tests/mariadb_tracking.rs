@@ -2,11 +2,14 @@
 
 #![cfg(feature = "mariadb")]
 
+#[path = "common/links.rs"]
+mod links;
 #[path = "common/mariadb.rs"]
 mod mariadb;
 #[path = "common/world.rs"]
 mod world;
 
+use links::LINK;
 use mariadb::{Database, RUNTIME};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use sync_runtime::change::{ChangeKind, State};
@@ -291,4 +294,24 @@ fn preparing_again_changes_nothing_and_mends_what_is_gone() {
     let again = World::open(&database.url(), BOTH);
     quiet(&database, "INSERT INTO note(id, title) VALUES (3, 'c')");
     assert_eq!(again.told(seen), ["create 3"]);
+}
+
+#[test]
+fn an_id_of_several_columns() {
+    let database = Database::new();
+    let world = World::open(&database.url(), &[&LINK]);
+    let owner = |id: uuid::Uuid| format!("x'{}'", id.simple());
+    links::run_through(&world, &|sql| quiet(&database, sql), &owner, "DROP TRIGGER sync_insert_1");
+}
+
+#[test]
+fn an_id_of_several_columns_in_a_table_of_somebody_else() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE link(Owner CHAR(36) CHARACTER SET ascii NOT NULL, number INT NOT NULL, title TEXT,
+           list VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL, UNIQUE (number, Owner, list))",
+    );
+    let world = World::open(&database.url(), &[&LINK]);
+    let owner = |id: uuid::Uuid| format!("'{}'", id.to_string().to_uppercase());
+    links::run_through(&world, &|sql| quiet(&database, sql), &owner, "DROP TRIGGER sync_insert_1");
 }

@@ -3,11 +3,14 @@
 
 #![cfg(feature = "postgres")]
 
+#[path = "common/links.rs"]
+mod links;
 #[path = "common/postgres.rs"]
 mod postgres;
 #[path = "common/world.rs"]
 mod world;
 
+use links::LINK;
 use postgres::{RUNTIME, Schema};
 use sqlx::{Connection, Executor, PgConnection};
 use sync_runtime::change::ChangeKind;
@@ -200,4 +203,43 @@ fn values_stay_to_the_bit_past_a_program_that_rounds() {
     let seen = world.newest();
     quiet(&schema, "UPDATE note SET score = 0");
     assert_eq!(world.told(seen), ["update 1"], "the sign of zero is a difference");
+}
+
+#[test]
+fn an_id_of_several_columns() {
+    let schema = Schema::new();
+    let world = World::open(&schema.url(), &[&LINK]);
+    let owner = |id: uuid::Uuid| format!("'{id}'");
+    links::run_through(&world, &|sql| quiet(&schema, sql), &owner, "DROP TRIGGER sync_insert_1 ON link");
+}
+
+#[test]
+fn an_id_of_several_columns_in_a_table_of_somebody_else() {
+    let schema = Schema::new();
+    schema.sql(
+        "CREATE TABLE link(\"Owner\" text NOT NULL, number int4 NOT NULL, title text, list varchar(40) NOT NULL,
+           UNIQUE (number, \"Owner\", list)); ALTER TABLE link RENAME \"Owner\" TO owner",
+    );
+    let world = World::open(&schema.url(), &[&LINK]);
+    let owner = |id: uuid::Uuid| format!("'{id}'");
+    links::run_through(&world, &|sql| quiet(&schema, sql), &owner, "DROP TRIGGER sync_insert_1 ON link");
+    schema.sql(
+        "CREATE TABLE other(list text, number int8 NOT NULL, owner uuid, title text, UNIQUE (list, number))",
+    );
+    static OTHER: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
+        name: "Other",
+        table: "other",
+        fields: LINK.fields,
+        id: 0,
+        on_delete: LINK.on_delete,
+    };
+    let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
+    let error = pollster::block_on(store.prepare(&models(&[&OTHER]), me())).expect_err("it does not fit");
+    for part in [
+        "the id `list`, `number`, `owner` is neither",
+        "the id `list` may be null",
+        "the id `owner` may be null",
+    ] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
 }

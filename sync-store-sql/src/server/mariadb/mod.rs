@@ -145,6 +145,8 @@ impl Dialect for MariaDb {
         let part = format!("SUBSTRING_INDEX(SUBSTRING_INDEX({text}, '/', {}), '/', -1)", place + 1);
         match (column.ty, column.kind) {
             (FieldType::Uuid, Kind::Bytes) => format!("UNHEX(REPLACE({part}, '-', ''))"),
+            // Compared as the column compares, perhaps without case.
+            (FieldType::Uuid, _) => format!("CONVERT({part} USING ascii)"),
             (FieldType::Text, _) => format!("REPLACE(REPLACE({part}, '%2F', '/'), '%25', '%')"),
             (FieldType::Int { .. }, _) => format!("CAST({part} AS SIGNED)"),
             _ => part,
