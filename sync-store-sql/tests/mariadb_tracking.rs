@@ -13,7 +13,7 @@ use links::LINK;
 use mariadb::{Database, RUNTIME};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use sync_runtime::change::{ChangeKind, State};
-use sync_runtime::store::{Access, Expect, Put, Saved, Store};
+use sync_runtime::store::{Access, Expect, Put, Saved, Store, Transaction};
 use sync_runtime::version::{Ancestry, Revision};
 use sync_runtime::{ErrorKind, Id, Record, Value};
 use sync_store_sql::SqlStore;
@@ -314,4 +314,130 @@ fn an_id_of_several_columns_in_a_table_of_somebody_else() {
     let world = World::open(&database.url(), &[&LINK]);
     let owner = |id: uuid::Uuid| format!("'{}'", id.to_string().to_uppercase());
     links::run_through(&world, &|sql| quiet(&database, sql), &owner, "DROP TRIGGER sync_insert_1");
+}
+
+/// Settings of an app that are none of ours.
+const SETTINGS: &str = "SET SESSION sql_mode = '', time_zone = '+05:00', innodb_snapshot_isolation = OFF";
+
+fn settings_of(connection: &mut MySqlConnection) -> (String, String, bool) {
+    let select = "SELECT @@sql_mode, @@time_zone, @@innodb_snapshot_isolation = 1";
+    RUNTIME.block_on(sqlx::query_as(select).fetch_one(connection)).expect("its settings")
+}
+
+#[test]
+fn a_save_and_the_apps_own_statements_are_committed_together() {
+    let (world, database) = after("CREATE TABLE audit(line text)");
+    let mut connection = connection(&database);
+    for isolation in ["REPEATABLE READ", "READ COMMITTED"] {
+        run(&mut connection, &format!("{SETTINGS}; SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"));
+        let before = settings_of(&mut connection);
+        let id = isolation.len() as i64;
+        for commit in [false, true] {
+            let seen = world.newest();
+            RUNTIME.block_on(async {
+                let mut tx = connection.begin().await.expect("it begins");
+                tx.execute("INSERT INTO audit VALUES ('saved 1')")
+                    .await
+                    .expect("a statement of the app's own");
+                let mut ours = world.store.in_transaction(&mut tx).expect("the same database");
+                let write = saving(&NOTE, note(id, "together", None), Expect::Absent);
+                assert_eq!(ours.save(vec![write], 5).await.expect("it saves"), [Saved::Tracked]);
+                let write = saving(&COMMENT, comment(isolation), Expect::Absent);
+                assert_eq!(ours.save(vec![write], 5).await.expect("it saves"), [Saved::Tracked]);
+                drop(ours);
+                match commit {
+                    true => tx.commit().await.expect("it commits"),
+                    false => tx.rollback().await.expect("it rolls back"),
+                }
+            });
+            assert_eq!(settings_of(&mut connection), before, "the app's connection stays as it was");
+            let lines = database.mariadb("SELECT count(*) FROM audit");
+            assert_eq!(lines.lines().last(), Some(world.told(0).len() / 2).map(|n| n.to_string()).as_deref());
+            let fed = world.feed(seen);
+            assert_eq!(fed.len(), if commit { 2 } else { 0 });
+            assert!(fed.iter().all(|state| state.change.group == fed[0].change.group), "one group");
+        }
+        let change = world.change(&NOTE, Id::Int(id)).expect("tracked");
+        assert_eq!((change.kind, change.revision().stamp), (ChangeKind::Create, 5));
+        // What the app itself writes afterwards is tracked as anybody's.
+        run(&mut connection, &format!("UPDATE note SET title = 'later' WHERE id = {id}"));
+        assert!(world.change(&NOTE, Id::Int(id)).expect("tracked").revision().stamp > 1_000_000);
+    }
+    assert_eq!(
+        database.mariadb("SELECT 1 FROM sync_writing UNION SELECT 1 FROM sync_put"),
+        "",
+        "nothing is left"
+    );
+}
+
+#[test]
+fn a_save_in_a_transaction_of_the_app_loses_no_update() {
+    let (world, database) = after("");
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a')");
+    let mut connection = connection(&database);
+    for isolation in ["REPEATABLE READ", "READ COMMITTED"] {
+        run(&mut connection, &format!("{SETTINGS}; SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"));
+        let seen = world.change(&NOTE, Id::Int(1)).expect("tracked").revision();
+        RUNTIME.block_on(async {
+            let mut tx = connection.begin().await.expect("it begins");
+            tx.execute("SELECT * FROM note").await.expect("a snapshot");
+            let other = database.url();
+            let mut other = MySqlConnection::connect(&other).await.expect("a connection");
+            let update = format!("UPDATE note SET title = 'before {isolation}'");
+            other.execute(AssertSqlSafe(update)).await.expect("it is not locked");
+            let mut ours = world.store.in_transaction(&mut tx).expect("the same database");
+            let write = saving(&NOTE, note(1, "mine", None), Expect::At(seen));
+            match ours.save(vec![write], 5).await {
+                Ok(saved) => assert_eq!((saved, isolation), (vec![Saved::Moved], "READ COMMITTED")),
+                Err(error) => assert_eq!((error.kind(), isolation), (ErrorKind::Busy, "REPEATABLE READ")),
+            }
+            drop(ours);
+            tx.rollback().await.expect("it ends");
+        });
+    }
+    let record = world.record(&NOTE, Id::Int(1)).expect("a note");
+    assert_eq!(world::text(&record, 1), "before READ COMMITTED");
+}
+
+#[test]
+fn a_store_over_a_pool_of_the_apps_own() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title VARCHAR(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+           code BIGINT, score DOUBLE, draft TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin)",
+    );
+    let url = database.url();
+    RUNTIME.block_on(async {
+        let pool = sqlx::mysql::MySqlPoolOptions::new()
+            .max_connections(1)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(SETTINGS).await.map(|_| ()) })
+            })
+            .connect(&url)
+            .await
+            .expect("a pool");
+        let store = SqlStore::from_pool(pool.clone()).await.expect("a store");
+        store.prepare(&models(BOTH), me()).await.expect("prepared");
+        pool.execute("INSERT INTO note(id, title) VALUES (7, 'by the pool')")
+            .await
+            .expect("cut, as the app has it");
+        let world = World { store };
+        assert_eq!(world.feed_in(0).await, ["create 7"]);
+        // Not cut: refused, as on every store.
+        let write = saving(&NOTE, note(8, "too long", None), Expect::Absent);
+        let saved = sync_runtime::store::transact(&world.store, Access::WRITE, move |t| {
+            let write = write.clone();
+            Box::pin(async move { t.save(vec![write], 5).await })
+        });
+        assert!(matches!(saved.await.expect("an answer")[..], [Saved::Refused(_)]));
+        let select = "SELECT @@sql_mode, @@time_zone, @@innodb_snapshot_isolation = 1";
+        let settings: (String, String, bool) =
+            sqlx::query_as(select).fetch_one(&pool).await.expect("its settings");
+        assert_eq!(
+            settings,
+            (String::new(), "+05:00".to_owned(), false),
+            "its connections stay as they were"
+        );
+        pool.close().await;
+    });
 }

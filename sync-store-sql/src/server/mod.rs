@@ -177,7 +177,10 @@ impl Server {
             let mut lent = this.pool.lend(this.location()).await?;
             let wish = Wish { location: this.location(), models: &models, fresh, adopt: this.adopt };
             let tables = this.pool.prepare(&mut *lent.link(), &wish, this.busy_timeout).await?;
-            lent.give_back();
+            // One of the app's has other settings now, and is closed.
+            if !this.pool.of_app() {
+                lent.give_back();
+            }
             *this.tables.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tables));
             Ok(())
         });

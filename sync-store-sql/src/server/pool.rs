@@ -24,8 +24,9 @@ const CONNECTIONS: u32 = 10;
 pub(crate) enum Pool {
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
+    /// And whether it is the app's, whose connections keep their settings.
     #[cfg(feature = "mariadb")]
-    MariaDb(sqlx::MySqlPool),
+    MariaDb(sqlx::MySqlPool, bool),
 }
 
 impl Pool {
@@ -52,7 +53,7 @@ impl Pool {
                 .max_connections(builder.connections.unwrap_or(CONNECTIONS))
                 .acquire_timeout(builder.busy_timeout)
                 .connect_lazy_with(options);
-            return Ok(Pool::MariaDb(pool));
+            return Ok(Pool::MariaDb(pool, false));
         }
         let _ = (wrong, builder);
         Err(Error::new(ErrorKind::Usage, format!("no database is known for `{}`", scheme(url))))
@@ -63,7 +64,7 @@ impl Pool {
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => &postgres::Postgres,
             #[cfg(feature = "mariadb")]
-            Pool::MariaDb(_) => &mariadb::MariaDb,
+            Pool::MariaDb(..) => &mariadb::MariaDb,
         }
     }
 
@@ -77,7 +78,7 @@ impl Pool {
                 format!("postgres://{}:{}/{database}", options.get_host(), options.get_port())
             }
             #[cfg(feature = "mariadb")]
-            Pool::MariaDb(pool) => {
+            Pool::MariaDb(pool, _) => {
                 let options = pool.connect_options();
                 let database = options.get_database().unwrap_or_default();
                 format!("mysql://{}:{}/{database}", options.get_host(), options.get_port())
@@ -103,8 +104,8 @@ impl Pool {
                 Err(error) => return Err(failed(error)),
             },
             #[cfg(feature = "mariadb")]
-            Pool::MariaDb(pool) => match pool.acquire().await {
-                Ok(connection) => Connection::MariaDb(connection),
+            Pool::MariaDb(pool, of_app) => match pool.acquire().await {
+                Ok(connection) => Connection::MariaDb(connection, *of_app),
                 Err(sqlx::Error::PoolTimedOut) => {
                     let tried = sqlx::MySqlConnection::connect_with(&pool.connect_options()).await;
                     return Err(tried.map_or_else(failed, |_| all_in_use(location)));
@@ -122,7 +123,17 @@ impl Pool {
             true => dialect.number(own),
             false => String::new(),
         };
-        format!("{number}{}", dialect.begin(access, busy_timeout))
+        format!("{number}{}", dialect.begin(access, busy_timeout, self.of_app()))
+    }
+
+    /// Whether the connections keep their settings, because the app uses them too.
+    pub(super) fn of_app(&self) -> bool {
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => false,
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(_, of_app) => *of_app,
+        }
     }
 
     /// What stands before the names of the library's own tables in this database.
@@ -134,7 +145,7 @@ impl Pool {
                 Ok(postgres::own_prefix(&schema))
             }
             #[cfg(feature = "mariadb")]
-            Pool::MariaDb(_) => {
+            Pool::MariaDb(..) => {
                 let database = mariadb::database(link, location).await?;
                 Ok(mariadb::own_prefix(&database))
             }
@@ -163,7 +174,7 @@ impl Pool {
                 prepared
             }
             #[cfg(feature = "mariadb")]
-            Pool::MariaDb(_) => {
+            Pool::MariaDb(..) => {
                 let name = mariadb::database(link, location).await?;
                 let database = mariadb::Database::new(name, wish.models, busy_timeout);
                 link.script(&database.settings()).await.map_err(failed)?;
@@ -198,6 +209,13 @@ impl From<sqlx::PgPool> for ConnectionPool {
     }
 }
 
+#[cfg(feature = "mariadb")]
+impl From<sqlx::MySqlPool> for ConnectionPool {
+    fn from(pool: sqlx::MySqlPool) -> Self {
+        ConnectionPool(Pool::MariaDb(pool, true))
+    }
+}
+
 /// A connection in a transaction of the app, for [`SqlStore::in_transaction`].
 ///
 /// [`SqlStore::in_transaction`]: crate::SqlStore::in_transaction
@@ -208,6 +226,8 @@ pub struct AppConnection<'c>(Borrowed<'c>);
 enum Borrowed<'c> {
     #[cfg(feature = "postgres")]
     Postgres(&'c mut sqlx::PgConnection),
+    #[cfg(feature = "mariadb")]
+    MariaDb(&'c mut sqlx::MySqlConnection),
 }
 
 #[cfg(feature = "postgres")]
@@ -224,6 +244,20 @@ impl<'c> From<&'c mut sqlx::Transaction<'_, sqlx::Postgres>> for AppConnection<'
     }
 }
 
+#[cfg(feature = "mariadb")]
+impl<'c> From<&'c mut sqlx::MySqlConnection> for AppConnection<'c> {
+    fn from(connection: &'c mut sqlx::MySqlConnection) -> Self {
+        AppConnection(Borrowed::MariaDb(connection))
+    }
+}
+
+#[cfg(feature = "mariadb")]
+impl<'c> From<&'c mut sqlx::Transaction<'_, sqlx::MySql>> for AppConnection<'c> {
+    fn from(transaction: &'c mut sqlx::Transaction<'_, sqlx::MySql>) -> Self {
+        AppConnection(Borrowed::MariaDb(transaction))
+    }
+}
+
 impl<'c> AppConnection<'c> {
     /// The connection, if it is to the same kind of database as the pool.
     pub(super) fn link(self, pool: &Pool, location: &str) -> Result<Box<dyn Link + 'c>> {
@@ -231,6 +265,10 @@ impl<'c> AppConnection<'c> {
         match (self.0, pool) {
             #[cfg(feature = "postgres")]
             (Borrowed::Postgres(connection), Pool::Postgres(_)) => Ok(Box::new(PgLink(connection))),
+            #[cfg(feature = "mariadb")]
+            (Borrowed::MariaDb(connection), Pool::MariaDb(..)) => {
+                Ok(Box::new(MyLink { connection, of_app: true }))
+            }
             _ => {
                 let message = format!("the transaction is not one of the database of `{location}`");
                 Err(Error::new(ErrorKind::Usage, message))
@@ -249,7 +287,7 @@ enum Connection {
     #[cfg(feature = "postgres")]
     Postgres(PoolConnection<sqlx::Postgres>),
     #[cfg(feature = "mariadb")]
-    MariaDb(PoolConnection<sqlx::MySql>),
+    MariaDb(PoolConnection<sqlx::MySql>, bool),
 }
 
 /// A connection that is lent. Unless it is given back, it is closed: it may be inside a transaction.
@@ -262,7 +300,7 @@ impl Lent {
             #[cfg(feature = "postgres")]
             Some(Connection::Postgres(connection)) => Box::new(PgLink(connection)),
             #[cfg(feature = "mariadb")]
-            Some(Connection::MariaDb(connection)) => Box::new(MyLink(connection)),
+            Some(Connection::MariaDb(connection, of_app)) => Box::new(MyLink { connection, of_app: *of_app }),
             None => unreachable!("a connection is lent until it is given back"),
         }
     }
@@ -279,7 +317,7 @@ impl Drop for Lent {
             #[cfg(feature = "postgres")]
             Some(Connection::Postgres(connection)) => drop(connection.detach()),
             #[cfg(feature = "mariadb")]
-            Some(Connection::MariaDb(connection)) => drop(connection.detach()),
+            Some(Connection::MariaDb(connection, _)) => drop(connection.detach()),
             None => {}
         }
     }

@@ -7,7 +7,7 @@ use crate::names::Quote;
 use std::fmt;
 use std::time::Duration;
 use sync_runtime::store::Access;
-use sync_runtime::version::Stamp;
+use sync_runtime::version::{Position, Stamp};
 
 /// A statement with its parameters.
 #[derive(Debug, Default)]
@@ -64,8 +64,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// The parameter at this place, the first being 1.
     fn parameter(&self, place: usize) -> String;
 
-    /// Begins a transaction that sees one snapshot, and waits so long for a lock.
-    fn begin(&self, access: Access, busy_timeout: Duration) -> String;
+    /// Begins a transaction that sees one snapshot, and waits so long for a lock; on a connection of the store's own, or
+    /// on one of the app's, whose settings stay as they are.
+    fn begin(&self, access: Access, busy_timeout: Duration, of_app: bool) -> String;
 
     /// Adds a condition that a column's value is one of these.
     fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>);
@@ -73,8 +74,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Adds a condition that the values of several columns are one of these rows.
     fn one_row_of(&self, statement: &mut Statement, columns: &[(String, Kind)], rows: Vec<Vec<Cell>>);
 
-    /// What ends a `SELECT` from `t`, perhaps joined to more, whose rows of `t` are to be locked.
-    fn lock(&self) -> &'static str;
+    /// What ends a `SELECT` from `t`, perhaps joined to more, whose rows of `t` are to be locked; in a transaction of the
+    /// store's own, or in one of the app's, of which nobody knows what it sees.
+    fn lock(&self, of_app: bool) -> &'static str;
 
     /// How many rows the database says that it touched, where a statement writes so many.
     fn touched(&self, rows: usize, update: bool) -> u64;
@@ -103,8 +105,13 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Sets columns of rows that are there; so many of the first columns are the key, which this index keeps unique.
     fn update(&self, rows: Rows<'_>, key: usize, index: Option<&str>) -> Statement;
 
-    /// Hands to the triggers what the library knows: the time of its writes.
-    fn tell_stamp(&self, own: &str, stamp: Stamp) -> Statement;
+    /// Hands to the triggers what the library knows: the time of its writes, and a number for those of one transaction.
+    fn tell_stamp(&self, own: &str, stamp: Stamp, group: Position) -> Statement;
+
+    /// What makes the triggers listen on a connection of the app's.
+    fn listen(&self) -> Option<Statement> {
+        None
+    }
 
     /// Tells the triggers which records of a model are being put, or that none is any more.
     fn tell_put(&self, own: &str, put: Option<(i64, Vec<Cell>)>) -> Vec<Statement>;

@@ -17,7 +17,7 @@ use crate::names::Quote;
 use std::time::Duration;
 use sync_runtime::store::Access;
 use sync_runtime::value::FieldType;
-use sync_runtime::version::Stamp;
+use sync_runtime::version::{Position, Stamp};
 
 /// How values are told apart and kept, whatever the server's own settings are.
 const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES";
@@ -32,15 +32,14 @@ pub(crate) struct MariaDb;
 static WORDS: Words =
     Words { all: "TRUE", none: "FALSE", same: "<=>", if_null: "coalesce", place_in: "instr" };
 
-/// The settings that a connection needs here, whoever made it.
+/// The settings that every statement needs.
 ///
 /// With `innodb_snapshot_isolation` a row that somebody changed since the snapshot cannot be written, which is an error
 /// instead of a lost update. A long list of values is to stay a look-up by key, not to become a join.
-fn settings(busy_timeout: Duration) -> String {
-    let timeout = busy_timeout.as_secs().max(1);
+fn settings() -> String {
     format!(
-        "SET SESSION innodb_snapshot_isolation = ON, sql_mode = '{MODE}', time_zone = '+00:00', \
-         innodb_lock_wait_timeout = {timeout}, lock_wait_timeout = {timeout}, in_predicate_conversion_threshold = 0"
+        "innodb_snapshot_isolation = ON, sql_mode = '{MODE}', time_zone = '+00:00', \
+         in_predicate_conversion_threshold = 0"
     )
 }
 
@@ -57,11 +56,20 @@ impl Dialect for MariaDb {
         "?".to_owned()
     }
 
-    fn begin(&self, access: Access, busy_timeout: Duration) -> String {
+    fn begin(&self, access: Access, busy_timeout: Duration, of_app: bool) -> String {
         let mode = if access.write { "READ WRITE" } else { "READ ONLY" };
-        let settings = settings(busy_timeout);
+        let settings = match of_app {
+            true => String::new(),
+            false => {
+                let timeout = busy_timeout.as_secs().max(1);
+                let settings = settings();
+                format!(
+                    "SESSION {settings}, innodb_lock_wait_timeout = {timeout}, lock_wait_timeout = {timeout}, "
+                )
+            }
+        };
         format!(
-            "{settings}, @sync_writing = 1; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+            "SET {settings}@sync_writing = 1; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
              START TRANSACTION WITH CONSISTENT SNAPSHOT, {mode}"
         )
     }
@@ -94,10 +102,10 @@ impl Dialect for MariaDb {
         statement.push(")");
     }
 
-    /// Nothing: a write of a row that changed since the snapshot fails, and a locking read of rows that are not there
-    /// would keep everybody from inserting near them.
-    fn lock(&self) -> &'static str {
-        ""
+    /// Nothing in a transaction of our own: a write of a row that changed since the snapshot fails, and a locking read of
+    /// rows that are not there would keep everybody from inserting near them.
+    fn lock(&self, of_app: bool) -> &'static str {
+        if of_app { " FOR UPDATE" } else { "" }
     }
 
     fn touched(&self, rows: usize, _: bool) -> u64 {
@@ -228,14 +236,18 @@ impl Dialect for MariaDb {
         statement
     }
 
-    fn tell_stamp(&self, own: &str, stamp: Stamp) -> Statement {
+    fn tell_stamp(&self, own: &str, stamp: Stamp, group: Position) -> Statement {
         let mut statement = Statement::new(format!(
             "INSERT INTO {own}sync_writing(connection, stamp, grp) VALUES (CONNECTION_ID(), "
         ));
-        statement.bind(self, Arg::int(stamp)).push(", ").bind(self, Arg::int(unique_group()));
+        statement.bind(self, Arg::int(stamp)).push(", ").bind(self, Arg::int(group));
         // A transaction is one group, however often it tells the time.
         statement.push(") ON DUPLICATE KEY UPDATE stamp = VALUES(stamp), grp = coalesce(grp, VALUES(grp))");
         statement
+    }
+
+    fn listen(&self) -> Option<Statement> {
+        Some(Statement::new("SET @sync_writing = 1"))
     }
 
     fn tell_put(&self, own: &str, put: Option<(i64, Vec<Cell>)>) -> Vec<Statement> {

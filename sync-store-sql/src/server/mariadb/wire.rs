@@ -164,15 +164,27 @@ fn refused(error: &MySqlDatabaseError) -> Failure {
 
 /// A connection that somebody owns: the pool's, or the one of a user's transaction.
 #[derive(Debug)]
-pub(crate) struct MyLink<'c>(pub(crate) &'c mut MySqlConnection);
+pub(crate) struct MyLink<'c> {
+    pub(crate) connection: &'c mut MySqlConnection,
+    /// Whether its settings are the app's, so that each statement has to bring its own.
+    pub(crate) of_app: bool,
+}
+
+impl MyLink<'_> {
+    fn text(&self, sql: &str) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(match self.of_app {
+            true => format!("SET STATEMENT {} FOR {sql}", super::settings()).into(),
+            false => sql.into(),
+        })
+    }
+}
 
 impl Link for MyLink<'_> {
     fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
             let kept = args.len() <= KEPT;
-            let query =
-                sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
-            let mut found = query.fetch(&mut *self.0);
+            let query = sqlx::query_with(self.text(sql), arguments(args)?).persistent(kept);
+            let mut found = query.fetch(&mut *self.connection);
             let mut rows = Vec::new();
             while let Some(row) = found.try_next().await.map_err(failure)? {
                 let cells: Result<Row, BoxDynError> =
@@ -186,16 +198,15 @@ impl Link for MyLink<'_> {
     fn execute<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<u64, Failure>> {
         Box::pin(async move {
             let kept = args.len() <= KEPT;
-            let query =
-                sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?).persistent(kept);
-            Ok(query.execute(&mut *self.0).await.map_err(failure)?.rows_affected())
+            let query = sqlx::query_with(self.text(sql), arguments(args)?).persistent(kept);
+            Ok(query.execute(&mut *self.connection).await.map_err(failure)?.rows_affected())
         })
     }
 
     fn script<'l>(&'l mut self, sql: &'l str) -> BoxFuture<'l, Result<(), Failure>> {
         Box::pin(async move {
             let script = sqlx::raw_sql(AssertSqlSafe(Arc::<str>::from(sql)));
-            (&mut *self.0).execute(script).await.map_err(failure)?;
+            (&mut *self.connection).execute(script).await.map_err(failure)?;
             Ok(())
         })
     }

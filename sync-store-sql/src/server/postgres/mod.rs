@@ -16,7 +16,7 @@ use crate::names::{Quote, literal};
 use std::time::Duration;
 use sync_runtime::store::Access;
 use sync_runtime::value::FieldType;
-use sync_runtime::version::Stamp;
+use sync_runtime::version::{Position, Stamp};
 
 /// PostgreSQL's way to say things.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Dialect for Postgres {
         format!("${place}")
     }
 
-    fn begin(&self, access: Access, busy_timeout: Duration) -> String {
+    fn begin(&self, access: Access, busy_timeout: Duration, _: bool) -> String {
         let mode = if access.write { "" } else { " READ ONLY" };
         let timeout = busy_timeout.as_millis();
         // Pages are looked up by ids and positions, for which there are indexes; of a thousand ids the planner thinks
@@ -67,7 +67,7 @@ impl Dialect for Postgres {
         statement.push("))");
     }
 
-    fn lock(&self) -> &'static str {
+    fn lock(&self, _: bool) -> &'static str {
         " FOR UPDATE OF t"
     }
 
@@ -172,7 +172,7 @@ impl Dialect for Postgres {
         statement
     }
 
-    fn tell_stamp(&self, _: &str, stamp: Stamp) -> Statement {
+    fn tell_stamp(&self, _: &str, stamp: Stamp, _: Position) -> Statement {
         let mut statement = Statement::new("SELECT set_config('sync.stamp', ");
         statement.bind(self, Arg::text(stamp.to_string())).push(", true)");
         statement

@@ -59,6 +59,8 @@ pub struct SqlTransaction<'c> {
     own: Option<Own>,
     newest: Option<Position>,
     told: Option<Stamp>,
+    /// Names what is written here together, until it has a position.
+    group: Position,
     /// Whether the triggers leave some records alone.
     putting: bool,
     /// Whether the transaction goes on with other statements than ours.
@@ -87,6 +89,7 @@ impl<'c> SqlTransaction<'c> {
             own: None,
             newest: None,
             told: None,
+            group: put::Groups::unique(),
             putting: false,
             shared_with_app: false,
             handed: false,
@@ -299,7 +302,11 @@ impl<'c> SqlTransaction<'c> {
 
     /// Hands something to the triggers.
     async fn tell_all(&mut self, statements: Vec<Statement>) -> Result<()> {
+        let listen = Some(()).filter(|()| self.shared_with_app && !self.handed);
         self.handed = true;
+        if let Some(listen) = listen.and_then(|()| self.dialect().listen()) {
+            self.fetch(listen).await?;
+        }
         for statement in statements {
             self.fetch(statement).await?;
         }
@@ -309,7 +316,7 @@ impl<'c> SqlTransaction<'c> {
     /// Hands the time of its writes to the triggers, unless they know.
     async fn tell(&mut self, now: Stamp) -> Result<()> {
         if self.told != Some(now) {
-            self.tell_all(vec![self.dialect().tell_stamp(&self.shared.own, now)]).await?;
+            self.tell_all(vec![self.dialect().tell_stamp(&self.shared.own, now, self.group)]).await?;
             self.told = Some(now);
         }
         Ok(())
@@ -397,7 +404,11 @@ impl Transaction for SqlTransaction<'_> {
     }
 
     async fn put(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
-        self.put_all(states, now).await
+        let put = self.put_all(states, now).await?;
+        if self.shared_with_app {
+            self.clean().await?;
+        }
+        Ok(put)
     }
 
     async fn keep_bases_through(&mut self, position: Option<Position>) -> Result<()> {

@@ -100,12 +100,12 @@ impl SqlTransaction<'_> {
     }
 
     /// Which of these records are there; their rows are locked until the transaction ends.
-    async fn locked_ids(&mut self, table: &Table, ids: &[Id]) -> Result<HashSet<Id>> {
+    pub(super) async fn locked_ids(&mut self, table: &Table, ids: &[Id]) -> Result<HashSet<Id>> {
         let dialect = self.dialect();
         let mut select =
             Statement::new(format!("SELECT {} FROM {} t WHERE ", table.key_names("t."), table.name));
         table.one_of(dialect, &mut select, "t.", ids);
-        select.push(dialect.lock());
+        select.push(dialect.lock(false));
         let found = self.fetch(select).await?;
         found.into_iter().map(|row| table.id(row)).collect()
     }

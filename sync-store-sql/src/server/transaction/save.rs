@@ -102,6 +102,15 @@ impl SqlTransaction<'_> {
     /// The records that are there, locked until the transaction ends: the row first and then its change, as the
     /// triggers have it.
     async fn lock(&mut self, table: &Table, ids: &[Id]) -> Result<HashMap<Id, Old>> {
+        let there;
+        // Of a transaction of the app nobody knows what it sees: what is there is locked as it stands, and nothing else.
+        let ids = match self.shared_with_app {
+            false => ids,
+            true => {
+                there = self.locked_ids(table, ids).await?.into_iter().collect::<Vec<_>>();
+                there.as_slice()
+            }
+        };
         let dialect = self.dialect();
         let key = table.change_id(dialect, "t");
         let mut select = Statement::new(format!(
@@ -113,7 +122,7 @@ impl SqlTransaction<'_> {
             table.number,
         ));
         table.one_of(dialect, &mut select, "t.", ids);
-        select.push(dialect.lock());
+        select.push(dialect.lock(self.shared_with_app));
         let found = self.fetch(select).await?;
         let width = table.width(true);
         self.know_all_in(&found, width + 1).await?;
