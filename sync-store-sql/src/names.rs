@@ -47,8 +47,8 @@ pub(crate) fn base_table(schema: &ModelSchema) -> String {
 }
 
 /// The view that shows a model's changes to people.
-pub(crate) fn change_view(schema: &ModelSchema) -> String {
-    format!("{}_change", schema.table)
+pub(crate) fn change_view(table: &str) -> String {
+    format!("{table}_change")
 }
 
 /// A trigger on a model's table. What it is for comes first, so that no two tables can meet in one name.

@@ -257,6 +257,28 @@ impl SqlStore {
         }
     }
 
+    /// Takes every trace of the library out of the database: triggers, changes, views, indexes and its own tables. The
+    /// tables of the models stay, with their rows; what was not synced is not tracked any more. No other program may have
+    /// the store open.
+    ///
+    /// ```no_run
+    /// # async fn example() -> sync_runtime::Result<()> {
+    /// let store = sync_store_sql::SqlStore::open("postgres://localhost/shop").await?;
+    /// store.unadopt().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the database fails with.
+    pub async fn unadopt(self) -> Result<()> {
+        match &self.database {
+            Database::Sqlite(_) => Err(Error::new(ErrorKind::Usage, "not yet on SQLite")),
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().unadopt().await,
+        }
+    }
+
     /// The file, `:memory:`, or where the database is, without a password.
     pub fn location(&self) -> &str {
         match &self.database {

@@ -441,3 +441,52 @@ fn a_store_over_a_pool_of_the_apps_own() {
         pool.close().await;
     });
 }
+
+static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
+    name: "Child",
+    table: "child",
+    fields: &[
+        world::field("id", sync_runtime::FieldType::I64),
+        sync_runtime::FieldSchema {
+            parent: Some(|| &NOTE),
+            ..world::optional("note", sync_runtime::FieldType::I64)
+        },
+        sync_runtime::FieldSchema {
+            parent: Some(|| &COMMENT),
+            ..world::optional("comment", sync_runtime::FieldType::Text)
+        },
+    ],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
+
+#[test]
+fn unadopt_removes_every_trace() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+           code BIGINT, score DOUBLE, draft TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin);
+         INSERT INTO note(id, title) VALUES (1, 'a')",
+    );
+    let things = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
+         UNION ALL SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()
+         UNION ALL SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() ORDER BY 1";
+    let whole = |table: &str| database.mariadb(&format!("SHOW CREATE TABLE {table}"));
+    let before = whole("note");
+    for _ in 0..2 {
+        let world = World::open(&database.url(), &[&NOTE, &COMMENT, &CHILD]);
+        let indexes = "SELECT INDEX_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()
+             AND TABLE_NAME = 'child' ORDER BY 1";
+        assert_eq!(database.mariadb(indexes), "PRIMARY\nsync_parent_1_1\nsync_parent_1_2\n");
+        quiet(&database, "UPDATE note SET title = concat(title, 'b')");
+        world.keep_bases_through(world.newest());
+        RUNTIME.block_on(world.store.unadopt()).expect("it goes");
+        // The tables that the library made stay as well: they hold records.
+        assert_eq!(database.mariadb(things), "child\ncomment\nnote\n");
+        assert_eq!(whole("note"), before);
+        assert_eq!(database.mariadb(indexes), "PRIMARY\n");
+        // They are somebody else's now.
+        quiet(&database, "DROP TABLE child; DROP TABLE comment");
+    }
+    assert_eq!(database.mariadb("SELECT title FROM note"), "abb\n");
+}

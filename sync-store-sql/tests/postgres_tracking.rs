@@ -243,3 +243,72 @@ fn an_id_of_several_columns_in_a_table_of_somebody_else() {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
 }
+
+static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
+    name: "Child",
+    table: "child",
+    fields: &[
+        world::field("id", sync_runtime::FieldType::I64),
+        sync_runtime::FieldSchema {
+            parent: Some(|| &NOTE),
+            ..world::optional("note", sync_runtime::FieldType::I64)
+        },
+        sync_runtime::FieldSchema {
+            parent: Some(|| &COMMENT),
+            ..world::optional("comment", sync_runtime::FieldType::Text)
+        },
+    ],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+};
+
+#[test]
+fn unadopt_removes_every_trace() {
+    let schema = Schema::new();
+    schema.sql(
+        "CREATE TABLE note(id int8 PRIMARY KEY, title text NOT NULL, code int8, score float8, draft text);
+         CREATE TABLE child(id int8 PRIMARY KEY, note int8 REFERENCES note, comment text);
+         INSERT INTO note(id, title) VALUES (1, 'a'); INSERT INTO child VALUES (1, 1, NULL)",
+    );
+    let things = "SELECT oid::regclass, relkind FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+         UNION ALL SELECT oid::regprocedure, 'f' FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+         UNION ALL SELECT tgname, 't' FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = 'note'::regclass
+         ORDER BY 1";
+    let things = things.replace("SELECT oid::regclass,", "SELECT oid::regclass::text,");
+    let things = things.replace("SELECT oid::regprocedure,", "SELECT oid::regprocedure::text,");
+    let things = things.replace("SELECT tgname,", "SELECT tgname::text,");
+    let before = schema.psql(&things);
+    let comment = "CREATE TABLE comment(key text PRIMARY KEY, note int8, text text NOT NULL)";
+    for _ in 0..2 {
+        let world = World::open(&schema.url(), &[&NOTE, &COMMENT, &CHILD]);
+        quiet(&schema, "UPDATE note SET title = title || 'b'");
+        world.keep_bases_through(world.newest());
+        assert_ne!(schema.psql(&things), before);
+        RUNTIME.block_on(world.store.unadopt()).expect("it goes");
+        // The table that the library made stays as well: it holds records.
+        let mut left = schema.psql(&things);
+        for own in ["comment|r\n", "comment_pkey|i\n"] {
+            assert!(left.contains(own), "{left}");
+            left = left.replace(own, "");
+        }
+        assert_eq!(left, before);
+    }
+    assert_eq!(schema.psql("SELECT title FROM note"), "abb\n");
+    quiet(&schema, &format!("DROP TABLE comment; {comment}; UPDATE note SET title = 'untracked'"));
+    let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
+    pollster::block_on(store.unadopt()).expect("there is nothing to remove");
+}
+
+#[test]
+fn a_column_with_the_id_of_a_parent_has_one_index() {
+    let schema = Schema::new();
+    schema.sql(
+        "CREATE TABLE note(id int8 PRIMARY KEY, title text NOT NULL, code int8, score float8, draft text);
+         CREATE TABLE child(id int8 PRIMARY KEY, note int8, comment text); CREATE INDEX mine ON child(note, id)",
+    );
+    for _ in 0..2 {
+        World::open(&schema.url(), &[&NOTE, &COMMENT, &CHILD]);
+    }
+    let indexes = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'child' ORDER BY 1";
+    assert_eq!(schema.psql(indexes), "child_pkey\nmine\nsync_parent_1_2\n");
+}

@@ -12,6 +12,7 @@ mod learning;
 mod link;
 #[cfg(feature = "mariadb")]
 mod mariadb;
+mod parents;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -19,6 +20,7 @@ mod prepare;
 mod statement;
 mod tables;
 mod transaction;
+mod unadopt;
 
 pub use pool::{AppConnection, ConnectionPool};
 pub use transaction::SqlTransaction;
@@ -187,6 +189,19 @@ impl Server {
         ended(prepared.await)
     }
 
+    /// Takes every trace of the library out of the database.
+    pub(crate) async fn unadopt(self: Arc<Self>) -> Result<()> {
+        let this = self.clone();
+        let gone = self.runtime.spawn(async move {
+            let mut lent = this.pool.lend(this.location()).await?;
+            this.pool.unadopt(&mut *lent.link(), this.location(), this.busy_timeout).await?;
+            *this.tables.write().unwrap_or_else(PoisonError::into_inner) = None;
+            // The connection is closed: it has settings, and statements that mean nothing any more.
+            Ok(())
+        });
+        ended(gone.await)
+    }
+
     /// Runs the work in one transaction, in a task of its own.
     pub(crate) async fn run(self: Arc<Self>, access: Access, work: Work) -> Result<()> {
         let this = self.clone();
@@ -316,15 +331,19 @@ impl Server {
 
     /// What waits for its position, and who may hold it up.
     pub(crate) async fn feed_status(self: Arc<Self>) -> Result<FeedStatus> {
-        let sql = self.shared.dialect.feed_status(&self.shared.own);
-        let (waiting, oldest) = match self.look(sql).await?.pop().as_deref() {
-            Some([Cell::Int(waiting), Cell::Int(oldest)]) => {
-                (waiting.unsigned_abs(), Some(oldest.unsigned_abs()))
-            }
-            Some([Cell::Int(waiting), _]) => (waiting.unsigned_abs(), None),
-            _ => (0, None),
+        let (dialect, own) = (self.shared.dialect, &self.shared.own);
+        let waiting = format!("SELECT count(*) FROM {own}sync_change WHERE position < 0");
+        let waiting = match self.clone().look(waiting).await?.pop().as_deref() {
+            Some([Cell::Int(waiting)]) => waiting.unsigned_abs(),
+            _ => 0,
         };
-        Ok(FeedStatus { waiting, oldest_writer: oldest.map(Duration::from_micros) })
+        // Not every role may know this.
+        let oldest = self.clone().look(dialect.oldest_writer(own)).await.unwrap_or_default().pop();
+        let oldest_writer = match oldest.as_deref() {
+            Some([Cell::Int(micros)]) => Some(Duration::from_micros(micros.unsigned_abs())),
+            _ => None,
+        };
+        Ok(FeedStatus { waiting, oldest_writer })
     }
 
     /// A number that moves with every commit of anybody.

@@ -1,15 +1,16 @@
 //! Pools of connections, and connections that are lent from them.
 
 use super::link::{Cell, Failure, Link};
-use super::prepare::{Wish, prepare};
+use super::prepare::{Catalog, Wish, prepare};
 use super::statement::Dialect;
 use super::tables::Tables;
+use super::unadopt::unadopt;
 use crate::store::SqlStoreBuilder;
 use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use std::time::Duration;
 use sync_runtime::store::Access;
-use sync_runtime::{Error, ErrorKind, Result};
+use sync_runtime::{Error, ErrorKind, Models, Result};
 
 #[cfg(feature = "mariadb")]
 use super::mariadb::{self, MyLink};
@@ -159,36 +160,67 @@ impl Pool {
         wish: &Wish<'_>,
         busy_timeout: Duration,
     ) -> Result<Tables> {
-        let location = wish.location;
+        let catalog = self.begin_defining(link, wish.location, wish.models, busy_timeout).await?;
+        let prepared = prepare(link, &*catalog, wish).await;
+        self.end_defining(link, &*catalog, wish.location, prepared).await
+    }
+
+    /// Takes out of the database what the library made.
+    pub(super) async fn unadopt(
+        &self,
+        link: &mut dyn Link,
+        location: &str,
+        busy_timeout: Duration,
+    ) -> Result<()> {
+        let catalog = self.begin_defining(link, location, &Models::default(), busy_timeout).await?;
+        let gone = unadopt(link, &*catalog, location).await;
+        self.end_defining(link, &*catalog, location, gone).await
+    }
+
+    /// Begins what two processes that open one database at once do one after the other.
+    async fn begin_defining(
+        &self,
+        link: &mut dyn Link,
+        location: &str,
+        models: &Models,
+        busy_timeout: Duration,
+    ) -> Result<Box<dyn Catalog>> {
         let failed = |failure: Failure| failure.at(location);
         match self {
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => {
                 link.script("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
                 let schema = postgres::Schema::new(postgres::schema(link, location).await?);
-                // Two processes that open one database at once prepare it one after the other.
                 link.script(&schema.lock()).await.map_err(failed)?;
-                let prepared = prepare(link, &schema, wish).await;
-                let end = if prepared.is_ok() { "COMMIT" } else { "ROLLBACK" };
-                link.script(end).await.map_err(failed)?;
-                prepared
+                let _ = (models, busy_timeout);
+                Ok(Box::new(schema))
             }
             #[cfg(feature = "mariadb")]
             Pool::MariaDb(..) => {
                 let name = mariadb::database(link, location).await?;
-                let database = mariadb::Database::new(name, wish.models, busy_timeout);
+                let database = mariadb::Database::new(name, models, busy_timeout);
                 link.script(&database.settings()).await.map_err(failed)?;
                 let held = link.fetch(&database.lock(), Vec::new()).await.map_err(failed)?;
                 if held.first().map(Vec::as_slice) != Some(&[Cell::Int(1)]) {
                     let message = format!("`{location}` is being prepared by another program");
                     return Err(Error::new(ErrorKind::Busy, message));
                 }
-                // An error closes the connection, and with it goes the lock.
-                let tables = prepare(link, &database, wish).await?;
-                link.script(&database.unlock()).await.map_err(failed)?;
-                Ok(tables)
+                Ok(Box::new(database))
             }
         }
+    }
+
+    async fn end_defining<T>(
+        &self,
+        link: &mut dyn Link,
+        catalog: &dyn Catalog,
+        location: &str,
+        done: Result<T>,
+    ) -> Result<T> {
+        let ended = link.script(&catalog.end(done.is_ok())).await;
+        let done = done?;
+        ended.map_err(|failure| failure.at(location))?;
+        Ok(done)
     }
 }
 

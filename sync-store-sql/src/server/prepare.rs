@@ -3,8 +3,10 @@
 
 use super::learning::learn;
 use super::link::{Arg, Cell, Failure, Kind, Link, Row};
+use super::parents::{self, Reference};
 use super::statement::{Dialect, Statement};
 use super::tables::{CHANGE, Column, Table, Tables};
+use super::unadopt::Held;
 use crate::names;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -148,6 +150,21 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// Makes the triggers, and again those that an earlier program made otherwise or that somebody took away.
     async fn triggers(&self, session: &mut Session<'_>, table: &Table) -> Result<()>;
 
+    /// The foreign keys of one column.
+    async fn references(&self, session: &mut Session<'_>) -> Result<Vec<Reference>>;
+
+    /// Whether an index begins with this column.
+    async fn is_indexed(&self, session: &mut Session<'_>, table: &str, column: &str) -> Result<bool>;
+
+    /// Makes an index on one column.
+    fn parent_index(&self, name: &str, table: &Table, column: &Found) -> String;
+
+    /// What takes away all that the library made, in this order; where it stops half-way it can be done again.
+    async fn remains(&self, session: &mut Session<'_>, held: &[Held]) -> Result<Vec<String>>;
+
+    /// Ends what is done while nobody else defines anything.
+    fn end(&self, well: bool) -> String;
+
     /// Makes the view that shows a model's changes to people.
     fn view(&self, table: &Table, name: &str) -> String;
 }
@@ -166,6 +183,9 @@ pub(crate) async fn prepare(link: &mut dyn Link, catalog: &dyn Catalog, wish: &W
         }
         tables.add(preparing.table(model.schema, wish.adopt).await?);
     }
+    let session = &mut preparing.session;
+    tables.foreign_keys = parents::foreign_keys(session, catalog, wish.models).await?;
+    parents::index(session, catalog, &tables, &tables.foreign_keys).await?;
     Ok(tables)
 }
 
@@ -544,7 +564,7 @@ impl Preparing<'_> {
     }
 
     async fn view(&mut self, table: &Table) -> Result<()> {
-        let name = names::change_view(table.schema);
+        let name = names::change_view(table.schema.table);
         match self.kind_of(&name).await? {
             None | Some(Thing::View) => {}
             Some(_) => return Err(names::view_in_the_way(table.schema, "table", &name)),
@@ -560,7 +580,7 @@ fn base_name(number: i64) -> String {
 }
 
 /// The column of a field: by its name, or by its name in another case.
-fn column_of<'f>(found: &'f [Found], field: &FieldSchema) -> Option<&'f Found> {
+pub(super) fn column_of<'f>(found: &'f [Found], field: &FieldSchema) -> Option<&'f Found> {
     let exact = found.iter().find(|column| column.name == field.name);
     exact.or_else(|| found.iter().find(|column| column.name.eq_ignore_ascii_case(field.name)))
 }

@@ -132,11 +132,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Gives the committed changes their positions, in a transaction of its own.
     fn number(&self, own: &str) -> String;
 
-    /// How many changes have no position yet, and for how many microseconds the oldest transaction has been open that
-    /// writes tracked records; null where nobody knows.
-    fn feed_status(&self, own: &str) -> String {
-        format!("SELECT count(*), NULL FROM {own}sync_change WHERE position < 0")
-    }
+    /// For how many microseconds the oldest transaction has been open that writes tracked records; null where there is
+    /// none.
+    fn oldest_writer(&self, own: &str) -> String;
 
     /// What names the history that the database goes on in, as text; `None` where it cannot tell.
     fn history(&self) -> Option<&'static str> {

@@ -1,6 +1,7 @@
 //! The models' tables as they stand in a database of many writers.
 
 use super::link::{Cell, Kind};
+use super::parents::ForeignKey;
 use crate::names;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -209,6 +210,7 @@ impl Table {
 /// The tables of all models.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
+    pub(super) foreign_keys: Vec<ForeignKey>,
     by_model: HashMap<&'static str, Arc<Table>>,
     by_number: HashMap<i64, Arc<Table>>,
 }

@@ -536,7 +536,7 @@ impl Preparing<'_> {
     }
 
     fn view(&self, table: &Table) -> Result<()> {
-        let name = names::change_view(self.schema);
+        let name = names::change_view(self.schema.table);
         if let Some(kind) =
             kind_of(self.sql, &name).map_err(|error| self.failed(error))?.filter(|kind| kind != "view")
         {

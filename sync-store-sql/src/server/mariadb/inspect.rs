@@ -3,9 +3,11 @@
 use super::{MODE, MariaDb, own, triggers};
 use crate::names::{self, Quote, literal};
 use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
+use crate::server::parents::Reference;
 use crate::server::prepare::{Catalog, Found, Session, Thing, texts};
 use crate::server::statement::Dialect;
 use crate::server::tables::Table;
+use crate::server::unadopt::Held;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use sync_runtime::schema::ModelSchema;
@@ -144,10 +146,6 @@ impl Database {
     pub(crate) fn lock(&self) -> String {
         let timeout = self.busy_timeout.as_secs().max(1);
         format!("SELECT GET_LOCK(CONCAT('sync ', SHA1({})), {timeout})", literal(&self.name))
-    }
-
-    pub(crate) fn unlock(&self) -> String {
-        format!("DO RELEASE_LOCK(CONCAT('sync ', SHA1({})))", literal(&self.name))
     }
 
     /// The foreign keys of the database that change rows by themselves.
@@ -320,7 +318,7 @@ impl Catalog for Database {
 
     async fn misfits(&self, session: &mut Session<'_>, schema: &ModelSchema) -> Result<Vec<String>> {
         let mut misfits = Vec::new();
-        let view = names::change_view(schema);
+        let view = names::change_view(schema.table);
         if view.chars().count() > LONGEST_NAME {
             misfits.push(format!(
                 "the view of its changes would be `{view}`, and a name has at most {LONGEST_NAME} characters here; \
@@ -461,6 +459,61 @@ impl Catalog for Database {
             session.script(&drop, &format!("removing the trigger `{name}`")).await?;
         }
         Ok(())
+    }
+
+    async fn references(&self, session: &mut Session<'_>) -> Result<Vec<Reference>> {
+        let select = "SELECT TABLE_NAME, max(COLUMN_NAME), max(REFERENCED_TABLE_NAME), max(REFERENCED_COLUMN_NAME) \
+             FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_SCHEMA = ? AND REFERENCED_TABLE_SCHEMA = ? \
+             GROUP BY TABLE_NAME, CONSTRAINT_NAME HAVING count(*) = 1 ORDER BY 1, 2, 3";
+        let name = Arg::text(self.name.as_str());
+        let found = session.fetch(select, vec![name.clone(), name]).await?;
+        Ok(found.into_iter().filter_map(Reference::of).collect())
+    }
+
+    async fn is_indexed(&self, session: &mut Session<'_>, table: &str, column: &str) -> Result<bool> {
+        let select = "SELECT 1 FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
+             AND COLUMN_NAME = ? AND SEQ_IN_INDEX = 1 LIMIT 1";
+        let args = vec![Arg::text(self.name.as_str()), Arg::text(table), Arg::text(column)];
+        Ok(!session.fetch(select, args).await?.is_empty())
+    }
+
+    fn parent_index(&self, name: &str, table: &Table, column: &Found) -> String {
+        // A text of any length is indexed by its beginning.
+        let part = if column.ty.ends_with("text") { "(63)" } else { "" };
+        let (name, column) = (Quote::Backtick.name(name), Quote::Backtick.name(&column.name));
+        format!("CREATE INDEX {name} ON {}({column}{part})", table.name)
+    }
+
+    async fn remains(&self, session: &mut Session<'_>, held: &[Held]) -> Result<Vec<String>> {
+        let table = |name: &str| format!("{}{}", self.own, Quote::Backtick.name(name));
+        let mut statements = Vec::new();
+        // Those first that a write of somebody would fail in.
+        let select = "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS \
+             WHERE TRIGGER_SCHEMA = ? AND LEFT(TRIGGER_NAME, 5) = ? ORDER BY 1";
+        let args = vec![Arg::text(self.name.as_str()), Arg::text(names::PREFIX)];
+        for trigger in texts(session.fetch(select, args).await?) {
+            statements.push(format!("DROP TRIGGER IF EXISTS {}", table(&trigger)));
+        }
+        for Held { number, table: of } in held {
+            statements.push(format!("DROP VIEW IF EXISTS {}", table(&names::change_view(of))));
+            statements.push(format!("DROP TABLE IF EXISTS {}sync_base_{number}", self.own));
+            let select = "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS \
+                 WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND LEFT(INDEX_NAME, 12) = ?";
+            let args = vec![Arg::text(self.name.as_str()), Arg::text(of.as_str()), Arg::text("sync_parent_")];
+            for index in texts(session.fetch(select, args).await?) {
+                statements.push(format!("DROP INDEX {} ON {}", Quote::Backtick.name(&index), table(of)));
+            }
+        }
+        for own in ["change", "note", "newest", "replica", "state", "writing", "put", "adding"] {
+            statements.push(format!("DROP TABLE IF EXISTS {}sync_{own}", self.own));
+        }
+        statements.push(format!("DROP SEQUENCE IF EXISTS {}sync_written", self.own));
+        statements.push(format!("DROP TABLE IF EXISTS {}sync_model", self.own));
+        Ok(statements)
+    }
+
+    fn end(&self, _: bool) -> String {
+        format!("DO RELEASE_LOCK(CONCAT('sync ', SHA1({})))", literal(&self.name))
     }
 
     fn view(&self, table: &Table, name: &str) -> String {

@@ -297,6 +297,14 @@ impl Dialect for MariaDb {
         own::numbering(own)
     }
 
+    /// Of those that wrote anything, by connections to this database. Needs the right `PROCESS`.
+    fn oldest_writer(&self, _: &str) -> String {
+        "SET STATEMENT time_zone = 'SYSTEM' FOR SELECT max(TIMESTAMPDIFF(MICROSECOND, x.trx_started, NOW(6))) \
+         FROM information_schema.INNODB_TRX x JOIN information_schema.PROCESSLIST p ON p.ID = x.trx_mysql_thread_id \
+         WHERE x.trx_rows_modified > 0 AND p.DB = DATABASE()"
+            .to_owned()
+    }
+
     fn version(&self, own: &str) -> String {
         // The log's end moves with every write and commit of anybody; it is told once a write has begun, so what is
         // exact for changes stands beside it.

@@ -4,9 +4,11 @@ use super::triggers;
 use super::{Postgres, own};
 use crate::names::{self, literal, quoted};
 use crate::server::link::{Arg, Cell, Kind, Link, Row};
+use crate::server::parents::Reference;
 use crate::server::prepare::{Catalog, Found, Session, Thing, texts};
 use crate::server::statement::Dialect;
 use crate::server::tables::Table;
+use crate::server::unadopt::Held;
 use jiff::{SignedDuration, Timestamp};
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::value::{self, FieldType, Value};
@@ -231,6 +233,59 @@ impl Catalog for Schema {
             }
         }
         Ok(())
+    }
+
+    async fn references(&self, session: &mut Session<'_>) -> Result<Vec<Reference>> {
+        let select = "SELECT c.relname::text, a.attname::text, p.relname::text, t.attname::text FROM pg_constraint f \
+             JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class p ON p.oid = f.confrelid \
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = f.conkey[1] \
+             JOIN pg_attribute t ON t.attrelid = p.oid AND t.attnum = f.confkey[1] \
+             WHERE f.contype = 'f' AND cardinality(f.conkey) = 1 AND c.relnamespace = p.relnamespace \
+             AND c.relnamespace = $1::text::regnamespace ORDER BY 1, 2, 3";
+        let found = session.fetch(select, vec![Arg::text(quoted(&self.name))]).await?;
+        Ok(found.into_iter().filter_map(Reference::of).collect())
+    }
+
+    async fn is_indexed(&self, session: &mut Session<'_>, table: &str, column: &str) -> Result<bool> {
+        let select = "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+             WHERE i.indrelid = to_regclass($1) AND i.indpred IS NULL AND lower(a.attname::text) = lower($2) LIMIT 1";
+        let args = vec![Arg::text(self.table(table)), Arg::text(column)];
+        Ok(!session.fetch(select, args).await?.is_empty())
+    }
+
+    fn parent_index(&self, name: &str, table: &Table, column: &Found) -> String {
+        format!("CREATE INDEX {} ON {}({})", quoted(name), table.name, quoted(&column.name))
+    }
+
+    async fn remains(&self, session: &mut Session<'_>, held: &[Held]) -> Result<Vec<String>> {
+        let mut statements = Vec::new();
+        // The triggers go with their functions.
+        let select = "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = $1::text::regnamespace \
+             AND starts_with(p.proname::text, $2) ORDER BY 1";
+        let args = vec![Arg::text(quoted(&self.name)), Arg::text(names::PREFIX)];
+        for function in texts(session.fetch(select, args).await?) {
+            statements.push(format!("DROP FUNCTION {function} CASCADE"));
+        }
+        for Held { number, table } in held {
+            let view = self.table(&names::change_view(table));
+            statements.push(format!("DROP VIEW IF EXISTS {view}"));
+            statements.push(format!("DROP TABLE IF EXISTS {}sync_base_{number}", self.own));
+            let select = "SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+                 WHERE i.indrelid = to_regclass($1) AND starts_with(c.relname::text, $2)";
+            let args = vec![Arg::text(self.table(table)), Arg::text(format!("{}parent_", names::PREFIX))];
+            for index in texts(session.fetch(select, args).await?) {
+                statements.push(format!("DROP INDEX {index}"));
+            }
+        }
+        for table in ["change", "note", "newest", "replica", "state", "model"] {
+            statements.push(format!("DROP TABLE IF EXISTS {}sync_{table}", self.own));
+        }
+        statements.push(format!("DROP SEQUENCE IF EXISTS {}sync_written", self.own));
+        Ok(statements)
+    }
+
+    fn end(&self, well: bool) -> String {
+        if well { "COMMIT" } else { "ROLLBACK" }.to_owned()
     }
 
     fn view(&self, table: &Table, name: &str) -> String {

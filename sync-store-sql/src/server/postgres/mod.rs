@@ -196,14 +196,12 @@ impl Dialect for Postgres {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {own}sync_number(); COMMIT; ")
     }
 
-    fn feed_status(&self, own: &str) -> String {
-        let table = format!("{own}sync_change");
+    fn oldest_writer(&self, own: &str) -> String {
         format!(
-            "SELECT (SELECT count(*) FROM {table} WHERE position < 0), \
-             (SELECT (extract(epoch FROM max(clock_timestamp() - a.xact_start)) * 1000000)::int8 \
-              FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
-              WHERE l.relation = {}::regclass AND l.mode = 'RowExclusiveLock' AND l.granted)",
-            literal(&table)
+            "SELECT (extract(epoch FROM max(clock_timestamp() - a.xact_start)) * 1000000)::int8 \
+             FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.relation = {}::regclass AND l.mode = 'RowExclusiveLock' AND l.granted",
+            literal(&format!("{own}sync_change"))
         )
     }
 
