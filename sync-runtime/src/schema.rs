@@ -76,6 +76,8 @@ pub struct ModelSchema {
     pub id: usize,
     /// What decides where one side deleted what the other changed.
     pub on_delete: OnDelete,
+    /// Whether its records may live in a table that was there before and that somebody else made.
+    pub adopt: bool,
 }
 
 impl ModelSchema {

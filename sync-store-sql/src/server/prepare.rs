@@ -164,7 +164,7 @@ pub(crate) async fn prepare(link: &mut dyn Link, catalog: &dyn Catalog, wish: &W
         if !taken.insert(model.schema.table.to_lowercase()) {
             return Err(names::shared_table(model.schema));
         }
-        tables.add(preparing.table(model.schema, wish.adopt).await?);
+        tables.add(preparing.table(model.schema, wish.adopt || model.schema.adopt).await?);
     }
     Ok(tables)
 }
