@@ -11,8 +11,8 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
 
 /// The words on the struct.
-const ON_STRUCT: [&str; 8] =
-    ["model", "table", "rename_all", "validate", "merge", "on_delete", "crate", "methods"];
+const ON_STRUCT: [&str; 9] =
+    ["model", "table", "adopt", "rename_all", "validate", "merge", "on_delete", "crate", "methods"];
 /// The words on a field.
 const ON_FIELD: [&str; 8] = ["id", "parent", "local", "json", "rename", "default", "merge", "with"];
 
@@ -22,6 +22,8 @@ pub(crate) struct StructAttributes {
     pub(crate) model: Option<LitStr>,
     /// The table's name.
     pub(crate) table: Option<LitStr>,
+    /// Whether the table may be one that somebody else made.
+    pub(crate) adopt: bool,
     /// How fields are named that have no name of their own.
     pub(crate) rename_all: Option<RenameAll>,
     /// The function that checks a record.
@@ -111,6 +113,7 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
     let mut found = StructAttributes {
         model: None,
         table: None,
+        adopt: false,
         rename_all: None,
         validate: None,
         merge: None,
@@ -122,6 +125,10 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
     for_each_word(attributes, errors, |word, errors| match word.text().as_str() {
         "model" => found.model = word.string(errors),
         "table" => found.table = word.string(errors),
+        "adopt" => {
+            word.no_value(errors);
+            found.adopt = true;
+        }
         "rename_all" => found.rename_all = word.string(errors).and_then(|name| rule(&name, errors)),
         "validate" => found.validate = word.path(errors, "path::to::function"),
         "merge" => found.merge = policy::of_struct(word, errors),

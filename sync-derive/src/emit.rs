@@ -49,6 +49,7 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
             }
         }
     });
+    let adopt = model.adopt;
     let on_delete = model.on_delete.clone().unwrap_or_else(|| format_ident!("Manual"));
     let syncable = quote! {
         #[automatically_derived]
@@ -62,6 +63,7 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
                 fields: &#schemas,
                 id: #id,
                 on_delete: __sync::OnDelete::#on_delete,
+                adopt: #adopt,
             };
 
             fn id(&self) -> Self::Id {

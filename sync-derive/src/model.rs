@@ -27,6 +27,8 @@ pub(crate) struct Model<'a> {
     pub(crate) name: Name,
     /// Its table.
     pub(crate) table: Name,
+    /// Whether its table may be one that somebody else made.
+    pub(crate) adopt: bool,
     /// The function that checks a record.
     pub(crate) validate: Option<ExprPath>,
     /// What decides where one side deleted what the other changed: a variant of the runtime's enum.
@@ -122,6 +124,7 @@ pub(crate) fn build<'a>(
         runtime: attributes.runtime,
         name: Name::new(attributes.model, || text.clone(), &input.ident),
         table: Name::new(attributes.table, || case::snake(&text), &input.ident),
+        adopt: attributes.adopt,
         validate: attributes.validate,
         on_delete: attributes.on_delete,
         methods: attributes.methods,

@@ -8,6 +8,7 @@
 // Code that the derive and the attribute generate names this crate; so it works in here too.
 extern crate self as sync_runtime;
 
+pub mod adoption;
 pub mod change;
 pub mod codec;
 pub mod collection;
@@ -36,6 +37,7 @@ pub mod version;
 pub mod watch;
 pub mod workspace;
 
+pub use adoption::{Adopt, Adopted};
 pub use collection::Collection;
 pub use conflict::{Conflict, ConflictKind};
 pub use engine::Engine;
@@ -52,7 +54,7 @@ pub use query::{Condition, Query};
 pub use record::{Id, Record};
 pub use replica::{Caller, Limits, Replica};
 pub use report::{Checkpoints, Merged, MergedField, Rejected, ReplicationReport, SyncReport};
-pub use schema::{FieldSchema, ModelSchema, Models};
+pub use schema::{FieldSchema, ForeignKey, ModelSchema, Models};
 pub use syncable::{Field, FieldValue, Syncable};
 pub use value::{FieldType, Value, ValueError};
 pub use version::{Ancestry, Checkpoint, NotARevision, ReplicaId, Revision, Stamp};

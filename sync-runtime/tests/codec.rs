@@ -49,6 +49,7 @@ static ALL: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 static COUNTER: ModelSchema = ModelSchema {
@@ -57,6 +58,7 @@ static COUNTER: ModelSchema = ModelSchema {
     fields: &[field("id", FieldType::I64)],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 const ID: Uuid = Uuid::from_u128(0x0193_a1b2_c3d4_7e8f_9a0b_1c2d_3e4f_5a6b);

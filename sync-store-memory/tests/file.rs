@@ -123,6 +123,7 @@ static NOTE: ModelSchema = ModelSchema {
     fields: &[FieldSchema { name: "id", ..TEXT }, TEXT],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 static OTHER: ModelSchema = ModelSchema { name: "Other", table: "other", ..NOTE_FIELDS };
 const NOTE_FIELDS: ModelSchema = ModelSchema {
@@ -131,6 +132,7 @@ const NOTE_FIELDS: ModelSchema = ModelSchema {
     fields: &[FieldSchema { name: "id", ..TEXT }, TEXT],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 fn models(schemas: &[&'static ModelSchema]) -> Models {

@@ -81,8 +81,8 @@ pub(crate) fn misfit(schema: &ModelSchema, why: impl std::fmt::Display) -> Error
 pub(crate) fn not_adopted(schema: &ModelSchema) -> Error {
     misfit(
         schema,
-        "another program made it, and this store was opened without `adopt`; allow it, or choose another name with \
-         `table`",
+        "another program made it; allow its use with `#[sync(adopt)]` on the struct, or for all models with \
+         `SqlStoreBuilder::adopt`, or choose another name with `#[sync(table = \"…\")]`",
     )
 }
 
@@ -162,6 +162,7 @@ mod tests {
             fields: &[],
             id: 0,
             on_delete: sync_runtime::OnDelete::Manual,
+            adopt: false,
         };
         let error = check(&schema).expect_err("a table of ours");
         assert!(error.to_string().contains("`Sync_state`"), "{error}");

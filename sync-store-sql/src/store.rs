@@ -71,11 +71,12 @@ impl SqlStoreBuilder {
         self
     }
 
-    /// Whether a table that is there already, made by somebody else, may be used for a model; yes if not said.
+    /// Whether a table that is there already, made by somebody else, may be used for any model; if not said, only for
+    /// models with `#[sync(adopt)]`.
     ///
     /// An adopted table stays as it is, with triggers added, and an index on each column of a
     /// declared parent that has none. Its rows are tracked from their next change on, or
-    /// all at once by `rectify_all_changes`.
+    /// all of them by `Workspace::adopt`.
     pub fn adopt(mut self, yes: bool) -> Self {
         self.adopt = yes;
         self
@@ -177,7 +178,7 @@ impl SqlStore {
             url: url.to_owned(),
             durability: Durability::default(),
             busy_timeout: Duration::from_secs(5),
-            adopt: true,
+            adopt: false,
             #[cfg(feature = "server")]
             connections: None,
         }

@@ -31,6 +31,7 @@ static MARK: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 const TITLE: usize = 1;
@@ -285,6 +286,7 @@ fn a_model_may_have_many_fields() {
         fields: Box::leak(fields.into_boxed_slice()),
         id: 0,
         on_delete: sync_runtime::OnDelete::Manual,
+        adopt: false,
     }));
     for program in PROGRAMS {
         let world = World::new(&[schema]);

@@ -33,6 +33,7 @@ static EVERY: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 fn edges(field: usize) -> Vec<Value> {
@@ -211,6 +212,7 @@ static EVENT: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 #[test]

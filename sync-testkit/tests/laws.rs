@@ -192,6 +192,7 @@ fn every_policy_keeps_the_laws_by_itself() {
             fields,
             id: 0,
             on_delete: OnDelete::KeepEdit,
+            adopt: false,
         }));
         let model = Model { schema, check: |_| Ok(()) };
         let done = check(&model, 500, n as u64, &mut |random: &mut Random| {

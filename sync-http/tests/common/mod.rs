@@ -48,6 +48,7 @@ pub static TODO: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 pub static TAG: ModelSchema = ModelSchema {
@@ -56,6 +57,7 @@ pub static TAG: ModelSchema = ModelSchema {
     fields: &[field("id", FieldType::Text)],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 pub fn models(schemas: &[&'static ModelSchema]) -> Models {

@@ -100,6 +100,7 @@ mod tests {
         ],
         id: 0,
         on_delete: crate::OnDelete::Manual,
+        adopt: false,
     };
 
     fn replica(n: u128) -> ReplicaId {

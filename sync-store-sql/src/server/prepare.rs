@@ -181,7 +181,7 @@ pub(crate) async fn prepare(link: &mut dyn Link, catalog: &dyn Catalog, wish: &W
         if !taken.insert(model.schema.table.to_lowercase()) {
             return Err(names::shared_table(model.schema));
         }
-        tables.add(preparing.table(model.schema, wish.adopt).await?);
+        tables.add(preparing.table(model.schema, wish.adopt || model.schema.adopt).await?);
     }
     let session = &mut preparing.session;
     tables.foreign_keys = parents::foreign_keys(session, catalog, wish.models).await?;

@@ -142,7 +142,8 @@ pub(crate) fn prepare(
         if !taken.insert(model.schema.table.to_ascii_lowercase()) {
             return Err(names::shared_table(model.schema));
         }
-        tables.add(Preparing { sql: &conn.sql, settings, schema: model.schema, adopt }.table()?);
+        let (schema, adopt) = (model.schema, adopt || model.schema.adopt);
+        tables.add(Preparing { sql: &conn.sql, settings, schema, adopt }.table()?);
     }
     tables.schema_version = schema_version(&conn.sql).map_err(failed)?;
     Ok(tables)

@@ -47,6 +47,7 @@ pub static NOTE: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 /// A child of a note, with an id of another type.
@@ -60,6 +61,7 @@ pub static COMMENT: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 pub static TODO: ModelSchema = ModelSchema {
@@ -74,6 +76,7 @@ pub static TODO: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 fn fine(_: &Record) -> Result<()> {

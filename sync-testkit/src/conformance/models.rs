@@ -50,6 +50,7 @@ pub(crate) static TASK: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 /// Where the fields of [`TASK`] stand.
@@ -79,6 +80,7 @@ pub(crate) static TASK_GROWN: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 /// [`TASK`] with a field that records from before cannot have.
@@ -96,6 +98,7 @@ pub(crate) static TASK_BROKEN: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 /// A second model, with whole numbers as ids.
@@ -105,6 +108,7 @@ pub(crate) static COUNTER: ModelSchema = ModelSchema {
     fields: &[field("id", FieldType::I64), field("count", FieldType::I64)],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 /// Fields that merge by their own stamps, and one that does not.
@@ -121,6 +125,7 @@ pub(crate) static PLAN: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 /// Where the fields of [`PLAN`] stand.
@@ -165,6 +170,7 @@ pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
     ],
     id: 1,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 /// A model that is never registered.
@@ -174,6 +180,7 @@ pub(crate) static STRANGER: ModelSchema = ModelSchema {
     fields: &[field("id", FieldType::Text), field("title", FieldType::Text)],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
 };
 
 fn models_of(schemas: &[&'static ModelSchema]) -> Models {

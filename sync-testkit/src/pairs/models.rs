@@ -25,7 +25,7 @@ impl Item {
 
 /// A second model, with the generated methods.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
-#[sync(model = "List", table = "pair_list")]
+#[sync(model = "List", table = "pair_list", adopt)]
 pub(super) struct List {
     #[sync(id)]
     pub(super) id: String,
@@ -116,7 +116,7 @@ pub(super) struct DemandingItem {
 
 /// A child of [`List`], where a database says so.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
-#[sync(model = "Entry", table = "pair_entry", methods = false)]
+#[sync(model = "Entry", table = "pair_entry", adopt, methods = false)]
 pub(super) struct Entry {
     #[sync(id)]
     pub(super) id: String,
@@ -132,7 +132,7 @@ impl Entry {
 
 /// What [`Album`]s have as parent; each may have a best album, so the two models have each other.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
-#[sync(model = "Artist", table = "pair_artist", methods = false)]
+#[sync(model = "Artist", table = "pair_artist", adopt, methods = false)]
 pub(super) struct Artist {
     #[sync(id)]
     pub(super) id: String,
@@ -143,7 +143,7 @@ pub(super) struct Artist {
 
 /// A child of [`Artist`], and maybe of another album.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
-#[sync(model = "Album", table = "pair_album", methods = false)]
+#[sync(model = "Album", table = "pair_album", adopt, methods = false)]
 pub(super) struct Album {
     #[sync(id)]
     pub(super) id: String,
