@@ -6,6 +6,7 @@ use crate::sqlite::{AtOnce, Sqlite};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use sync_runtime::schema::ForeignKey;
 use sync_runtime::store::{Access, Store, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{Error, ErrorKind, Models, Result};
@@ -306,6 +307,14 @@ impl Store for SqlStore {
             }
             #[cfg(feature = "server")]
             Database::Server(server) => server.clone().prepare(models, fresh).await,
+        }
+    }
+
+    async fn foreign_keys(&self, _: &Models) -> Result<Vec<ForeignKey>> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(Vec::new()),
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.foreign_keys(),
         }
     }
 

@@ -458,6 +458,7 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 #[test]

@@ -232,6 +232,7 @@ fn an_id_of_several_columns_in_a_table_of_somebody_else() {
         fields: LINK.fields,
         id: 0,
         on_delete: LINK.on_delete,
+        adopt: true,
     };
     let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
     let error = pollster::block_on(store.prepare(&models(&[&OTHER]), me())).expect_err("it does not fit");
@@ -260,6 +261,7 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 #[test]

@@ -140,6 +140,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         table: "random",
         fields: Vec::leak(fields),
         id: 0,
+        adopt: false,
         on_delete,
     }));
     let draw = move |random: &mut Random| {

@@ -34,6 +34,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use sync_runtime::schema::ForeignKey;
 use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{Error, ErrorKind, Models, Result};
@@ -187,6 +188,11 @@ impl Server {
             Ok(())
         });
         ended(prepared.await)
+    }
+
+    /// The foreign keys between the tables of the models.
+    pub(crate) fn foreign_keys(&self) -> Result<Vec<ForeignKey>> {
+        Ok(self.tables()?.foreign_keys.clone())
     }
 
     /// Takes every trace of the library out of the database.

@@ -4,7 +4,7 @@ use super::link::{Cell, Row};
 use super::prepare::{Catalog, Session, column_of};
 use super::tables::Tables;
 use crate::names::PREFIX;
-use sync_runtime::schema::ModelSchema;
+use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::{Models, Result};
 
 /// A foreign key of one column, by the names in the database.
@@ -30,11 +30,7 @@ impl Reference {
     }
 }
 
-/// A foreign key between the tables of two models, which points to the id: the child, the place of its field, and the
-/// model of the parent.
-pub(crate) type ForeignKey = (&'static ModelSchema, usize, &'static str);
-
-/// The foreign keys between the tables of the models.
+/// The foreign keys between the tables of the models that point to an id.
 pub(super) async fn foreign_keys(
     session: &mut Session<'_>,
     catalog: &dyn Catalog,
@@ -57,7 +53,7 @@ pub(super) async fn foreign_keys(
         let place = of_column(child.schema, &reference.column);
         let place = place.filter(|place| to_id && child.schema.fields[*place].replicated());
         if let Some(place) = place.filter(|_| !parent.schema.has_composite_id()) {
-            keys.push((child.schema, place, parent.schema.name));
+            keys.push(ForeignKey { child: child.schema.name, field: place, parent: parent.schema.name });
         }
     }
     Ok(keys)
@@ -73,8 +69,8 @@ pub(super) async fn index(
 ) -> Result<()> {
     for table in tables.all() {
         let declared = table.schema.parents().map(|(place, _)| place);
-        let found = keys.iter().filter(|(child, ..)| child.name == table.schema.name);
-        let mut places: Vec<usize> = declared.chain(found.map(|(_, place, _)| *place)).collect();
+        let found = keys.iter().filter(|key| key.child == table.schema.name);
+        let mut places: Vec<usize> = declared.chain(found.map(|key| key.field)).collect();
         places.sort_unstable();
         places.dedup();
         for place in places {

@@ -1,12 +1,11 @@
 //! The models' tables as they stand in a database of many writers.
 
 use super::link::{Cell, Kind};
-use super::parents::ForeignKey;
 use crate::names;
 use std::collections::HashMap;
 use std::sync::Arc;
 use sync_runtime::record::{Id, Record};
-use sync_runtime::schema::ModelSchema;
+use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::value::{self, FieldType, Value};
 use sync_runtime::{Error, ErrorKind, Result};
 use uuid::Uuid;

@@ -26,6 +26,7 @@ pub static LINK: ModelSchema = ModelSchema {
     ],
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
+    adopt: true,
 };
 
 fn owner() -> Uuid {
