@@ -22,6 +22,7 @@ pub mod incoming;
 pub mod live;
 pub mod merge;
 pub mod methods;
+pub mod migration;
 #[doc(hidden)]
 pub mod planted;
 pub mod query;
@@ -59,6 +60,7 @@ pub use syncable::{Field, FieldValue, Syncable};
 pub use value::{FieldType, Value, ValueError};
 pub use version::{Ancestry, Checkpoint, NotARevision, ReplicaId, Revision, Stamp};
 
+pub use migration::Migration;
 pub use status::{PendingChange, Status, Statuses, WatchConflicts, WatchStatus};
 pub use watch::{Event, Watch};
 pub use workspace::{AsReplica, Workspace, WorkspaceBuilder, WorkspaceTransaction};

@@ -181,6 +181,12 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     /// - A newer layout than this program knows is refused by name.
     async fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()>;
 
+    /// What [`Store::prepare`] would do, as statements in their order, without doing it. None where there is nothing to
+    /// do, or where a store has no statements.
+    async fn plan(&self, _models: &Models) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Runs the work in one transaction: commits if it returns `Ok`, rolls back if not.
     ///
     /// # Behavior

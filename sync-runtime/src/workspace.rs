@@ -52,8 +52,8 @@ pub struct Workspace {
 #[derive(Debug)]
 #[must_use = "a workspace is opened by `build`"]
 pub struct WorkspaceBuilder {
-    store: Arc<dyn Store>,
-    models: Models,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) models: Models,
     env: Option<Arc<dyn Env>>,
     limits: Limits,
     upstream: Option<Arc<dyn Replica>>,

@@ -310,6 +310,14 @@ impl Store for SqlStore {
         }
     }
 
+    async fn plan(&self, models: &Models) -> Result<Vec<String>> {
+        match &self.database {
+            Database::Sqlite(_) => Ok(Vec::new()),
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().plan(models).await,
+        }
+    }
+
     async fn foreign_keys(&self, _: &Models) -> Result<Vec<ForeignKey>> {
         match &self.database {
             Database::Sqlite(_) => Ok(Vec::new()),

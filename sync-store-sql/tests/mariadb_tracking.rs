@@ -6,6 +6,8 @@
 mod links;
 #[path = "common/mariadb.rs"]
 mod mariadb;
+#[path = "common/migration.rs"]
+mod migration;
 #[path = "common/world.rs"]
 mod world;
 
@@ -460,6 +462,31 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
 };
+
+#[test]
+fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
+           code BIGINT, score DOUBLE, draft TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin)",
+    );
+    let things = || {
+        let things = "SELECT TABLE_NAME, TABLE_TYPE, '' FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
+             UNION ALL SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, MD5(ACTION_STATEMENT) FROM information_schema.TRIGGERS
+               WHERE TRIGGER_SCHEMA = DATABASE()
+             UNION ALL SELECT TABLE_NAME, COLUMN_NAME, CONCAT(COLUMN_TYPE, coalesce(COLUMN_DEFAULT, ''))
+               FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE()
+             UNION ALL SELECT SCHEMA_NAME, '', '' FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'sync_plan%'
+             ORDER BY 1, 2, 3";
+        database.mariadb(things)
+    };
+    // Statements have semicolons inside.
+    let by_hand = |sql: &str| {
+        let own = sql.contains("TRIGGER");
+        quiet(&database, &if own { format!("DELIMITER $$\n{sql}$$\n") } else { sql.to_owned() });
+    };
+    migration::run_through(&database.url(), &by_hand, &things);
+}
 
 #[test]
 fn unadopt_removes_every_trace() {

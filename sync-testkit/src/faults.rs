@@ -239,6 +239,10 @@ impl<S: Store> Store for FaultStore<S> {
         self.faults.check(Call::Commit, When::After)
     }
 
+    async fn plan(&self, models: &Models) -> Result<Vec<String>> {
+        self.inner.plan(models).await
+    }
+
     async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
         self.inner.foreign_keys(models).await
     }

@@ -122,6 +122,11 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Makes and upgrades what the models need, once more.
+    pub(crate) async fn migrate(&self) -> Result<()> {
+        self.0.store.prepare(&self.0.models, fresh_replica(&*self.0.env)).await
+    }
+
     /// Pulls passed by what was of models that were not registered then: where one is registered that was not the
     /// last time, revisions are compared once more.
     async fn meet_models(&self) -> Result<()> {

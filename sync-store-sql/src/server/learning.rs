@@ -11,13 +11,16 @@ use sync_runtime::record::Unknown;
 const PAGE: usize = 1_000;
 
 /// Takes what is known of these fields, by their places, out of the changes and the bases of the table's records.
+///
+/// Nothing of it is tracked. `own` stands before the names of the library's own tables.
 pub(super) async fn learn(
     link: &mut dyn Link,
     dialect: &dyn Dialect,
-    change: &str,
+    own: &str,
     table: &Table,
     added: &[usize],
 ) -> Result<(), Failure> {
+    let change = format!("{own}sync_change");
     let mut after: Option<Vec<u8>> = None;
     loop {
         let mut select = Statement::new(format!(
@@ -30,6 +33,10 @@ pub(super) async fn learn(
         select.push(&format!(" ORDER BY id LIMIT {PAGE}"));
         let found = link.fetch(&select.sql, select.args).await?;
         let full = found.len() == PAGE;
+        // The triggers may know the columns by now.
+        let keys = found.iter().filter_map(|row| row.first().cloned()).collect();
+        let told = dialect.listen().into_iter().chain(dialect.tell_put(own, Some((table.number, keys))));
+        run(link, told).await?;
         for row in found {
             let Ok([Cell::Bytes(key), Cell::Bytes(unknown)]) = <[Cell; 2]>::try_from(row) else { continue };
             after = Some(key.clone());
@@ -46,7 +53,15 @@ pub(super) async fn learn(
             break;
         }
     }
+    run(link, dialect.tell_put(own, None).into_iter().chain(dialect.clean(own))).await?;
     learn_bases(link, dialect, table, added).await
+}
+
+async fn run(link: &mut dyn Link, statements: impl IntoIterator<Item = Statement>) -> Result<(), Failure> {
+    for statement in statements {
+        link.fetch(&statement.sql, statement.args).await?;
+    }
+    Ok(())
 }
 
 /// The same for bases, each of which its revision and position name.

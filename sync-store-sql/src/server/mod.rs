@@ -208,6 +208,19 @@ impl Server {
         ended(gone.await)
     }
 
+    /// The statements that preparing would take.
+    pub(crate) async fn plan(self: Arc<Self>, models: &Models) -> Result<Vec<String>> {
+        let (models, this) = (models.clone(), self.clone());
+        let planned = self.runtime.spawn(async move {
+            let mut lent = this.pool.lend(this.location()).await?;
+            // No name is made for good.
+            let fresh = ReplicaId(uuid::Uuid::nil());
+            let wish = Wish { location: this.location(), models: &models, fresh, adopt: this.adopt };
+            this.pool.plan(&mut *lent.link(), &wish, this.busy_timeout).await
+        });
+        ended(planned.await)
+    }
+
     /// Runs the work in one transaction, in a task of its own.
     pub(crate) async fn run(self: Arc<Self>, access: Access, work: Work) -> Result<()> {
         let this = self.clone();

@@ -161,8 +161,39 @@ impl Pool {
         busy_timeout: Duration,
     ) -> Result<Tables> {
         let catalog = self.begin_defining(link, wish.location, wish.models, busy_timeout).await?;
-        let prepared = prepare(link, &*catalog, wish).await;
+        let prepared = prepare(link, &*catalog, wish).await.map(|(tables, _)| tables);
         self.end_defining(link, &*catalog, wish.location, prepared).await
+    }
+
+    /// The statements that preparing would take; the connection is good for nothing else afterwards.
+    pub(super) async fn plan(
+        &self,
+        link: &mut dyn Link,
+        wish: &Wish<'_>,
+        busy_timeout: Duration,
+    ) -> Result<Vec<String>> {
+        let failed = |failure: Failure| failure.at(wish.location).context("copying the tables for the plan");
+        let catalog = self.begin_defining(link, wish.location, wish.models, busy_timeout).await?;
+        match self {
+            // What was defined is rolled back.
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => {
+                let planned = prepare(link, &*catalog, wish).await;
+                link.script(&catalog.end(false)).await.map_err(failed)?;
+                planned.map(|(_, done)| done)
+            }
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(..) => {
+                let tables: Vec<&str> = wish.models.iter().map(|model| model.schema.table).collect();
+                let name = mariadb::database(link, wish.location).await?;
+                let scratch = mariadb::Scratch::new(link, name, &tables).await.map_err(failed)?;
+                let copy = mariadb::Database::new(scratch.name.clone(), wish.models, busy_timeout);
+                let planned = prepare(link, &copy, wish).await;
+                scratch.drop(link).await;
+                let (_, done) = planned?;
+                Ok(done.iter().map(|statement| scratch.for_itself(statement)).collect())
+            }
+        }
     }
 
     /// Takes out of the database what the library made.

@@ -59,9 +59,15 @@ pub(crate) struct Session<'s> {
     pub(crate) location: &'s str,
     /// What to do where the role lacks a right.
     pub(crate) rights: String,
+    /// What was defined so far.
+    pub(crate) done: Vec<String>,
 }
 
-impl Session<'_> {
+impl<'s> Session<'s> {
+    pub(crate) fn new(link: &'s mut dyn Link, location: &'s str, rights: String) -> Self {
+        Session { link, location, rights, done: Vec::new() }
+    }
+
     fn failed(&self, failure: Failure, doing: &str) -> Error {
         let denied = matches!(failure, Failure::Denied(_));
         let mut error = failure.at(self.location);
@@ -78,7 +84,9 @@ impl Session<'_> {
 
     pub(crate) async fn script(&mut self, sql: &str, doing: &str) -> Result<()> {
         let run = self.link.script(sql).await;
-        run.map_err(|failure| self.failed(failure, doing))
+        run.map_err(|failure| self.failed(failure, doing))?;
+        self.done.push(sql.trim().trim_end_matches(';').to_owned());
+        Ok(())
     }
 
     async fn run(&mut self, statement: Statement) -> Result<Vec<Row>> {
@@ -165,13 +173,21 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// Ends what is done while nobody else defines anything.
     fn end(&self, well: bool) -> String;
 
+    /// Whether a view shows changes of ours.
+    async fn is_own_view(&self, session: &mut Session<'_>, name: &str) -> Result<bool>;
+
     /// Makes the view that shows a model's changes to people.
     fn view(&self, table: &Table, name: &str) -> String;
 }
 
-/// Makes or checks everything that the models need, where nobody else does so at the same time.
-pub(crate) async fn prepare(link: &mut dyn Link, catalog: &dyn Catalog, wish: &Wish<'_>) -> Result<Tables> {
-    let session = Session { link, location: wish.location, rights: catalog.rights() };
+/// Makes or checks everything that the models need, where nobody else does so at the same time; gives the statements
+/// that it took as well.
+pub(crate) async fn prepare(
+    link: &mut dyn Link,
+    catalog: &dyn Catalog,
+    wish: &Wish<'_>,
+) -> Result<(Tables, Vec<String>)> {
+    let session = Session::new(link, wish.location, catalog.rights());
     let mut preparing = Preparing { session, catalog };
     preparing.own_tables(wish.fresh).await?;
     let mut tables = Tables::default();
@@ -186,7 +202,7 @@ pub(crate) async fn prepare(link: &mut dyn Link, catalog: &dyn Catalog, wish: &W
     let session = &mut preparing.session;
     tables.foreign_keys = parents::foreign_keys(session, catalog, wish.models).await?;
     parents::index(session, catalog, &tables, &tables.foreign_keys).await?;
-    Ok(tables)
+    Ok((tables, preparing.session.done))
 }
 
 struct Preparing<'p> {
@@ -217,9 +233,6 @@ impl Preparing<'_> {
     }
 
     async fn format(&mut self) -> Result<Option<i64>> {
-        if self.kind_of("sync_state").await?.is_none() {
-            return Ok(None);
-        }
         let found =
             self.session.fetch(&format!("SELECT format FROM {}", self.own_table("state")), vec![]).await?;
         Ok(match found.first().map(Vec::as_slice) {
@@ -229,6 +242,10 @@ impl Preparing<'_> {
     }
 
     async fn own_tables(&mut self, fresh: ReplicaId) -> Result<()> {
+        if self.kind_of("sync_state").await?.is_none() {
+            let tables = self.catalog.own_tables();
+            self.session.script(&tables, "making the library's own tables").await?;
+        }
         match self.format().await? {
             Some(format) if format > FORMAT => {
                 let message = format!(
@@ -239,10 +256,9 @@ impl Preparing<'_> {
                 return Err(Error::new(ErrorKind::Incompatible, message));
             }
             Some(_) => {}
+            // Not among what was defined: each database has a name of its own.
             None => {
                 let dialect = self.catalog.dialect();
-                let tables = self.catalog.own_tables();
-                self.session.script(&tables, "making the library's own tables").await?;
                 let mut insert =
                     Statement::new(format!("INSERT INTO {}(id) VALUES (", self.own_table("replica")));
                 insert.bind(dialect, Arg::bytes(fresh.0.as_bytes().to_vec())).push(") RETURNING n");
@@ -299,7 +315,6 @@ impl Preparing<'_> {
         };
         let table = self.inspect(schema, number).await?;
         self.base(&table).await?;
-        // Before the triggers know the columns, so that nothing is tracked.
         if !added.is_empty() {
             self.learn(&table, &added).await?;
         }
@@ -329,24 +344,21 @@ impl Preparing<'_> {
         if let Some(number) = known {
             return Ok(number);
         }
-        let dialect = self.catalog.dialect();
-        let mut insert = Statement::new(format!(
-            "INSERT INTO {}(name, {}) VALUES (",
-            self.own_table("model"),
-            self.quoted("table")
-        ));
-        insert.bind(dialect, Arg::text(schema.name)).push(", ").bind(dialect, Arg::text(schema.table));
-        insert.push(") RETURNING n");
-        match self.session.link.fetch(&insert.sql, insert.args).await {
-            Ok(rows) => match rows.first().map(Vec::as_slice) {
-                Some([Cell::Int(number)]) => Ok(*number),
-                _ => Err(Error::new(ErrorKind::Storage, "a model got no number")),
-            },
-            Err(Failure::Refused { .. }) => {
-                Err(names::misfit(schema, "it holds the records of another model"))
-            }
-            Err(failure) => Err(self.session.failed(failure, "preparing the store")),
+        let (own, table) = (self.own_table("model"), self.quoted("table"));
+        let mut select = Statement::new(format!("SELECT n FROM {own} WHERE {table} = "));
+        select.bind(self.catalog.dialect(), Arg::text(schema.table));
+        if !self.session.run(select).await?.is_empty() {
+            return Err(names::misfit(schema, "it holds the records of another model"));
         }
+        let next = Statement::new(format!("SELECT coalesce(max(n), 0) + 1 FROM {own}"));
+        let number = self.numbered(next, "a model").await?;
+        let insert = format!(
+            "INSERT INTO {own}(n, name, {table}) VALUES ({number}, {}, {})",
+            names::literal(schema.name),
+            names::literal(schema.table)
+        );
+        self.session.script(&insert, "naming a model").await?;
+        Ok(number)
     }
 
     async fn make(&mut self, schema: &'static ModelSchema) -> Result<()> {
@@ -413,43 +425,37 @@ impl Preparing<'_> {
         Ok(added)
     }
 
-    /// The columns whose adding was begun; a program may have ended in between.
+    /// The columns whose adding was begun; another program may have done it.
     async fn begun(&mut self, number: i64) -> Result<Vec<String>> {
-        if self.catalog.transactional() {
-            return Ok(Vec::new());
-        }
         let select = format!("SELECT field FROM {} WHERE model = {number}", self.own_table("adding"));
         Ok(texts(self.session.fetch(&select, vec![]).await?))
     }
 
     async fn begin(&mut self, number: i64, field: &FieldSchema) -> Result<()> {
-        if self.catalog.transactional() {
-            return Ok(());
-        }
-        let mut insert = Statement::new(format!(
-            "REPLACE INTO {}(model, field) VALUES ({number}, ",
-            self.own_table("adding")
-        ));
-        insert.bind(self.catalog.dialect(), Arg::text(field.name)).push(")");
-        self.session.run(insert).await.map(|_| ())
+        let (own, field) = (self.own_table("adding"), names::literal(field.name));
+        let begin = format!(
+            "DELETE FROM {own} WHERE model = {number} AND field = {field};
+INSERT INTO {own}(model, field) VALUES ({number}, {field})"
+        );
+        self.session.script(&begin, "noting a column that is new").await
     }
 
     /// Fills new columns with what peers had sent of them.
     async fn learn(&mut self, table: &Table, added: &[usize]) -> Result<()> {
         const DOING: &str = "taking over what peers had sent of new fields";
+        let failed = |failure: Failure, session: &Session<'_>| session.failed(failure, DOING);
         let transactional = self.catalog.transactional();
         if !transactional {
-            self.session.script("START TRANSACTION", DOING).await?;
+            let begun = self.session.link.script("START TRANSACTION").await;
+            begun.map_err(|failure| failed(failure, &self.session))?;
         }
-        let change = self.own_table("change");
-        let learned = learn(&mut *self.session.link, self.catalog.dialect(), &change, table, added).await;
-        learned.map_err(|failure| self.session.failed(failure, DOING))?;
-        if !transactional {
-            let end =
-                format!("DELETE FROM {} WHERE model = {}; COMMIT", self.own_table("adding"), table.number);
-            self.session.script(&end, DOING).await?;
-        }
-        Ok(())
+        let (dialect, own) = (self.catalog.dialect(), self.catalog.own());
+        let learned = learn(&mut *self.session.link, dialect, own, table, added).await;
+        learned.map_err(|failure| failed(failure, &self.session))?;
+        let commit = if transactional { "" } else { "; COMMIT" };
+        let end = format!("DELETE FROM {} WHERE model = {}{commit}", self.own_table("adding"), table.number);
+        let ended = self.session.link.script(&end).await;
+        ended.map_err(|failure| failed(failure, &self.session))
     }
 
     /// Looks at the table as it is, and names everything in it that does not fit.
@@ -566,7 +572,9 @@ impl Preparing<'_> {
     async fn view(&mut self, table: &Table) -> Result<()> {
         let name = names::change_view(table.schema.table);
         match self.kind_of(&name).await? {
-            None | Some(Thing::View) => {}
+            None => {}
+            Some(Thing::View) if self.catalog.is_own_view(&mut self.session, &name).await? => return Ok(()),
+            Some(Thing::View) => return Err(names::view_in_the_way(table.schema, "view", &name)),
             Some(_) => return Err(names::view_in_the_way(table.schema, "table", &name)),
         }
         let view = self.catalog.view(table, &self.table_name(&name));

@@ -14,7 +14,7 @@ pub(crate) struct Held {
 
 /// Removes what the library made, where nobody else does so at the same time; nothing where it made nothing.
 pub(super) async fn unadopt(link: &mut dyn Link, catalog: &dyn Catalog, location: &str) -> Result<()> {
-    let mut session = Session { link, location, rights: catalog.rights() };
+    let mut session = Session::new(link, location, catalog.rights());
     if catalog.kind_of(&mut session, "sync_model").await?.is_none() {
         return Ok(());
     }

@@ -64,6 +64,10 @@ impl Store for SimStore {
         Ok(())
     }
 
+    async fn plan(&self, models: &Models) -> Result<Vec<String>> {
+        self.store.plan(models).await
+    }
+
     async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
         self.store.foreign_keys(models).await
     }

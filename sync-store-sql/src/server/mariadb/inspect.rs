@@ -461,6 +461,13 @@ impl Catalog for Database {
         Ok(())
     }
 
+    async fn is_own_view(&self, session: &mut Session<'_>, name: &str) -> Result<bool> {
+        let select = "SELECT 1 FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
+             AND LOCATE('sync_change', VIEW_DEFINITION) > 0";
+        let args = vec![Arg::text(self.name.as_str()), Arg::text(name)];
+        Ok(!session.fetch(select, args).await?.is_empty())
+    }
+
     async fn references(&self, session: &mut Session<'_>) -> Result<Vec<Reference>> {
         let select = "SELECT TABLE_NAME, max(COLUMN_NAME), max(REFERENCED_TABLE_NAME), max(REFERENCED_COLUMN_NAME) \
              FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_SCHEMA = ? AND REFERENCED_TABLE_SCHEMA = ? \
@@ -495,7 +502,10 @@ impl Catalog for Database {
             statements.push(format!("DROP TRIGGER IF EXISTS {}", table(&trigger)));
         }
         for Held { number, table: of } in held {
-            statements.push(format!("DROP VIEW IF EXISTS {}", table(&names::change_view(of))));
+            let view = names::change_view(of);
+            if self.is_own_view(session, &view).await? {
+                statements.push(format!("DROP VIEW IF EXISTS {}", table(&view)));
+            }
             statements.push(format!("DROP TABLE IF EXISTS {}sync_base_{number}", self.own));
             let select = "SELECT DISTINCT INDEX_NAME FROM information_schema.STATISTICS \
                  WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND LEFT(INDEX_NAME, 12) = ?";

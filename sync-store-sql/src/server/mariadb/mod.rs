@@ -2,10 +2,12 @@
 
 mod inspect;
 mod own;
+mod plan;
 mod triggers;
 mod wire;
 
 pub(crate) use inspect::{Database, database, own_prefix};
+pub(crate) use plan::Scratch;
 pub(crate) use wire::MyLink;
 
 use super::link::{Arg, Cell, Kind};

@@ -9,12 +9,13 @@ pub(super) const OPTIONS: &str =
 ///
 /// What a writing library hands to the triggers stands in `sync_writing`, one row a connection, and the records that it
 /// tracks by itself in `sync_put`: written and deleted in the same transaction, so that nobody else ever sees them and
-/// a rollback takes them away. `sync_adding` names columns that were begun: definitions do not roll back here.
+/// a rollback takes them away. `sync_adding` names columns that are new and have not yet taken what peers
+/// had sent of them.
 pub(super) fn tables(own: &str) -> String {
     format!(
         "
 CREATE TABLE IF NOT EXISTS {own}sync_replica(n INT NOT NULL AUTO_INCREMENT PRIMARY KEY, id BINARY(16) NOT NULL UNIQUE){OPTIONS};
-CREATE TABLE IF NOT EXISTS {own}sync_model(n INT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255) NOT NULL UNIQUE,
+CREATE TABLE IF NOT EXISTS {own}sync_model(n INT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL UNIQUE,
   `table` VARCHAR(64) NOT NULL UNIQUE){OPTIONS};
 CREATE TABLE IF NOT EXISTS {own}sync_newest(one TINYINT NOT NULL PRIMARY KEY CHECK (one = 1), newest BIGINT NOT NULL){OPTIONS};
 INSERT IGNORE INTO {own}sync_newest(one, newest) VALUES (1, 0);

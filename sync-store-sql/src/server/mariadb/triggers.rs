@@ -341,7 +341,7 @@ pub(super) fn view(table: &Table, own: &str, name: &str) -> String {
     let id = MariaDb.id_of_key("c.id", &table.columns[table.schema.id], table.id_type());
     let revision = |stamp: &str, of: &str| format!("CONCAT({stamp}, '@', LOWER(HEX({of}.id)))");
     format!(
-        "CREATE OR REPLACE SQL SECURITY INVOKER VIEW {name} AS
+        "CREATE SQL SECURITY INVOKER VIEW {name} AS
 SELECT CASE WHEN c.position > 0 THEN c.position END AS `position`, {id} AS `id`,
   CASE c.kind WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END AS `kind`, {} AS `revision`,
   {} AS `previous`, c.grp AS `group`, LOWER(HEX(o.id)) AS `origin`

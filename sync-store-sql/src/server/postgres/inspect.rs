@@ -235,6 +235,12 @@ impl Catalog for Schema {
         Ok(())
     }
 
+    async fn is_own_view(&self, session: &mut Session<'_>, name: &str) -> Result<bool> {
+        let select = "SELECT strpos(pg_get_viewdef(to_regclass($1)), 'sync_change') > 0";
+        let found = session.fetch(select, vec![Arg::text(self.table(name))]).await?;
+        Ok(found.first().map(Vec::as_slice) == Some(&[Cell::Bool(true)]))
+    }
+
     async fn references(&self, session: &mut Session<'_>) -> Result<Vec<Reference>> {
         let select = "SELECT c.relname::text, a.attname::text, p.relname::text, t.attname::text FROM pg_constraint f \
              JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class p ON p.oid = f.confrelid \
@@ -268,7 +274,9 @@ impl Catalog for Schema {
         }
         for Held { number, table } in held {
             let view = self.table(&names::change_view(table));
-            statements.push(format!("DROP VIEW IF EXISTS {view}"));
+            if self.is_own_view(session, &names::change_view(table)).await? {
+                statements.push(format!("DROP VIEW {view}"));
+            }
             statements.push(format!("DROP TABLE IF EXISTS {}sync_base_{number}", self.own));
             let select = "SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
                  WHERE i.indrelid = to_regclass($1) AND starts_with(c.relname::text, $2)";
@@ -277,7 +285,7 @@ impl Catalog for Schema {
                 statements.push(format!("DROP INDEX {index}"));
             }
         }
-        for table in ["change", "note", "newest", "replica", "state", "model"] {
+        for table in ["adding", "change", "note", "newest", "replica", "state", "model"] {
             statements.push(format!("DROP TABLE IF EXISTS {}sync_{table}", self.own));
         }
         statements.push(format!("DROP SEQUENCE IF EXISTS {}sync_written", self.own));

@@ -2,12 +2,13 @@
 
 /// A change that is not committed yet has a position below zero, which counts down; `sync_number` gives it the next one
 /// above zero once it is committed. So a position is given out in the order in which readers can see changes.
+/// `sync_adding` names columns that are new and have not yet taken what peers had sent of them.
 pub(super) fn tables(own: &str) -> String {
     format!(
         "
 CREATE TABLE {own}sync_replica(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id bytea NOT NULL UNIQUE);
-CREATE TABLE {own}sync_model(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE,
-  \"table\" text NOT NULL UNIQUE);
+CREATE TABLE {own}sync_model(n int PRIMARY KEY, name text NOT NULL UNIQUE, \"table\" text NOT NULL UNIQUE);
+CREATE TABLE {own}sync_adding(model int4 NOT NULL, field text NOT NULL, PRIMARY KEY (model, field));
 CREATE TABLE {own}sync_state(one bool PRIMARY KEY DEFAULT true CHECK (one), format int8 NOT NULL, me int4 NOT NULL,
   keep_through int8);
 CREATE TABLE {own}sync_newest(one bool PRIMARY KEY DEFAULT true CHECK (one), newest int8 NOT NULL);

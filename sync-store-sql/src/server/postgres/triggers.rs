@@ -316,7 +316,7 @@ fn differs(column: &Column) -> String {
 pub(super) fn view(table: &Table, own: &str, name: &str) -> String {
     let id = Postgres.id_of_key("c.id", &table.columns[table.schema.id], table.id_type());
     format!(
-        "CREATE OR REPLACE VIEW {name} AS SELECT CASE WHEN c.position > 0 THEN c.position END AS position, {id} AS id,
+        "CREATE VIEW {name} AS SELECT CASE WHEN c.position > 0 THEN c.position END AS position, {id} AS id,
   CASE c.kind WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END AS kind,
   c.stamp || '@' || encode(w.id, 'hex') AS revision,
   c.prev_stamp || '@' || encode(p.id, 'hex') AS previous,
