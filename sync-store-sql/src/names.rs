@@ -125,16 +125,6 @@ pub(crate) fn view_in_the_way(schema: &ModelSchema, kind: &str, name: &str) -> E
 /// # Errors
 /// [`ErrorKind::Usage`] with the name at fault.
 pub(crate) fn check(schema: &ModelSchema) -> Result<()> {
-    if schema.has_composite_id() {
-        let fields: Vec<&str> = schema.key().map(|place| schema.fields[place].name).collect();
-        return Err(misfit(
-            schema,
-            format!(
-                "its id is made of several fields ({}), which SQL stores cannot have yet; give it one of its own",
-                fields.join(", ")
-            ),
-        ));
-    }
     let names = std::iter::once(schema.table).chain(schema.fields.iter().map(|field| field.name));
     for name in names {
         let lower = name.to_ascii_lowercase();
@@ -152,6 +142,25 @@ pub(crate) fn check(schema: &ModelSchema) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a model whose id is made of several fields.
+///
+/// # Errors
+/// [`ErrorKind::Incompatible`] with the names of the fields.
+#[cfg(feature = "server")]
+pub(crate) fn refuse_composite_id(schema: &ModelSchema) -> Result<()> {
+    if !schema.has_composite_id() {
+        return Ok(());
+    }
+    let fields: Vec<&str> = schema.key().map(|place| schema.fields[place].name).collect();
+    Err(misfit(
+        schema,
+        format!(
+            "its id is made of several fields ({}), which this database cannot have yet; give it one of its own",
+            fields.join(", ")
+        ),
+    ))
 }
 
 #[cfg(test)]

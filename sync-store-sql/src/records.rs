@@ -15,7 +15,7 @@ pub(crate) fn ignored(schema: &ModelSchema) -> String {
 /// Whether every field is present; the id need not be.
 pub(crate) fn is_whole(schema: &ModelSchema, record: &Record) -> bool {
     let fields = 0..schema.fields.len();
-    fields.into_iter().all(|index| index == schema.id || record.get(index).is_some())
+    fields.into_iter().all(|index| schema.is_key(index) || record.get(index).is_some())
 }
 
 /// The record with a default for each absent field that travels.
@@ -31,7 +31,7 @@ pub(crate) fn completed(schema: &ModelSchema, id: &Id, mut record: Record) -> Re
         record = whole;
     }
     record.fill_missing(schema);
-    match schema.replicated().find(|(index, _)| *index != schema.id && record.get(*index).is_none()) {
+    match schema.replicated().find(|(index, _)| !schema.is_key(*index) && record.get(*index).is_none()) {
         Some((_, field)) => {
             Err(format!("{} {id}: field `{}` is missing and has no default", schema.name, field.name))
         }

@@ -161,6 +161,7 @@ pub(crate) async fn prepare(link: &mut dyn Link, catalog: &dyn Catalog, wish: &W
     let mut taken = BTreeSet::new();
     for model in wish.models.iter() {
         names::check(model.schema)?;
+        names::refuse_composite_id(model.schema)?;
         if !taken.insert(model.schema.table.to_lowercase()) {
             return Err(names::shared_table(model.schema));
         }

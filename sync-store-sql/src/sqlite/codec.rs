@@ -58,6 +58,9 @@ pub(crate) fn declared(ty: FieldType) -> &'static str {
 }
 
 impl Encoding {
+    /// How text stands where nothing else does.
+    pub(crate) const TEXT: Encoding = Encoding { ty: FieldType::Text, affinity: Affinity::Text, text: true };
+
     /// How a field of this type stands in a column that is declared so, or what the column should be declared as.
     pub(crate) fn new(ty: FieldType, declared: &str) -> Result<Self, &'static str> {
         let affinity = Affinity::of(declared);

@@ -8,12 +8,14 @@ mod checkpoint;
 mod codec;
 mod connection;
 mod error;
+mod key;
 mod learning;
 mod parents;
 mod statements;
 mod tables;
 mod transaction;
 mod triggers;
+mod unique;
 
 use crate::store::{Durability, SqlStoreBuilder};
 use checkpoint::Checkpoints;

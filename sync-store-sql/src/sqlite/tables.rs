@@ -4,6 +4,7 @@ use super::codec::{self, Encoding};
 use super::connection::{Conn, Settings};
 use super::statements::Statements;
 use super::triggers;
+use super::unique::{self, UniqueKey};
 use crate::names::{self, quoted};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{BTreeSet, HashMap};
@@ -43,15 +44,6 @@ pub(crate) struct Column {
     pub(crate) generated: bool,
 }
 
-/// A unique key besides the id.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UniqueKey {
-    /// Its columns with their collations.
-    pub(crate) columns: Vec<(String, String)>,
-    /// The condition of a partial index.
-    pub(crate) only: Option<String>,
-}
-
 /// A model's table as it is in the database.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -61,7 +53,8 @@ pub(crate) struct Table {
     /// One for each field of the schema, in its order.
     pub(crate) columns: Vec<Column>,
     pub(crate) unique: Vec<UniqueKey>,
-    pub(crate) id_is_rowid: bool,
+    /// Whether the row id is the id, or a unique key besides it.
+    pub(crate) rowid_is_key: bool,
     /// Whether a write to this table touches no other record.
     pub(crate) simple: bool,
     /// Whether the database may store other values than it was given.
@@ -72,10 +65,6 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn name(&self) -> String {
         quoted(self.schema.table)
-    }
-
-    pub(crate) fn id_column(&self) -> &Column {
-        &self.columns[self.schema.id]
     }
 
     /// The columns that travel.
@@ -276,10 +265,14 @@ impl Preparing<'_> {
             .fields
             .iter()
             .enumerate()
-            .map(|(index, field)| match index == self.schema.id {
+            .map(|(index, field)| match self.schema.is_key(index) {
                 true => self.id_definition(field),
                 false => self.definition(field),
             })
+            .chain(self.schema.has_composite_id().then(|| {
+                let names = self.schema.key().map(|place| quoted(self.schema.fields[place].name));
+                format!("PRIMARY KEY ({})", names.collect::<Vec<_>>().join(", "))
+            }))
             .collect();
         let create = format!("CREATE TABLE {}({})", quoted(self.schema.table), columns.join(", "));
         self.sql.execute_batch(&create).map_err(|error| self.failed(error))
@@ -295,7 +288,8 @@ impl Preparing<'_> {
             }
             _ => String::new(),
         };
-        format!("{name} {declared} PRIMARY KEY NOT NULL{check}")
+        let key = if self.schema.has_composite_id() { "" } else { " PRIMARY KEY" };
+        format!("{name} {declared}{key} NOT NULL{check}")
     }
 
     fn definition(&self, field: &FieldSchema) -> String {
@@ -388,11 +382,10 @@ impl Preparing<'_> {
                 ));
             }
         }
-        let unique = self.unique_keys(&mut misfits)?;
+        let unique = unique::keys(self.sql, self.schema, &mut misfits).map_err(|error| self.failed(error))?;
         if !misfits.is_empty() {
             return Err(self.refused(misfits.join("; ")));
         }
-        let (id_is_rowid, unique) = unique;
         let foreign = self.has_foreign_triggers()?;
         let lossy = columns.iter().any(|column| column.generated || column.encoding.is_lossy());
         let mut table = Table {
@@ -401,77 +394,12 @@ impl Preparing<'_> {
             simple: !foreign && !self.is_parent()?,
             verify: foreign || lossy,
             columns,
-            unique,
-            id_is_rowid,
+            unique: unique.keys,
+            rowid_is_key: unique.rowid,
             sql: Statements::default(),
         };
         table.write_statements();
         Ok(table)
-    }
-
-    /// Whether the id is the row id, and the unique keys besides it.
-    fn unique_keys(&self, misfits: &mut Vec<String>) -> Result<(bool, Vec<UniqueKey>)> {
-        let failed = |error| self.failed(error);
-        let id = self.schema.id_field().name;
-        let mut keys: Vec<UniqueKey> = Vec::new();
-        let mut id_is_key = false;
-        let mut indexes = self
-            .sql
-            .prepare(
-                "SELECT l.name, s.sql FROM pragma_index_list(?1) l LEFT JOIN sqlite_schema s \
-                 ON s.type = 'index' AND s.name = l.name WHERE l.\"unique\" AND l.origin <> 'pk' \
-                 UNION ALL SELECT name, NULL FROM pragma_index_list(?1) WHERE origin = 'pk'",
-            )
-            .map_err(failed)?;
-        let indexes = indexes
-            .query_map([self.schema.table], |row| Ok((row.get(0)?, row.get(1)?)))
-            .and_then(|rows| rows.collect::<rusqlite::Result<Vec<(String, Option<String>)>>>())
-            .map_err(failed)?;
-        for (index, sql) in indexes {
-            let mut select = self
-                .sql
-                .prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")
-                .map_err(failed)?;
-            let columns = select
-                .query_map([&index], |row| Ok((row.get(0)?, row.get(1)?)))
-                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<(Option<String>, String)>>>())
-                .map_err(failed)?;
-            let Some(columns) = columns
-                .into_iter()
-                .map(|(name, collation)| Some((name?, collation)))
-                .collect::<Option<Vec<_>>>()
-            else {
-                misfits.push(format!(
-                    "the unique index `{index}` is on an expression, so a row that it replaces cannot be tracked"
-                ));
-                continue;
-            };
-            let only = sql.as_deref().and_then(partial_condition);
-            match columns.as_slice() {
-                [(name, collation)] if only.is_none() && name.eq_ignore_ascii_case(id) => {
-                    id_is_key = true;
-                    if !collation.eq_ignore_ascii_case("BINARY") {
-                        misfits.push(format!("the id `{id}` does not compare by bytes but by `{collation}`"));
-                    }
-                }
-                _ => keys.push(UniqueKey { columns, only }),
-            }
-        }
-        // A key that is the row id has no index.
-        let is_rowid: bool = self
-            .sql
-            .query_row(
-                "SELECT count(*) = 1 AND max(name = ?2 COLLATE NOCASE AND upper(type) = 'INTEGER') \
-                 AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk') \
-                 FROM pragma_table_info(?1) WHERE pk > 0",
-                [self.schema.table, id],
-                |row| row.get::<_, Option<bool>>(0).map(Option::unwrap_or_default),
-            )
-            .map_err(failed)?;
-        if !id_is_key && !is_rowid {
-            misfits.push(format!("the id `{id}` is neither the primary key nor unique"));
-        }
-        Ok((is_rowid, keys))
     }
 
     /// Whether somebody else's triggers run on writes to this table.
@@ -498,7 +426,7 @@ impl Preparing<'_> {
         if kind_of(self.sql, &base_name).map_err(failed)?.is_none() {
             let columns: Vec<_> = self.schema.replicated().map(|(_, field)| quoted(field.name)).collect();
             let changes = triggers::base_change_columns();
-            let id = &table.id_column().name;
+            let id = table.key_names().join(", ");
             let index = |by: &str| quoted(&names::base_index(by, self.schema));
             let create = format!(
                 "CREATE TABLE {base}({}, {changes}, sync_until);
@@ -572,47 +500,5 @@ WHERE c.model = {}",
             None => String::new(),
         };
         self.sql.execute_batch(&format!("{drop}{create}")).map_err(|error| self.failed(error))
-    }
-}
-
-/// The condition of a partial index, from the statement that made it: what follows `WHERE` after its columns.
-fn partial_condition(create: &str) -> Option<String> {
-    let mut depth = 0_usize;
-    let mut quote = None;
-    for (place, character) in create.char_indices() {
-        match (quote, character) {
-            (Some(end), _) if character == end => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'' | '`') => quote = Some(character),
-            (None, '[') => quote = Some(']'),
-            (None, '(') => depth += 1,
-            (None, ')') => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    let rest = create[place + 1..].trim_start();
-                    let condition = rest.get(..5).filter(|word| word.eq_ignore_ascii_case("where"));
-                    return condition.map(|_| rest[5..].trim().to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_condition_of_a_partial_index_is_found() {
-        let cases = [
-            ("CREATE UNIQUE INDEX i ON t(a, b)", None),
-            ("CREATE UNIQUE INDEX i ON t(a) WHERE b > 1", Some("b > 1")),
-            ("CREATE UNIQUE INDEX \"i (x)\" ON [t)](\"a)\")\n where (b) = ')'", Some("(b) = ')'")),
-        ];
-        for (create, condition) in cases {
-            assert_eq!(partial_condition(create).as_deref(), condition, "{create}");
-        }
     }
 }
