@@ -257,6 +257,48 @@ impl SqlStore {
         }
     }
 
+    /// Takes the tracking out of the database again, in one transaction: triggers, indexes, views and tables of the
+    /// library. The tables of the models stay with their rows, and so do columns that were added to them. What other
+    /// replicas know stays with them; a store that adopts the tables again is a new replica.
+    ///
+    /// First close what else has the database open as a store. This one and its clones are closed afterwards; other
+    /// programs go on.
+    ///
+    /// ```
+    /// # use sync_runtime::{Result, Workspace, prelude::*};
+    /// # use sync_store_sql::SqlStore;
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String }
+    /// # fn main() -> Result<()> {
+    /// # pollster::block_on(async {
+    /// let store = SqlStore::open("sqlite::memory:").await?;
+    /// let workspace = Workspace::builder(store.clone()).model::<Todo>().build().await?;
+    /// workspace.collection::<Todo>()?.create(Todo { id: "a".into(), title: "eat food".into() }).await?;
+    ///
+    /// store.unadopt().await?;
+    /// assert!(workspace.collection::<Todo>()?.count().await.is_err(), "the store is closed");
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] where another program holds the database; [`ErrorKind::Usage`] where the database is none that
+    /// can do this yet.
+    pub async fn unadopt(self) -> Result<()> {
+        match self.database {
+            Database::Sqlite(sqlite) => blocking::unblock(move || sqlite.unadopt()).await,
+            #[cfg(feature = "server")]
+            Database::Server(server) => {
+                let message = format!(
+                    "the tracking cannot be removed from `{}`: not yet on this database; drop what starts with `sync_`",
+                    server.location()
+                );
+                Err(Error::new(ErrorKind::Usage, message))
+            }
+        }
+    }
+
     /// The file, `:memory:`, or where the database is, without a password.
     pub fn location(&self) -> &str {
         match &self.database {

@@ -15,6 +15,7 @@ mod statements;
 mod tables;
 mod transaction;
 mod triggers;
+mod unadopt;
 mod unique;
 
 use crate::store::{Durability, SqlStoreBuilder};
@@ -23,7 +24,7 @@ use connection::{Lease, Pool, Role, Settings};
 use rusqlite::Connection;
 use std::fs::OpenOptions;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub(crate) struct Sqlite {
     /// The version up to which everything is on the disk.
     synced: Mutex<Option<u64>>,
     checkpoints: Checkpoints,
+    /// Whether the tracking was taken away through this store.
+    removed: AtomicBool,
 }
 
 impl Sqlite {
@@ -99,6 +102,7 @@ impl Sqlite {
             commits: AtomicU64::new(0),
             synced: Mutex::new(None),
             checkpoints: Checkpoints::default(),
+            removed: AtomicBool::new(false),
         })
     }
 
@@ -111,6 +115,7 @@ impl Sqlite {
     }
 
     pub(crate) fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
+        self.check_not_removed()?;
         let mut lease = self.writer.take()?;
         self.begin(&mut lease, "BEGIN IMMEDIATE")?;
         let conn = lease.conn()?;
@@ -122,6 +127,7 @@ impl Sqlite {
     }
 
     fn tables(&self) -> Result<Arc<Tables>> {
+        self.check_not_removed()?;
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
         tables.ok_or_else(|| {
             let message = format!("the store `{}` was not prepared; call `prepare` first", self.location());

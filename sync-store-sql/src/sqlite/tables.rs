@@ -2,6 +2,7 @@
 
 use super::codec::{self, Encoding};
 use super::connection::{Conn, Settings};
+use super::parents;
 use super::statements::Statements;
 use super::triggers;
 use super::unique::{self, UniqueKey};
@@ -81,6 +82,8 @@ pub(crate) struct Tables {
     pub(crate) schema_version: i64,
     /// Whether no write to any of them has an effect on anything but its own record.
     pub(crate) simple: bool,
+    /// The first replica id that the database ever had, which tells that its tracking is still the same one.
+    first: Option<Vec<u8>>,
 }
 
 impl Tables {
@@ -133,13 +136,21 @@ pub(crate) fn prepare(
         }
         tables.add(Preparing { sql: &conn.sql, settings, schema: model.schema, adopt }.table()?);
     }
+    for (child, place, _) in parents::foreign_keys(&conn.sql, models).map_err(failed)? {
+        parents::index(&conn.sql, child, place).map_err(failed)?;
+    }
     tables.schema_version = schema_version(&conn.sql).map_err(failed)?;
+    tables.first = first_replica(&conn.sql).map_err(failed)?;
     Ok(tables)
 }
 
 /// The tables looked at again, after some program changed the database's schema, inside a writing transaction.
 pub(crate) fn refreshed(sql: &Connection, settings: &Settings, tables: &Tables) -> Result<Tables> {
-    let mut again = Tables { simple: true, ..Tables::default() };
+    let first = first_replica(sql).map_err(|error| settings.failed(error))?;
+    if first != tables.first {
+        return Err(removed(&settings.file));
+    }
+    let mut again = Tables { simple: true, first, ..Tables::default() };
     for table in tables.iter() {
         let preparing = Preparing { sql, settings, schema: table.schema, adopt: true };
         let table = preparing.inspect(table.number)?;
@@ -149,6 +160,22 @@ pub(crate) fn refreshed(sql: &Connection, settings: &Settings, tables: &Tables) 
     }
     again.schema_version = schema_version(sql).map_err(|error| settings.failed(error))?;
     Ok(again)
+}
+
+/// The first replica id of the database, or `None` where nothing is tracked.
+fn first_replica(sql: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    match kind_of(sql, "sync_replica")? {
+        Some(_) => {
+            sql.query_row("SELECT id FROM sync_replica ORDER BY n LIMIT 1", [], |row| row.get(0)).optional()
+        }
+        None => Ok(None),
+    }
+}
+
+/// The error for a store whose tracking was taken away.
+pub(super) fn removed(file: &str) -> Error {
+    let message = format!("the tracking was removed from `{file}` while this store was open; open it again");
+    Error::new(ErrorKind::Closed, message)
 }
 
 pub(crate) fn schema_version(sql: &Connection) -> rusqlite::Result<i64> {
@@ -181,6 +208,28 @@ fn kind_of(sql: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
         |row| row.get(0),
     )
     .optional()
+}
+
+/// The type of a column in a `STRICT` table that holds what it is given.
+const ANY: &str = "ANY";
+
+/// Whether the table was made with `STRICT`.
+fn is_strict(sql: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM pragma_table_list(?1) WHERE schema = 'main' AND strict)";
+    sql.query_row(select, [table], |row| row.get(0))
+}
+
+/// What a view of changes begins to read, by which it is known to be one.
+const CHANGES: &str = "FROM sync_change c JOIN sync_replica w";
+
+/// Whether there is a view of this name that shows changes.
+pub(super) fn is_our_view(sql: &Connection, name: &str) -> rusqlite::Result<bool> {
+    sql.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?1 COLLATE NOCASE
+         AND instr(sql, ?2) > 0)",
+        [name, CHANGES],
+        |row| row.get(0),
+    )
 }
 
 /// A column as the database describes it.
@@ -223,7 +272,9 @@ impl Preparing<'_> {
         let added = if known { self.add_columns()? } else { Vec::new() };
         let table = self.inspect(number)?;
         self.base(&table)?;
-        super::parents::index(self.sql, self.schema).map_err(|error| self.failed(error))?;
+        for (place, _) in self.schema.parents() {
+            parents::index(self.sql, self.schema, place).map_err(|error| self.failed(error))?;
+        }
         // Before the triggers know the columns, so that nothing is tracked.
         if !added.is_empty() {
             super::learning::learn(self.sql, &table, &added).map_err(|error| self.failed(error))?;
@@ -267,7 +318,7 @@ impl Preparing<'_> {
             .enumerate()
             .map(|(index, field)| match self.schema.is_key(index) {
                 true => self.id_definition(field),
-                false => self.definition(field),
+                false => self.definition(field, false),
             })
             .chain(self.schema.has_composite_id().then(|| {
                 let names = self.schema.key().map(|place| quoted(self.schema.fields[place].name));
@@ -292,8 +343,13 @@ impl Preparing<'_> {
         format!("{name} {declared}{key} NOT NULL{check}")
     }
 
-    fn definition(&self, field: &FieldSchema) -> String {
-        let mut definition = format!("{} {}", quoted(field.name), codec::declared(field.ty));
+    /// `strict` is the table's: it has to have a type for every column.
+    fn definition(&self, field: &FieldSchema, strict: bool) -> String {
+        let declared = match codec::declared(field.ty) {
+            "" if strict => ANY,
+            declared => declared,
+        };
+        let mut definition = format!("{} {declared}", quoted(field.name));
         if !field.nullable {
             definition.push_str(" NOT NULL");
         }
@@ -309,6 +365,7 @@ impl Preparing<'_> {
     /// Makes a column of each field that is new in the model; gives the places of those that travel.
     fn add_columns(&self) -> Result<Vec<usize>> {
         let found = self.columns(self.schema.table)?;
+        let strict = is_strict(self.sql, self.schema.table).map_err(|error| self.failed(error))?;
         let name = quoted(self.schema.table);
         let mut added = Vec::new();
         for (index, field) in self.schema.fields.iter().enumerate() {
@@ -323,7 +380,7 @@ impl Preparing<'_> {
                     return Err(names::required_is_new(self.schema, field));
                 }
             }
-            let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field));
+            let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field, strict));
             self.sql.execute_batch(&add).map_err(|error| self.failed(error))?;
             if field.replicated() {
                 added.push(index);
@@ -335,13 +392,20 @@ impl Preparing<'_> {
     fn columns(&self, table: &str) -> Result<Vec<Found>> {
         let select = "SELECT name, type, \"notnull\", dflt_value IS NULL, hidden FROM pragma_table_xinfo(?1)";
         let found = || -> rusqlite::Result<Vec<Found>> {
+            let strict = is_strict(self.sql, table)?;
             let mut select = self.sql.prepare(select)?;
             let rows = select.query_map([table], |row| {
                 let (not_null, no_default, hidden): (bool, bool, i64) =
                     (row.get(2)?, row.get(3)?, row.get(4)?);
+                let declared: String = row.get(1)?;
                 Ok(Found {
                     name: row.get(0)?,
-                    declared: row.get(1)?,
+                    // There it means what no type means elsewhere, and elsewhere it is a number.
+                    declared: if strict && declared.eq_ignore_ascii_case(ANY) {
+                        String::new()
+                    } else {
+                        declared
+                    },
                     required: not_null && no_default && hidden == 0,
                     generated: hidden > 1,
                 })
@@ -465,8 +529,8 @@ impl Preparing<'_> {
 
     fn view(&self, table: &Table) -> Result<()> {
         let name = names::change_view(self.schema);
-        if let Some(kind) =
-            kind_of(self.sql, &name).map_err(|error| self.failed(error))?.filter(|kind| kind != "view")
+        if let Some(kind) = kind_of(self.sql, &name).map_err(|error| self.failed(error))?
+            && !is_our_view(self.sql, &name).map_err(|error| self.failed(error))?
         {
             return Err(names::view_in_the_way(self.schema, &kind, &name));
         }
@@ -476,7 +540,7 @@ impl Preparing<'_> {
   c.stamp || '@' || lower(hex(w.id)) AS revision,
   c.prev_stamp || '@' || lower(hex(p.id)) AS previous,
   c.grp AS \"group\", lower(hex(o.id)) AS origin
-FROM sync_change c JOIN sync_replica w ON w.n = c.writer
+{CHANGES} ON w.n = c.writer
 LEFT JOIN sync_replica p ON p.n = c.prev_writer LEFT JOIN sync_replica o ON o.n = c.origin
 WHERE c.model = {}",
             quoted(&name),

@@ -81,6 +81,10 @@ pub(crate) struct Trigger {
     pub(crate) sql: String,
 }
 
+/// What the triggers of a table are for, as their names say it.
+pub(super) const EVENTS: [&str; 8] =
+    ["insert", "update", "rekey", "delete", "settle", "replace", "displace", "move"];
+
 /// All triggers of a table, those on its base table included.
 pub(crate) fn all(table: &Table) -> Vec<Trigger> {
     let writer = Writer::new(table);
@@ -88,6 +92,7 @@ pub(crate) fn all(table: &Table) -> Vec<Trigger> {
         vec![writer.insert(), writer.update(), writer.rekey(), writer.delete(), writer.settle()];
     triggers.push(writer.before_insert());
     triggers.push(writer.before_update());
+    triggers.extend(writer.move_only());
     triggers
 }
 
@@ -136,6 +141,7 @@ impl<'t> Writer<'t> {
                 Affinity::Integer => format!("{a} IS NOT {b}"),
                 Affinity::Text => format!("{a} IS NOT {b} COLLATE BINARY"),
                 Affinity::Real => format!("{a} IS NOT {b}"),
+                _ if encoding.is_decimal_number() => format!("{a} IS NOT {b}"),
                 _ if encoding.is_float() => {
                     format!("({a} IS NOT {b} OR ({a} = 0 AND typeof({a}) <> typeof({b})))")
                 }
@@ -384,6 +390,25 @@ impl<'t> Writer<'t> {
         }
         let when = format!("({}) AND ({})", moved.join(" OR "), self.any(&collisions));
         self.trigger("displace", &head, &self.name, &when, &self.note(&collisions))
+    }
+
+    /// Has what became of noted rows looked at after an update that is none of the record, where such a one may replace
+    /// others.
+    fn move_only(&self) -> Option<Trigger> {
+        let travels = |name: &str| {
+            self.table.schema.replicated().any(|(_, field)| field.name.eq_ignore_ascii_case(name))
+        };
+        let keys = &self.table.unique;
+        if keys.iter().all(|key| key.only.is_none() && key.columns.iter().all(|(name, _)| travels(name))) {
+            return None;
+        }
+        let when = format!(
+            "EXISTS (SELECT 1 FROM {} WHERE sync_until IS NULL)\n  AND NOT {}\n  AND NOT ({})",
+            self.base,
+            self.table.rekeyed("old", "new"),
+            self.differ("old", "new")
+        );
+        Some(self.trigger("move", "AFTER UPDATE", &self.name, &when, &[self.settle_notes()]))
     }
 
     /// For the id and each other unique key: that the row `t` has the value of the row `new`.
