@@ -74,7 +74,7 @@ impl SqlStoreBuilder {
     /// Whether a table that is there already, made by somebody else, may be used for a model; yes if not said.
     ///
     /// An adopted table stays as it is, with triggers added, and an index on each column of a
-    /// declared parent that has none. Its rows are tracked from their next change on, or
+    /// declared parent, on SQLite of a foreign key to another model too, that has none. Its rows are tracked from their next change on, or
     /// all at once by `rectify_all_changes`.
     pub fn adopt(mut self, yes: bool) -> Self {
         self.adopt = yes;
@@ -290,10 +290,8 @@ impl SqlStore {
             Database::Sqlite(sqlite) => blocking::unblock(move || sqlite.unadopt()).await,
             #[cfg(feature = "server")]
             Database::Server(server) => {
-                let message = format!(
-                    "the tracking cannot be removed from `{}`: not yet on this database; drop what starts with `sync_`",
-                    server.location()
-                );
+                let place = server.location();
+                let message = format!("the tracking cannot be removed from `{place}`: not yet on this database");
                 Err(Error::new(ErrorKind::Usage, message))
             }
         }
