@@ -291,7 +291,8 @@ impl SqlStore {
             #[cfg(feature = "server")]
             Database::Server(server) => {
                 let place = server.location();
-                let message = format!("the tracking cannot be removed from `{place}`: not yet on this database");
+                let message =
+                    format!("the tracking cannot be removed from `{place}`: not yet on this database");
                 Err(Error::new(ErrorKind::Usage, message))
             }
         }

@@ -259,6 +259,35 @@ fn strict_tables_are_adopted_and_grow() {
 }
 
 #[test]
+fn a_row_replaced_by_a_key_that_is_no_field_leaves_a_tombstone_at_once() {
+    for program in PROGRAMS {
+        for on in ["ON", "OFF"] {
+            let world = World::after(
+                "CREATE TABLE item(id INTEGER PRIMARY KEY, name TEXT NOT NULL, price INTEGER, sku TEXT UNIQUE, live INT);
+                 CREATE UNIQUE INDEX one_live ON item(name) WHERE live",
+                &[&ITEM],
+            );
+            world.sql(
+                program,
+                &format!(
+                    "PRAGMA recursive_triggers = {on};\nINSERT INTO item VALUES (1, 'a', 1, 's', 1), (2, 'b', 1, 't', 1), (3, 'a', 1, 'u', 0);\n\
+                     UPDATE OR REPLACE item SET sku = 't' WHERE id = 1;\n"
+                ),
+            );
+            assert_eq!(world.told(0), ["create 1", "create 3", "delete 2"], "{program:?} {on}");
+            world.sql(
+                program,
+                &format!(
+                    "PRAGMA recursive_triggers = {on};\nUPDATE OR REPLACE item SET live = 1 WHERE id = 3;\n"
+                ),
+            );
+            assert_eq!(world.told(0), ["create 3", "delete 2", "delete 1"], "{program:?} {on}");
+            assert_eq!(world.untracked(&ITEM), []);
+        }
+    }
+}
+
+#[test]
 fn triggers_of_the_app_run_and_what_they_write_is_tracked() {
     for program in PROGRAMS {
         let world = World::after(
@@ -325,14 +354,14 @@ static LIKE: ModelSchema = schema(
     ],
 );
 
-const SHOP: &str = "CREATE TABLE item(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, price INTEGER);
+const SHOP: &str = "CREATE TABLE item(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, price INTEGER, sku TEXT UNIQUE);
     CREATE TABLE comment(id INTEGER PRIMARY KEY, item INTEGER REFERENCES item ON DELETE CASCADE, text TEXT NOT NULL);
     CREATE TABLE liked(who TEXT, item INTEGER REFERENCES item, PRIMARY KEY (who, item)) WITHOUT ROWID;
     CREATE TABLE sync_settings(mine TEXT);
     CREATE INDEX sync_mine ON item(price);
     CREATE VIEW cheap AS SELECT id FROM item WHERE price < 10;
     CREATE TRIGGER sync_log AFTER DELETE ON sync_settings BEGIN DELETE FROM liked; END;
-    INSERT INTO item VALUES (1, 'a', 5), (2, 'b', NULL);
+    INSERT INTO item VALUES (1, 'a', 5, 's1'), (2, 'b', NULL, NULL);
     INSERT INTO comment VALUES (1, 1, 'good');
     INSERT INTO sync_settings VALUES ('kept');
     ANALYZE";

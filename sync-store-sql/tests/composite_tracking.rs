@@ -293,6 +293,14 @@ fn uuids_in_a_key_have_one_text_however_they_are_written() {
             assert_eq!(world.save(vec![delete], 10), [Saved::Tracked], "{ty}");
             assert_eq!(world.folder.value::<i64>("SELECT count(*) FROM share"), 1, "{ty}");
             assert_eq!(world.untracked(&SHARE), [], "{ty}");
+            let newest = world.newest();
+            if *ty == "TEXT" {
+                world.sql(
+                    program,
+                    "UPDATE share SET owner = upper(owner);\nUPDATE share SET owner = lower(owner);\n",
+                );
+            }
+            assert_eq!(world.newest(), newest, "the same id written otherwise");
         }
     }
 }

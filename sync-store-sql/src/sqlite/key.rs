@@ -108,13 +108,18 @@ impl Table {
         parts.collect()
     }
 
-    /// That two rows have not the same key to the bit.
+    /// That two rows have not the same id, to the bit.
     pub(crate) fn rekeyed(&self, a: &str, b: &str) -> String {
         let parts = self.key_names().into_iter().map(|name| {
             let (a, b) = (named(a, name), named(b, name));
             format!("({a} IS NOT {b} COLLATE BINARY OR typeof({a}) <> typeof({b}))")
         });
-        any(parts.collect())
+        let differ = any(parts.collect());
+        match self.schema.has_composite_id() {
+            // A part may be written in two ways that are the same text.
+            true => format!("({differ} AND {} IS NOT {})", self.id_of(a), self.id_of(b)),
+            false => differ,
+        }
     }
 }
 

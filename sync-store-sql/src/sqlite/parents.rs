@@ -6,10 +6,10 @@ use rusqlite::Connection;
 use sync_runtime::{ModelSchema, Models};
 
 /// A field that holds the id of a parent: the model that has it, its place, and the parent's model.
-pub(super) type ForeignKey = (&'static ModelSchema, usize, &'static str);
+pub(crate) type ForeignKey = (&'static ModelSchema, usize, &'static str);
 
 /// The foreign keys between the tables of these models that are one field of the child and the id of the parent.
-pub(super) fn foreign_keys(sql: &Connection, models: &Models) -> rusqlite::Result<Vec<ForeignKey>> {
+pub(crate) fn foreign_keys(sql: &Connection, models: &Models) -> rusqlite::Result<Vec<ForeignKey>> {
     let mut found = Vec::new();
     // Without a column it is the parent's primary key that is meant.
     let mut select = sql.prepare(
