@@ -276,7 +276,8 @@ impl SqlStore {
     /// workspace.collection::<Todo>()?.create(Todo { id: "a".into(), title: "eat food".into() }).await?;
     ///
     /// store.unadopt().await?;
-    /// assert!(workspace.collection::<Todo>()?.count().await.is_err(), "the store is closed");
+    /// let todos = workspace.collection::<Todo>()?;
+    /// assert!(todos.count(Query::all()).await.is_err(), "the store is closed");
     /// # Ok(())
     /// # })
     /// # }

@@ -282,8 +282,9 @@ impl SqliteTransaction {
     fn untracked_composite(&mut self, table: &Table, after: Option<&Id>, limit: usize) -> Result<Vec<Id>> {
         let (name, id, model) = (table.name(), table.id_of("t"), table.number);
         let beyond = if after.is_some() { "AND id > ?1" } else { "" };
+        // The limit keeps SQLite from making the id anew wherever it is named.
         let rows = format!(
-            "SELECT t.id FROM (SELECT {id} AS id FROM {name} t) t \
+            "SELECT t.id FROM (SELECT {id} AS id FROM {name} t LIMIT -1) t \
              WHERE t.id IS NOT NULL {beyond} AND NOT EXISTS \
              (SELECT 1 FROM sync_change c WHERE c.model = {model} AND c.id = t.id AND c.kind <> 2) \
              ORDER BY t.id LIMIT {}",
@@ -326,11 +327,11 @@ impl SqliteTransaction {
     }
 }
 
-/// The change of the record with id `?2` of model `?1`.
 /// Whether there is any change of ids from `?2` to `?3`, which stand in SQL in the order that they have here.
 const ANY_CHANGE_BETWEEN: &str =
     "SELECT 1 FROM sync_change WHERE model = ?1 AND id BETWEEN ?2 AND ?3 LIMIT 1";
 
+/// The change of the record with id `?2` of model `?1`.
 static CHANGE_OF: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {} FROM sync_change WHERE model = ?1 AND id = ?2", rows::change_columns())
 });
