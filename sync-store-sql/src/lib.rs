@@ -15,12 +15,16 @@
 //! | `bool` | `INTEGER`, 0 or 1 | `true`, `false` as text |
 //! | integers | `INTEGER` | whole floats |
 //! | floats | no declared type, because `REAL` forgets the sign of zero; `+0.0` stands as the integer 0 | any number |
-//! | text, decimals | `TEXT` | |
+//! | text | `TEXT` | |
+//! | decimals | `TEXT`; numbers where the column is declared `NUMERIC(p, s)` or `DECIMAL(p, s)` | |
 //! | bytes | `BLOB` | text |
 //! | UUIDs | `BLOB` of 16 bytes; as text where the column is declared as text | the other form |
 //! | timestamps | `INTEGER`, microseconds since 1970; text in UTC where the column is declared as text or a date and time | any usual text |
 //! | dates | `TEXT`, `YYYY-MM-DD` | |
 //! | JSON | `TEXT` | |
+//!
+//! Where several fields make the id, the table has a key over exactly their columns, and `sync_change` the text of
+//! `Id::of_parts`. PostgreSQL and MariaDB cannot have that yet.
 //!
 //! On MariaDB the same holds, with these columns:
 //!

@@ -43,7 +43,12 @@ pub(crate) fn literal(text: &str) -> String {
 
 /// The table that keeps overwritten states of a model's records.
 pub(crate) fn base_table(schema: &ModelSchema) -> String {
-    format!("{PREFIX}base_{}", schema.table)
+    base_of(schema.table)
+}
+
+/// The table that keeps overwritten states of the records in this table.
+pub(crate) fn base_of(table: &str) -> String {
+    format!("{PREFIX}base_{table}")
 }
 
 /// The view that shows a model's changes to people.
@@ -53,12 +58,22 @@ pub(crate) fn change_view(table: &str) -> String {
 
 /// A trigger on a model's table. What it is for comes first, so that no two tables can meet in one name.
 pub(crate) fn trigger(event: &str, schema: &ModelSchema) -> String {
-    format!("{PREFIX}{event}_{}", schema.table)
+    trigger_on(event, schema.table)
+}
+
+/// As [`trigger`], by the table's name.
+pub(crate) fn trigger_on(event: &str, table: &str) -> String {
+    format!("{PREFIX}{event}_{table}")
 }
 
 /// An index on a model's base table.
 pub(crate) fn base_index(by: &str, schema: &ModelSchema) -> String {
     format!("{PREFIX}index_{by}_{}", schema.table)
+}
+
+/// What the names of the indexes on a table's columns with ids of parents start with.
+pub(crate) fn parent_indexes(table: &str) -> String {
+    format!("{PREFIX}parent_{table}.")
 }
 
 /// The error for a model that a store was not prepared for.

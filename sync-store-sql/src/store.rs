@@ -76,8 +76,8 @@ impl SqlStoreBuilder {
     /// models with `#[sync(adopt)]`.
     ///
     /// An adopted table stays as it is, with triggers added, and an index on each column of a
-    /// declared parent that has none. Its rows are tracked from their next change on, or
-    /// all of them by `Workspace::adopt`.
+    /// declared parent and of a foreign key to another model that has none. Its rows are tracked from their next change on,
+    /// or all of them by `Workspace::adopt`.
     pub fn adopt(mut self, yes: bool) -> Self {
         self.adopt = yes;
         self
@@ -259,25 +259,39 @@ impl SqlStore {
         }
     }
 
-    /// Takes every trace of the library out of the database: triggers, changes, views, indexes and its own tables. The
-    /// tables of the models stay, with their rows; what was not synced is not tracked any more. No other program may have
-    /// the store open.
+    /// Takes the tracking out of the database again, in one transaction: triggers, indexes, views and tables of the
+    /// library. The tables of the models stay with their rows, and so do columns that were added to them. What other
+    /// replicas know stays with them; a store that adopts the tables again is a new replica.
     ///
-    /// ```no_run
-    /// # async fn example() -> sync_runtime::Result<()> {
-    /// let store = sync_store_sql::SqlStore::open("postgres://localhost/shop").await?;
+    /// First close what else has the database open as a store. This one and its clones are closed afterwards; other
+    /// programs go on.
+    ///
+    /// ```
+    /// # use sync_runtime::{Result, Workspace, prelude::*};
+    /// # use sync_store_sql::SqlStore;
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String }
+    /// # fn main() -> Result<()> {
+    /// # pollster::block_on(async {
+    /// let store = SqlStore::open("sqlite::memory:").await?;
+    /// let workspace = Workspace::builder(store.clone()).model::<Todo>().build().await?;
+    /// workspace.collection::<Todo>()?.create(Todo { id: "a".into(), title: "eat food".into() }).await?;
+    ///
     /// store.unadopt().await?;
+    /// let todos = workspace.collection::<Todo>()?;
+    /// assert!(todos.count(Query::all()).await.is_err(), "the store is closed");
     /// # Ok(())
+    /// # })
     /// # }
     /// ```
     ///
     /// # Errors
-    /// What the database fails with.
+    /// [`ErrorKind::Busy`] where another program holds the database, and what else the database fails with.
     pub async fn unadopt(self) -> Result<()> {
-        match &self.database {
-            Database::Sqlite(_) => Err(Error::new(ErrorKind::Usage, "not yet on SQLite")),
+        match self.database {
+            Database::Sqlite(sqlite) => blocking::unblock(move || sqlite.unadopt()).await,
             #[cfg(feature = "server")]
-            Database::Server(server) => server.clone().unadopt().await,
+            Database::Server(server) => server.unadopt().await,
         }
     }
 
@@ -320,7 +334,7 @@ impl Store for SqlStore {
 
     async fn foreign_keys(&self, _: &Models) -> Result<Vec<ForeignKey>> {
         match &self.database {
-            Database::Sqlite(_) => Ok(Vec::new()),
+            Database::Sqlite(sqlite) => sqlite.foreign_keys(),
             #[cfg(feature = "server")]
             Database::Server(server) => server.foreign_keys(),
         }

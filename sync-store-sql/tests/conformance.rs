@@ -86,11 +86,15 @@ impl StoreFactory for File {
         id: &Id,
         record: Option<Record>,
     ) -> bool {
-        let key = schema.id_field().name;
         let table = quoted(schema.table);
+        let key = schema.id_values(id).expect("an id of the model");
+        let (columns, parts): (Vec<_>, Vec<_>) = key
+            .iter()
+            .map(|(place, part)| (format!("{} = ?", quoted(schema.fields[*place].name)), sql(part)))
+            .unzip();
         self.without_triggers(schema, |connection| {
-            let id = sql(&id.to_value());
-            connection.execute(&format!("DELETE FROM {table} WHERE {} = ?1", quoted(key)), [id])?;
+            let delete = format!("DELETE FROM {table} WHERE {}", columns.join(" AND "));
+            connection.execute(&delete, params_from_iter(parts))?;
             let Some(record) = record else { return Ok(()) };
             let present: Vec<_> = schema
                 .fields

@@ -77,9 +77,11 @@ impl StoreFactory for Fresh {
         id: &Id,
         record: Option<Record>,
     ) -> bool {
-        let (table, key) = (quoted(schema.table), quoted(schema.id_field().name));
-        let id = literal(&id.to_value());
-        let mut sql = format!("DELETE FROM {table} WHERE {key} = {id}");
+        let table = quoted(schema.table);
+        let key = schema.id_values(id).expect("an id of the model").into_iter();
+        let key =
+            key.map(|(place, part)| format!("{} = {}", quoted(schema.fields[place].name), literal(&part)));
+        let mut sql = format!("DELETE FROM {table} WHERE {}", key.collect::<Vec<_>>().join(" AND "));
         if let Some(record) = record {
             let present: Vec<_> = schema
                 .fields

@@ -50,3 +50,17 @@ fn a_column_with_the_id_of_a_parent_has_one_index() {
         .unwrap();
     assert!(plan.contains("USING INDEX sync_parent_child.todo"), "{plan}");
 }
+
+#[test]
+fn a_foreign_key_to_another_model_has_one_index() {
+    let world = World::after(
+        "CREATE TABLE note(id INTEGER PRIMARY KEY, title TEXT NOT NULL, code INTEGER, score REAL, draft TEXT);
+         CREATE TABLE comment(\"key\" TEXT PRIMARY KEY, Note INTEGER REFERENCES note, text TEXT NOT NULL)",
+        &[&NOTE, &COMMENT],
+    );
+    pollster::block_on(world.store.prepare(&models(&[&NOTE, &COMMENT]), me())).unwrap();
+    let indexes: String = world.folder.value(
+        "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'comment' AND sql NOT NULL",
+    );
+    assert_eq!(indexes, "sync_parent_comment.note");
+}

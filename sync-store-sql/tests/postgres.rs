@@ -79,11 +79,15 @@ impl StoreFactory for Fresh {
         id: &Id,
         record: Option<Record>,
     ) -> bool {
-        let (table, key) = (quoted(schema.table), quoted(schema.id_field().name));
-        let id = literal(schema.id_field().ty, &id.to_value());
+        let table = quoted(schema.table);
+        let key = schema.id_values(id).expect("an id of the model").into_iter().map(|(place, part)| {
+            let field = &schema.fields[place];
+            format!("{} = {}", quoted(field.name), literal(field.ty, &part))
+        });
+        let key = key.collect::<Vec<_>>().join(" AND ");
         // As a program does that restores a dump: no trigger fires.
         let mut sql =
-            format!("SET LOCAL session_replication_role = replica; DELETE FROM {table} WHERE {key} = {id}");
+            format!("SET LOCAL session_replication_role = replica; DELETE FROM {table} WHERE {key}");
         if let Some(record) = record {
             let present: Vec<_> = schema
                 .fields

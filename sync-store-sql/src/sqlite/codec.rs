@@ -43,6 +43,8 @@ pub(crate) struct Encoding {
     affinity: Affinity,
     /// UUIDs and timestamps as text, where the column's declared type says so.
     text: bool,
+    /// Decimals as numbers, with so many digits after the point.
+    scale: Option<usize>,
 }
 
 /// The type that a column is declared with, for a field of this type.
@@ -58,6 +60,10 @@ pub(crate) fn declared(ty: FieldType) -> &'static str {
 }
 
 impl Encoding {
+    /// How text stands where nothing else does.
+    pub(crate) const TEXT: Encoding =
+        Encoding { ty: FieldType::Text, affinity: Affinity::Text, text: true, scale: None };
+
     /// How a field of this type stands in a column that is declared so, or what the column should be declared as.
     pub(crate) fn new(ty: FieldType, declared: &str) -> Result<Self, &'static str> {
         let affinity = Affinity::of(declared);
@@ -83,6 +89,10 @@ impl Encoding {
                 (text || date_like || affinity == Affinity::Integer, "INTEGER, TEXT or DATETIME")
             }
             FieldType::Date => (text || named("DATE"), "TEXT or DATE"),
+            FieldType::Decimal => {
+                let number = affinity == Affinity::Numeric && scale(declared).is_some();
+                (text || affinity == Affinity::Blob || number, "TEXT or NUMERIC(p, s)")
+            }
             _ => (matches!(affinity, Affinity::Text | Affinity::Blob), "TEXT"),
         };
         if !fits {
@@ -92,7 +102,9 @@ impl Encoding {
             FieldType::Timestamp => affinity != Affinity::Integer,
             _ => text,
         };
-        Ok(Encoding { ty, affinity, text })
+        let number = ty == FieldType::Decimal && affinity == Affinity::Numeric;
+        let scale = scale(declared).filter(|_| number);
+        Ok(Encoding { ty, affinity, text, scale })
     }
 
     pub(crate) fn affinity(self) -> Affinity {
@@ -104,15 +116,20 @@ impl Encoding {
         matches!(self.ty, FieldType::Float | FieldType::Float32)
     }
 
+    /// Whether decimals are held as numbers.
+    pub(crate) fn is_decimal_number(self) -> bool {
+        self.scale.is_some()
+    }
+
     /// Whether the column may give another value back than was put in.
     pub(crate) fn is_lossy(self) -> bool {
-        self.is_float() && self.affinity != Affinity::Blob
+        self.is_decimal_number() || self.is_float() && self.affinity != Affinity::Blob
     }
 
     /// The collation in which the column's values stand in the order of [`Value::order`].
     pub(crate) fn collation(self) -> &'static str {
         match self.ty {
-            FieldType::Decimal => super::connection::DECIMAL_COLLATION,
+            FieldType::Decimal if !self.is_decimal_number() => super::connection::DECIMAL_COLLATION,
             _ => "BINARY",
         }
     }
@@ -180,8 +197,19 @@ impl Encoding {
                 parse_timestamp(&text(bytes)?).map(Value::Timestamp)
             }
             (FieldType::Date, ValueRef::Text(bytes)) => value::parse_date(&text(bytes)?).map(Value::Date),
-            (FieldType::Decimal, ValueRef::Text(bytes)) => Some(Value::Decimal(text(bytes)?)),
-            (FieldType::Decimal, ValueRef::Integer(n)) => Some(Value::Decimal(n.to_string())),
+            // In a column of numbers a text is none of them; a base has the text that was given.
+            (FieldType::Decimal, ValueRef::Text(bytes)) => {
+                let decimal = Value::Decimal(text(bytes)?);
+                let is_one = self.scale.is_none() || value::check(self.ty, &decimal).is_ok();
+                is_one.then_some(decimal)
+            }
+            (FieldType::Decimal, ValueRef::Integer(n)) => self.decimal(n.to_string()),
+            (FieldType::Decimal, ValueRef::Real(x)) if self.scale.is_some() => match x == 0.0 {
+                // The sign of zero is none of the number's.
+                true => self.decimal("0".to_owned()),
+                // As many digits as tell it from other numbers, and no exponent.
+                false => self.decimal(x.to_string()),
+            },
             (FieldType::Json, ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => {
                 serde_json::from_slice(bytes).ok().map(Value::Json)
             }
@@ -196,6 +224,28 @@ impl Encoding {
             _ => "a text of another form".to_owned(),
         })
     }
+}
+
+impl Encoding {
+    /// The decimal with these digits, and zeros up to the column's scale.
+    fn decimal(self, mut digits: String) -> Option<Value> {
+        let fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        let zeros = self.scale.unwrap_or(0).saturating_sub(fraction);
+        if zeros > 0 {
+            digits.push_str(if fraction == 0 { "." } else { "" });
+            digits.extend(std::iter::repeat_n('0', zeros));
+        }
+        let decimal = Value::Decimal(digits);
+        value::check(self.ty, &decimal).is_ok().then_some(decimal)
+    }
+}
+
+/// The scale in a declared type such as `NUMERIC(10, 2)`.
+fn scale(declared: &str) -> Option<usize> {
+    let (_, arguments) = declared.split_once('(')?;
+    let (precision, scale) = arguments.strip_suffix(')')?.split_once(',')?;
+    precision.trim().parse::<usize>().ok()?;
+    scale.trim().parse().ok()
 }
 
 /// A value as an SQL literal, for a column's default.
@@ -287,8 +337,39 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_a_decimal_with_the_scale_of_its_column() {
+        let cases = [
+            ("NUMERIC(10,2)", ValueRef::Integer(5), Some("5.00")),
+            ("NUMERIC(10,2)", ValueRef::Integer(-5), Some("-5.00")),
+            ("DECIMAL( 10 , 2 )", ValueRef::Real(0.1), Some("0.10")),
+            ("decimal(10,2)", ValueRef::Real(-1234.56), Some("-1234.56")),
+            ("NUMERIC(10,2)", ValueRef::Real(0.125), Some("0.125")),
+            ("NUMERIC(10,2)", ValueRef::Real(1e-7), Some("0.0000001")),
+            ("NUMERIC(20,2)", ValueRef::Real(1e20), Some("100000000000000000000.00")),
+            ("NUMERIC(10,2)", ValueRef::Real(-0.0), Some("0.00")),
+            ("NUMERIC(10,0)", ValueRef::Integer(7), Some("7")),
+            ("NUMERIC(10,2)", ValueRef::Text(b"5.0"), Some("5.0")),
+            ("NUMERIC(10,2)", ValueRef::Text(b"five"), None),
+            ("NUMERIC(10,2)", ValueRef::Real(1e300), None),
+            ("NUMERIC(10,2)", ValueRef::Real(f64::INFINITY), None),
+        ];
+        for (declared, found, expected) in cases {
+            let encoding = Encoding::new(FieldType::Decimal, declared).expect("it fits");
+            assert!(encoding.is_lossy());
+            let expected = expected.map(|text| Value::Decimal(text.to_owned()));
+            assert_eq!(encoding.decode(found).ok(), expected, "{declared} {found:?}");
+        }
+    }
+
+    #[test]
     fn a_column_that_would_change_values_is_refused() {
-        assert_eq!(Encoding::new(FieldType::Decimal, "DECIMAL(10,2)"), Err("TEXT"));
+        for declared in ["DECIMAL", "NUMERIC(10)", "NUMERIC(10,-2)", "REAL(10,2)"] {
+            assert_eq!(
+                Encoding::new(FieldType::Decimal, declared),
+                Err("TEXT or NUMERIC(p, s)"),
+                "{declared}"
+            );
+        }
         assert_eq!(Encoding::new(FieldType::Text, "INTEGER"), Err("TEXT"));
         assert_eq!(Encoding::new(FieldType::I64, "VARCHAR(20)"), Err("INTEGER"));
         assert!(Encoding::new(FieldType::Float, "DOUBLE PRECISION").is_ok_and(Encoding::is_lossy));

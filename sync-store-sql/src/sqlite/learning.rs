@@ -2,10 +2,12 @@
 //! from there into the new column.
 
 use super::tables::Table;
+use super::transaction::bind_key;
 use crate::names::{self, quoted};
 use crate::records::fitting;
-use rusqlite::{Connection, Row, params};
-use sync_runtime::record::Unknown;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Statement, params};
+use sync_runtime::record::{Id, Unknown};
 
 /// Changes that are looked at together, so that memory does not grow with their number.
 const PAGE: usize = 1_000;
@@ -20,7 +22,14 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
         ),
         take: "UPDATE sync_change SET unknown = ?2 WHERE position = ?1".to_owned(),
         set: |column: &str| {
-            format!("UPDATE {} SET {column} = ?2 WHERE {} = ?1", table.name(), table.id_column().name)
+            let (key, value) = (table.key_is(|nth, _| nth + 1), table.key().count() + 1);
+            format!("UPDATE {} SET {column} = ?{value} WHERE {key}", table.name())
+        },
+        bind: |set: &mut Statement<'_>, id: &Value| match id {
+            Value::Text(id) if table.schema.has_composite_id() => {
+                bind_key(set, table, &Id::Text(id.clone()), |nth, _| nth + 1)
+            }
+            id => set.raw_bind_parameter(1, id),
         },
     };
     changes.learn(sql, table, added)?;
@@ -32,21 +41,28 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
         ),
         take: format!("UPDATE {base} SET sync_unknown = ?2 WHERE rowid = ?1"),
         set: |column: &str| format!("UPDATE {base} SET {column} = ?2 WHERE rowid = ?1"),
+        bind: |set: &mut Statement<'_>, row: &Value| set.raw_bind_parameter(1, row),
     };
     bases.learn(sql, table, added)
 }
 
 /// Where unknown fields are kept.
-struct Source<S> {
+struct Source<S, B> {
     /// Number, unknown fields and key of those after a number.
     select: String,
     /// Sets the unknown fields that are left, by number.
     take: String,
-    /// The statement that sets a column of the record, by key.
+    /// The statement that sets a column of the record, by key; the value is its last parameter.
     set: S,
+    /// Binds the key.
+    bind: B,
 }
 
-impl<S: Fn(&str) -> String> Source<S> {
+impl<S, B> Source<S, B>
+where
+    S: Fn(&str) -> String,
+    B: Fn(&mut Statement<'_>, &Value) -> rusqlite::Result<()>,
+{
     fn learn(&self, sql: &Connection, table: &Table, added: &[usize]) -> rusqlite::Result<()> {
         let mut after = i64::MIN;
         loop {
@@ -54,7 +70,7 @@ impl<S: Fn(&str) -> String> Source<S> {
             let rows = sql
                 .prepare_cached(&self.select)?
                 .query_map(params![after, PAGE as i64], read)?
-                .collect::<rusqlite::Result<Vec<(i64, Vec<u8>, rusqlite::types::Value)>>>()?;
+                .collect::<rusqlite::Result<Vec<(i64, Vec<u8>, Value)>>>()?;
             for (number, unknown, key) in &rows {
                 after = *number;
                 // What cannot be read is reported where it is read as part of its change.
@@ -66,8 +82,11 @@ impl<S: Fn(&str) -> String> Source<S> {
                     taken = true;
                     if let Some(value) = fitting(field, sent) {
                         let column = &table.columns[place];
-                        sql.prepare_cached(&(self.set)(&column.name))?
-                            .execute(params![key, column.encoding.encode(&value)])?;
+                        let mut set = sql.prepare_cached(&(self.set)(&column.name))?;
+                        (self.bind)(&mut set, key)?;
+                        let last = set.parameter_count();
+                        set.raw_bind_parameter(last, column.encoding.encode(&value))?;
+                        set.raw_execute()?;
                     }
                 }
                 if taken {

@@ -8,12 +8,15 @@ mod checkpoint;
 mod codec;
 mod connection;
 mod error;
+mod key;
 mod learning;
 mod parents;
 mod statements;
 mod tables;
 mod transaction;
 mod triggers;
+mod unadopt;
+mod unique;
 
 use crate::store::{Durability, SqlStoreBuilder};
 use checkpoint::Checkpoints;
@@ -21,10 +24,11 @@ use connection::{Lease, Pool, Role, Settings};
 use rusqlite::Connection;
 use std::fs::OpenOptions;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use sync_runtime::schema::ForeignKey;
 use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
@@ -63,6 +67,8 @@ pub(crate) struct Sqlite {
     /// The version up to which everything is on the disk.
     synced: Mutex<Option<u64>>,
     checkpoints: Checkpoints,
+    /// Whether the tracking was taken away through this store.
+    removed: AtomicBool,
 }
 
 impl Sqlite {
@@ -97,6 +103,7 @@ impl Sqlite {
             commits: AtomicU64::new(0),
             synced: Mutex::new(None),
             checkpoints: Checkpoints::default(),
+            removed: AtomicBool::new(false),
         })
     }
 
@@ -109,6 +116,7 @@ impl Sqlite {
     }
 
     pub(crate) fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
+        self.check_not_removed()?;
         let mut lease = self.writer.take()?;
         self.begin(&mut lease, "BEGIN IMMEDIATE")?;
         let conn = lease.conn()?;
@@ -119,7 +127,13 @@ impl Sqlite {
         Ok(())
     }
 
+    /// The foreign keys between the tables of the models.
+    pub(crate) fn foreign_keys(&self) -> Result<Vec<ForeignKey>> {
+        Ok(self.tables()?.foreign_keys.clone())
+    }
+
     fn tables(&self) -> Result<Arc<Tables>> {
+        self.check_not_removed()?;
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
         tables.ok_or_else(|| {
             let message = format!("the store `{}` was not prepared; call `prepare` first", self.location());

@@ -5,7 +5,8 @@ use super::triggers::{self, CHANGE};
 use crate::names::{self, quoted};
 use sync_runtime::schema::FieldSchema;
 
-/// The statements of one table; `?n` is the value of the n-th field, the first being 1.
+/// The statements of one table; `?n` is the value of the n-th field, the first being 1. Where `?1` is an id, the parts
+/// of one that several fields make are `?1`, `?2` and so on.
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
     /// All columns of the record with id `?1`.
@@ -51,21 +52,22 @@ pub(crate) fn many(parameters: usize, used: &[usize]) -> String {
 impl Table {
     /// An update of those fields that `set` says, by id.
     pub(crate) fn update_of(&self, set: impl Fn(usize, &FieldSchema) -> bool) -> String {
-        let id = self.schema.id;
         let assignments: Vec<_> = self
             .schema
             .fields
             .iter()
             .enumerate()
-            .filter(|(index, field)| *index != id && !self.columns[*index].generated && set(*index, field))
+            .filter(|(index, field)| {
+                !self.schema.is_key(*index) && !self.columns[*index].generated && set(*index, field)
+            })
             .map(|(index, _)| format!("{} = ?{}", self.columns[index].name, index + 1))
             .collect();
-        let key = &self.id_column().name;
+        let id = &self.columns[self.schema.id].name;
         let assignments = match assignments.is_empty() {
-            true => format!("{key} = {key}"),
+            true => format!("{id} = {id}"),
             false => assignments.join(", "),
         };
-        format!("UPDATE {} SET {assignments} WHERE {key} = ?{}", self.name(), id + 1)
+        format!("UPDATE {} SET {assignments} WHERE {}", self.name(), self.key_is(|_, place| place + 1))
     }
 
     /// Whether SQLite takes the parameters of [`ROWS`] records in one statement.
@@ -75,7 +77,7 @@ impl Table {
 
     /// Writes the statements, by what the table has.
     pub(super) fn write_statements(&mut self) {
-        let key = self.id_column().name.clone();
+        let (keys, key_is) = (self.key_names().join(", "), self.key_is(|nth, _| nth + 1));
         let all: Vec<_> = self.columns.iter().map(|column| column.name.clone()).collect();
         let written: Vec<_> =
             self.columns.iter().enumerate().filter(|(_, column)| !column.generated).collect();
@@ -84,15 +86,15 @@ impl Table {
         let select = format!("SELECT {} FROM {}", all.join(", "), self.name());
         let base = quoted(&names::base_table(self.schema));
         self.sql = Statements {
-            read: format!("{select} WHERE {key} = ?1"),
+            read: format!("{select} WHERE {key_is}"),
             travelling: format!(
-                "SELECT {} FROM {} WHERE {key} = ?1",
+                "SELECT {} FROM {} WHERE {key_is}",
                 self.travelling_columns().join(", "),
                 self.name()
             ),
             select,
             insert: format!(
-                "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({key}) DO NOTHING",
+                "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({keys}) DO NOTHING",
                 self.name(),
                 names.join(", "),
                 values.join(", ")
@@ -105,9 +107,9 @@ impl Table {
             ),
             update: self.update_of(|_, _| true),
             update_travelling: self.update_of(|_, field| field.replicated()),
-            delete: format!("DELETE FROM {} WHERE {key} = ?1", self.name()),
+            delete: format!("DELETE FROM {} WHERE {key_is}", self.name()),
             clear_notes: format!("DELETE FROM {base} WHERE sync_until IS NULL"),
-            bases_of: self.select_bases(&format!("{key} = ?1")),
+            bases_of: self.select_bases(&key_is),
             bases_between: self.select_bases("sync_position > ?1 AND sync_position <= ?2"),
             add_base: self.add_base(),
             drop_bases: format!("DELETE FROM {base} WHERE sync_until <= ?1"),
@@ -121,7 +123,7 @@ impl Table {
              ORDER BY sync_position, sync_until",
             self.travelling_columns().join(", "),
             triggers::base_change_columns(),
-            self.id_column().name,
+            self.id_of(""),
             quoted(&names::base_table(self.schema)),
         )
     }
@@ -142,7 +144,7 @@ impl Table {
             quoted(&names::base_table(self.schema)),
             columns.join(", "),
             values.join(", "),
-            self.id_column().name,
+            self.key_names().join(", "),
             set.join(", ")
         )
     }

@@ -2,13 +2,15 @@
 
 use super::codec::{self, Encoding};
 use super::connection::{Conn, Settings};
+use super::parents;
 use super::statements::Statements;
 use super::triggers;
+use super::unique::{self, UniqueKey};
 use crate::names::{self, quoted};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use sync_runtime::schema::{FieldSchema, ModelSchema};
+use sync_runtime::schema::{FieldSchema, ForeignKey, ModelSchema};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{Error, ErrorKind, Models, Result};
 
@@ -43,15 +45,6 @@ pub(crate) struct Column {
     pub(crate) generated: bool,
 }
 
-/// A unique key besides the id.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UniqueKey {
-    /// Its columns with their collations.
-    pub(crate) columns: Vec<(String, String)>,
-    /// The condition of a partial index.
-    pub(crate) only: Option<String>,
-}
-
 /// A model's table as it is in the database.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -61,7 +54,8 @@ pub(crate) struct Table {
     /// One for each field of the schema, in its order.
     pub(crate) columns: Vec<Column>,
     pub(crate) unique: Vec<UniqueKey>,
-    pub(crate) id_is_rowid: bool,
+    /// Whether the row id is the id, or a unique key besides it.
+    pub(crate) rowid_is_key: bool,
     /// Whether a write to this table touches no other record.
     pub(crate) simple: bool,
     /// Whether the database may store other values than it was given.
@@ -72,10 +66,6 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn name(&self) -> String {
         quoted(self.schema.table)
-    }
-
-    pub(crate) fn id_column(&self) -> &Column {
-        &self.columns[self.schema.id]
     }
 
     /// The columns that travel.
@@ -89,9 +79,13 @@ impl Table {
 pub(crate) struct Tables {
     by_model: HashMap<&'static str, Arc<Table>>,
     by_number: HashMap<i64, Arc<Table>>,
+    /// Those between the models, as they were when the store was prepared.
+    pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) schema_version: i64,
     /// Whether no write to any of them has an effect on anything but its own record.
     pub(crate) simple: bool,
+    /// The first replica id that the database ever had, which tells that its tracking is still the same one.
+    first: Option<Vec<u8>>,
 }
 
 impl Tables {
@@ -145,13 +139,23 @@ pub(crate) fn prepare(
         let (schema, adopt) = (model.schema, adopt || model.schema.adopt);
         tables.add(Preparing { sql: &conn.sql, settings, schema, adopt }.table()?);
     }
+    tables.foreign_keys = parents::foreign_keys(&conn.sql, models).map_err(failed)?;
+    for key in &tables.foreign_keys {
+        let child = models.get(key.child)?.schema;
+        parents::index(&conn.sql, child, key.field).map_err(failed)?;
+    }
     tables.schema_version = schema_version(&conn.sql).map_err(failed)?;
+    tables.first = first_replica(&conn.sql).map_err(failed)?;
     Ok(tables)
 }
 
 /// The tables looked at again, after some program changed the database's schema, inside a writing transaction.
 pub(crate) fn refreshed(sql: &Connection, settings: &Settings, tables: &Tables) -> Result<Tables> {
-    let mut again = Tables { simple: true, ..Tables::default() };
+    let first = first_replica(sql).map_err(|error| settings.failed(error))?;
+    if first != tables.first {
+        return Err(removed(&settings.file));
+    }
+    let mut again = Tables { simple: true, first, ..Tables::default() };
     for table in tables.iter() {
         let preparing = Preparing { sql, settings, schema: table.schema, adopt: true };
         let table = preparing.inspect(table.number)?;
@@ -161,6 +165,22 @@ pub(crate) fn refreshed(sql: &Connection, settings: &Settings, tables: &Tables) 
     }
     again.schema_version = schema_version(sql).map_err(|error| settings.failed(error))?;
     Ok(again)
+}
+
+/// The first replica id of the database, or `None` where nothing is tracked.
+fn first_replica(sql: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    match kind_of(sql, "sync_replica")? {
+        Some(_) => {
+            sql.query_row("SELECT id FROM sync_replica ORDER BY n LIMIT 1", [], |row| row.get(0)).optional()
+        }
+        None => Ok(None),
+    }
+}
+
+/// The error for a store whose tracking was taken away.
+pub(super) fn removed(file: &str) -> Error {
+    let message = format!("the tracking was removed from `{file}` while this store was open; open it again");
+    Error::new(ErrorKind::Closed, message)
 }
 
 pub(crate) fn schema_version(sql: &Connection) -> rusqlite::Result<i64> {
@@ -193,6 +213,28 @@ fn kind_of(sql: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
         |row| row.get(0),
     )
     .optional()
+}
+
+/// The type of a column in a `STRICT` table that holds what it is given.
+const ANY: &str = "ANY";
+
+/// Whether the table was made with `STRICT`.
+fn is_strict(sql: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM pragma_table_list(?1) WHERE schema = 'main' AND strict)";
+    sql.query_row(select, [table], |row| row.get(0))
+}
+
+/// What a view of changes begins to read, by which it is known to be one.
+const CHANGES: &str = "FROM sync_change c JOIN sync_replica w";
+
+/// Whether there is a view of this name that shows changes.
+pub(super) fn is_our_view(sql: &Connection, name: &str) -> rusqlite::Result<bool> {
+    sql.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?1 COLLATE NOCASE
+         AND instr(sql, ?2) > 0)",
+        [name, CHANGES],
+        |row| row.get(0),
+    )
 }
 
 /// A column as the database describes it.
@@ -235,7 +277,9 @@ impl Preparing<'_> {
         let added = if known { self.add_columns()? } else { Vec::new() };
         let table = self.inspect(number)?;
         self.base(&table)?;
-        super::parents::index(self.sql, self.schema).map_err(|error| self.failed(error))?;
+        for (place, _) in self.schema.parents() {
+            parents::index(self.sql, self.schema, place).map_err(|error| self.failed(error))?;
+        }
         // Before the triggers know the columns, so that nothing is tracked.
         if !added.is_empty() {
             super::learning::learn(self.sql, &table, &added).map_err(|error| self.failed(error))?;
@@ -277,10 +321,14 @@ impl Preparing<'_> {
             .fields
             .iter()
             .enumerate()
-            .map(|(index, field)| match index == self.schema.id {
+            .map(|(index, field)| match self.schema.is_key(index) {
                 true => self.id_definition(field),
-                false => self.definition(field),
+                false => self.definition(field, false),
             })
+            .chain(self.schema.has_composite_id().then(|| {
+                let names = self.schema.key().map(|place| quoted(self.schema.fields[place].name));
+                format!("PRIMARY KEY ({})", names.collect::<Vec<_>>().join(", "))
+            }))
             .collect();
         let create = format!("CREATE TABLE {}({})", quoted(self.schema.table), columns.join(", "));
         self.sql.execute_batch(&create).map_err(|error| self.failed(error))
@@ -296,11 +344,17 @@ impl Preparing<'_> {
             }
             _ => String::new(),
         };
-        format!("{name} {declared} PRIMARY KEY NOT NULL{check}")
+        let key = if self.schema.has_composite_id() { "" } else { " PRIMARY KEY" };
+        format!("{name} {declared}{key} NOT NULL{check}")
     }
 
-    fn definition(&self, field: &FieldSchema) -> String {
-        let mut definition = format!("{} {}", quoted(field.name), codec::declared(field.ty));
+    /// `strict` is the table's: it has to have a type for every column.
+    fn definition(&self, field: &FieldSchema, strict: bool) -> String {
+        let declared = match codec::declared(field.ty) {
+            "" if strict => ANY,
+            declared => declared,
+        };
+        let mut definition = format!("{} {declared}", quoted(field.name));
         if !field.nullable {
             definition.push_str(" NOT NULL");
         }
@@ -316,6 +370,7 @@ impl Preparing<'_> {
     /// Makes a column of each field that is new in the model; gives the places of those that travel.
     fn add_columns(&self) -> Result<Vec<usize>> {
         let found = self.columns(self.schema.table)?;
+        let strict = is_strict(self.sql, self.schema.table).map_err(|error| self.failed(error))?;
         let name = quoted(self.schema.table);
         let mut added = Vec::new();
         for (index, field) in self.schema.fields.iter().enumerate() {
@@ -330,7 +385,7 @@ impl Preparing<'_> {
                     return Err(names::required_is_new(self.schema, field));
                 }
             }
-            let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field));
+            let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field, strict));
             self.sql.execute_batch(&add).map_err(|error| self.failed(error))?;
             if field.replicated() {
                 added.push(index);
@@ -342,13 +397,20 @@ impl Preparing<'_> {
     fn columns(&self, table: &str) -> Result<Vec<Found>> {
         let select = "SELECT name, type, \"notnull\", dflt_value IS NULL, hidden FROM pragma_table_xinfo(?1)";
         let found = || -> rusqlite::Result<Vec<Found>> {
+            let strict = is_strict(self.sql, table)?;
             let mut select = self.sql.prepare(select)?;
             let rows = select.query_map([table], |row| {
                 let (not_null, no_default, hidden): (bool, bool, i64) =
                     (row.get(2)?, row.get(3)?, row.get(4)?);
+                let declared: String = row.get(1)?;
                 Ok(Found {
                     name: row.get(0)?,
-                    declared: row.get(1)?,
+                    // There it means what no type means elsewhere, and elsewhere it is a number.
+                    declared: if strict && declared.eq_ignore_ascii_case(ANY) {
+                        String::new()
+                    } else {
+                        declared
+                    },
                     required: not_null && no_default && hidden == 0,
                     generated: hidden > 1,
                 })
@@ -389,11 +451,10 @@ impl Preparing<'_> {
                 ));
             }
         }
-        let unique = self.unique_keys(&mut misfits)?;
+        let unique = unique::keys(self.sql, self.schema, &mut misfits).map_err(|error| self.failed(error))?;
         if !misfits.is_empty() {
             return Err(self.refused(misfits.join("; ")));
         }
-        let (id_is_rowid, unique) = unique;
         let foreign = self.has_foreign_triggers()?;
         let lossy = columns.iter().any(|column| column.generated || column.encoding.is_lossy());
         let mut table = Table {
@@ -402,77 +463,12 @@ impl Preparing<'_> {
             simple: !foreign && !self.is_parent()?,
             verify: foreign || lossy,
             columns,
-            unique,
-            id_is_rowid,
+            unique: unique.keys,
+            rowid_is_key: unique.rowid,
             sql: Statements::default(),
         };
         table.write_statements();
         Ok(table)
-    }
-
-    /// Whether the id is the row id, and the unique keys besides it.
-    fn unique_keys(&self, misfits: &mut Vec<String>) -> Result<(bool, Vec<UniqueKey>)> {
-        let failed = |error| self.failed(error);
-        let id = self.schema.id_field().name;
-        let mut keys: Vec<UniqueKey> = Vec::new();
-        let mut id_is_key = false;
-        let mut indexes = self
-            .sql
-            .prepare(
-                "SELECT l.name, s.sql FROM pragma_index_list(?1) l LEFT JOIN sqlite_schema s \
-                 ON s.type = 'index' AND s.name = l.name WHERE l.\"unique\" AND l.origin <> 'pk' \
-                 UNION ALL SELECT name, NULL FROM pragma_index_list(?1) WHERE origin = 'pk'",
-            )
-            .map_err(failed)?;
-        let indexes = indexes
-            .query_map([self.schema.table], |row| Ok((row.get(0)?, row.get(1)?)))
-            .and_then(|rows| rows.collect::<rusqlite::Result<Vec<(String, Option<String>)>>>())
-            .map_err(failed)?;
-        for (index, sql) in indexes {
-            let mut select = self
-                .sql
-                .prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")
-                .map_err(failed)?;
-            let columns = select
-                .query_map([&index], |row| Ok((row.get(0)?, row.get(1)?)))
-                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<(Option<String>, String)>>>())
-                .map_err(failed)?;
-            let Some(columns) = columns
-                .into_iter()
-                .map(|(name, collation)| Some((name?, collation)))
-                .collect::<Option<Vec<_>>>()
-            else {
-                misfits.push(format!(
-                    "the unique index `{index}` is on an expression, so a row that it replaces cannot be tracked"
-                ));
-                continue;
-            };
-            let only = sql.as_deref().and_then(partial_condition);
-            match columns.as_slice() {
-                [(name, collation)] if only.is_none() && name.eq_ignore_ascii_case(id) => {
-                    id_is_key = true;
-                    if !collation.eq_ignore_ascii_case("BINARY") {
-                        misfits.push(format!("the id `{id}` does not compare by bytes but by `{collation}`"));
-                    }
-                }
-                _ => keys.push(UniqueKey { columns, only }),
-            }
-        }
-        // A key that is the row id has no index.
-        let is_rowid: bool = self
-            .sql
-            .query_row(
-                "SELECT count(*) = 1 AND max(name = ?2 COLLATE NOCASE AND upper(type) = 'INTEGER') \
-                 AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk') \
-                 FROM pragma_table_info(?1) WHERE pk > 0",
-                [self.schema.table, id],
-                |row| row.get::<_, Option<bool>>(0).map(Option::unwrap_or_default),
-            )
-            .map_err(failed)?;
-        if !id_is_key && !is_rowid {
-            misfits.push(format!("the id `{id}` is neither the primary key nor unique"));
-        }
-        Ok((is_rowid, keys))
     }
 
     /// Whether somebody else's triggers run on writes to this table.
@@ -499,7 +495,7 @@ impl Preparing<'_> {
         if kind_of(self.sql, &base_name).map_err(failed)?.is_none() {
             let columns: Vec<_> = self.schema.replicated().map(|(_, field)| quoted(field.name)).collect();
             let changes = triggers::base_change_columns();
-            let id = &table.id_column().name;
+            let id = table.key_names().join(", ");
             let index = |by: &str| quoted(&names::base_index(by, self.schema));
             let create = format!(
                 "CREATE TABLE {base}({}, {changes}, sync_until);
@@ -538,8 +534,8 @@ impl Preparing<'_> {
 
     fn view(&self, table: &Table) -> Result<()> {
         let name = names::change_view(self.schema.table);
-        if let Some(kind) =
-            kind_of(self.sql, &name).map_err(|error| self.failed(error))?.filter(|kind| kind != "view")
+        if let Some(kind) = kind_of(self.sql, &name).map_err(|error| self.failed(error))?
+            && !is_our_view(self.sql, &name).map_err(|error| self.failed(error))?
         {
             return Err(names::view_in_the_way(self.schema, &kind, &name));
         }
@@ -549,7 +545,7 @@ impl Preparing<'_> {
   c.stamp || '@' || lower(hex(w.id)) AS revision,
   c.prev_stamp || '@' || lower(hex(p.id)) AS previous,
   c.grp AS \"group\", lower(hex(o.id)) AS origin
-FROM sync_change c JOIN sync_replica w ON w.n = c.writer
+{CHANGES} ON w.n = c.writer
 LEFT JOIN sync_replica p ON p.n = c.prev_writer LEFT JOIN sync_replica o ON o.n = c.origin
 WHERE c.model = {}",
             quoted(&name),
@@ -573,47 +569,5 @@ WHERE c.model = {}",
             None => String::new(),
         };
         self.sql.execute_batch(&format!("{drop}{create}")).map_err(|error| self.failed(error))
-    }
-}
-
-/// The condition of a partial index, from the statement that made it: what follows `WHERE` after its columns.
-fn partial_condition(create: &str) -> Option<String> {
-    let mut depth = 0_usize;
-    let mut quote = None;
-    for (place, character) in create.char_indices() {
-        match (quote, character) {
-            (Some(end), _) if character == end => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'' | '`') => quote = Some(character),
-            (None, '[') => quote = Some(']'),
-            (None, '(') => depth += 1,
-            (None, ')') => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    let rest = create[place + 1..].trim_start();
-                    let condition = rest.get(..5).filter(|word| word.eq_ignore_ascii_case("where"));
-                    return condition.map(|_| rest[5..].trim().to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_condition_of_a_partial_index_is_found() {
-        let cases = [
-            ("CREATE UNIQUE INDEX i ON t(a, b)", None),
-            ("CREATE UNIQUE INDEX i ON t(a) WHERE b > 1", Some("b > 1")),
-            ("CREATE UNIQUE INDEX \"i (x)\" ON [t)](\"a)\")\n where (b) = ')'", Some("(b) = ')'")),
-        ];
-        for (create, condition) in cases {
-            assert_eq!(partial_condition(create).as_deref(), condition, "{create}");
-        }
     }
 }

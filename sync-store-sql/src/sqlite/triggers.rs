@@ -81,6 +81,10 @@ pub(crate) struct Trigger {
     pub(crate) sql: String,
 }
 
+/// What the triggers of a table are for, as their names say it.
+pub(super) const EVENTS: [&str; 8] =
+    ["insert", "update", "rekey", "delete", "settle", "replace", "displace", "move"];
+
 /// All triggers of a table, those on its base table included.
 pub(crate) fn all(table: &Table) -> Vec<Trigger> {
     let writer = Writer::new(table);
@@ -88,6 +92,7 @@ pub(crate) fn all(table: &Table) -> Vec<Trigger> {
         vec![writer.insert(), writer.update(), writer.rekey(), writer.delete(), writer.settle()];
     triggers.push(writer.before_insert());
     triggers.push(writer.before_update());
+    triggers.extend(writer.move_only());
     triggers
 }
 
@@ -95,7 +100,6 @@ struct Writer<'t> {
     table: &'t Table,
     name: String,
     base: String,
-    id: String,
     model: i64,
 }
 
@@ -104,7 +108,6 @@ impl<'t> Writer<'t> {
         Writer {
             name: quoted(table.schema.table),
             base: quoted(&names::base_table(table.schema)),
-            id: quoted(table.schema.id_field().name),
             model: table.number,
             table,
         }
@@ -128,7 +131,7 @@ impl<'t> Writer<'t> {
     fn differences(&self, a: &str, b: &str) -> Vec<(&'static FieldSchema, String)> {
         let mut parts = Vec::new();
         for (index, field) in self.table.schema.replicated() {
-            if index == self.table.schema.id {
+            if self.table.schema.is_key(index) {
                 continue;
             }
             let encoding = self.table.columns[index].encoding;
@@ -138,6 +141,7 @@ impl<'t> Writer<'t> {
                 Affinity::Integer => format!("{a} IS NOT {b}"),
                 Affinity::Text => format!("{a} IS NOT {b} COLLATE BINARY"),
                 Affinity::Real => format!("{a} IS NOT {b}"),
+                _ if encoding.is_decimal_number() => format!("{a} IS NOT {b}"),
                 _ if encoding.is_float() => {
                     format!("({a} IS NOT {b} OR ({a} = 0 AND typeof({a}) <> typeof({b})))")
                 }
@@ -172,11 +176,6 @@ impl<'t> Writer<'t> {
             true => format!("CASE WHEN sync_change.stamps IS NOT NULL THEN nullif({after}, '{{}}') END"),
             false => format!("nullif({after}, '{{}}')"),
         }
-    }
-
-    fn ids_differ(&self) -> String {
-        let id = &self.id;
-        format!("(old.{id} IS NOT new.{id} COLLATE BINARY OR typeof(old.{id}) <> typeof(new.{id}))")
     }
 
     /// `s` is `sync_state`: this record is not the one that is being put.
@@ -217,36 +216,34 @@ impl<'t> Writer<'t> {
     {}",
             self.base,
             base_change_columns(),
-            self.id,
+            self.table.key_names().join(", "),
             replaced.join(", ")
         )
     }
 
     /// Keeps the state that the row `old` held and change `c` stood for.
     fn keep_old(&self) -> String {
+        let id = self.table.id_of("old");
         self.keep(
             &self.columns("old."),
             &prefixed("c"),
             "(SELECT max(position) + 1 FROM sync_change)",
-            &format!(
-                "sync_change c WHERE c.model = {} AND c.id = old.{} AND c.kind <> 2",
-                self.model, self.id
-            ),
-            &format!(
-                "(c.position <= s.keep_through OR c.origin IS NOT NULL) AND {}",
-                self.not_put(&format!("old.{}", self.id))
-            ),
+            &format!("sync_change c WHERE c.model = {} AND c.id = {id} AND c.kind <> 2", self.model),
+            &format!("(c.position <= s.keep_through OR c.origin IS NOT NULL) AND {}", self.not_put(&id)),
         )
     }
 
     /// Keeps the tombstone that a record made anew stands on.
     fn keep_tombstone(&self) -> String {
-        let id = format!("new.{}", self.id);
+        let id = self.table.id_of("new");
         let nulls: Vec<_> = self
             .table
             .schema
             .replicated()
-            .map(|(index, _)| if index == self.table.schema.id { id.clone() } else { "NULL".to_owned() })
+            .map(|(index, field)| match self.table.schema.is_key(index) {
+                true => format!("new.{}", quoted(field.name)),
+                false => "NULL".to_owned(),
+            })
             .collect();
         self.keep(
             &nulls.join(", "),
@@ -272,24 +269,21 @@ impl<'t> Writer<'t> {
     /// Tracks the row `new` as made: an update if it took the place of a noted row of the same id, and then only if
     /// it differs from that.
     fn track_new(&self) -> String {
-        let id = format!("new.{}", self.id);
+        let (id, same) = (self.table.id_of("new"), self.table.same_key("n", "new"));
         // The note may be older than a write of the library, which has the triggers off. The plus keeps SQLite from
         // looking for it by its position.
         let noted = format!(
-            " LEFT JOIN {} n ON n.sync_until IS NULL AND n.{key} = {id}
+            " LEFT JOIN {} n ON n.sync_until IS NULL AND {same}
     AND +n.sync_position = (SELECT position FROM sync_change WHERE model = {} AND id = {id})",
-            self.base,
-            self.model,
-            key = self.id
+            self.base, self.model,
         );
         let differs = format!("\n  AND (n.sync_kind IS NULL OR {})", self.differ("n", "new"));
         // Without a note it is made anew, and this gives null.
         let stamps = format!(
-            "(SELECT {} FROM {} n WHERE n.sync_until IS NULL AND n.{} = {id}
+            "(SELECT {} FROM {} n WHERE n.sync_until IS NULL AND {same}
       AND +n.sync_position = sync_change.position)",
             self.stamps_after("n", "new"),
             self.base,
-            self.id
         );
         self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, &on_top("excluded.kind", &stamps))
     }
@@ -305,23 +299,23 @@ impl<'t> Writer<'t> {
     }
 
     fn update(&self) -> Trigger {
-        let id = format!("new.{}", self.id);
+        let id = self.table.id_of("new");
         let stamps = format!("CASE WHEN sync_change.kind <> 2 THEN {} END", self.stamps_after("old", "new"));
         let on_top = on_top("CASE sync_change.kind WHEN 2 THEN 0 ELSE 1 END", &stamps);
         let body = [self.keep_old(), self.track(&id, "0", "", "", &on_top), self.settle_notes()];
-        let when = format!("NOT {}\n  AND ({})", self.ids_differ(), self.differ("old", "new"));
+        let when = format!("NOT {}\n  AND ({})", self.table.rekeyed("old", "new"), self.differ("old", "new"));
         self.trigger("update", "AFTER UPDATE", &self.name, &when, &body)
     }
 
     fn rekey(&self) -> Trigger {
-        let old = format!("old.{}", self.id);
+        let old = self.table.id_of("old");
         let gone = self.track_gone(&old, "");
         let body = [self.keep_old(), gone, self.keep_tombstone(), self.track_new(), self.settle_notes()];
-        self.trigger("rekey", "AFTER UPDATE", &self.name, &self.ids_differ(), &body)
+        self.trigger("rekey", "AFTER UPDATE", &self.name, &self.table.rekeyed("old", "new"), &body)
     }
 
     fn delete(&self) -> Trigger {
-        let id = format!("old.{}", self.id);
+        let id = self.table.id_of("old");
         let body = [self.keep_old(), self.track_gone(&id, ""), self.settle_notes()];
         self.trigger("delete", "AFTER DELETE", &self.name, "", &body)
     }
@@ -329,12 +323,12 @@ impl<'t> Writer<'t> {
     /// For each note that is taken away: a row that is gone without a tombstone was replaced, and gets one; and what
     /// was overwritten exactly once since is kept as base.
     fn settle(&self) -> Trigger {
-        let id = format!("old.{}", self.id);
+        let id = self.table.id_of("old");
         let gone = format!(
-            "\n  AND NOT EXISTS (SELECT 1 FROM {name} t WHERE t.{key} = {id})
+            "\n  AND NOT EXISTS (SELECT 1 FROM {name} t WHERE {same})
   AND NOT EXISTS (SELECT 1 FROM sync_change c WHERE c.model = {model} AND c.id = {id} AND c.kind = 2)",
             name = self.name,
-            key = self.id,
+            same = self.table.same_key("t", "old"),
             model = self.model
         );
         let keep = self.keep(
@@ -354,7 +348,7 @@ impl<'t> Writer<'t> {
         let columns = self.columns("");
         let note = format!(
             "INSERT INTO {}({columns}, {}, sync_until)
-  SELECT {}, {}, NULL FROM {} t JOIN sync_change c ON c.model = {} AND c.id = t.{} AND c.kind <> 2
+  SELECT {}, {}, NULL FROM {} t JOIN sync_change c ON c.model = {} AND c.id = {} AND c.kind <> 2
   WHERE {}",
             self.base,
             base_change_columns(),
@@ -362,7 +356,7 @@ impl<'t> Writer<'t> {
             prefixed("c"),
             self.name,
             self.model,
-            self.id,
+            self.table.id_of("t"),
             collisions.join(" OR ")
         );
         [self.settle_notes(), note]
@@ -375,22 +369,20 @@ impl<'t> Writer<'t> {
     }
 
     fn before_update(&self) -> Trigger {
-        let id = &self.id;
-        let collisions: Vec<_> = self
-            .collisions()
-            .into_iter()
-            .map(|collision| format!("({collision} AND t.{id} IS NOT old.{id})"))
-            .collect();
+        let other = self.table.other_key("t", "old");
+        let collisions: Vec<_> =
+            self.collisions().into_iter().map(|collision| format!("({collision} AND {other})")).collect();
         // `OF` keeps other updates cheap. A row id can be changed under another name, so there it is no help.
         let unique: Vec<_> =
             self.table.unique.iter().flat_map(|key| &key.columns).map(|(column, _)| quoted(column)).collect();
-        let of: Vec<_> = unique.iter().chain([id]).cloned().collect();
+        let key = self.table.key().map(|(place, _)| quoted(self.table.schema.fields[place].name));
+        let of: Vec<_> = unique.iter().cloned().chain(key).collect();
         let partial = self.table.unique.iter().any(|key| key.only.is_some());
-        let head = match self.table.id_is_rowid || partial {
+        let head = match self.table.rowid_is_key || partial {
             true => "BEFORE UPDATE".to_owned(),
             false => format!("BEFORE UPDATE OF {}", of.join(", ")),
         };
-        let mut moved = vec![self.ids_differ()];
+        let mut moved = vec![self.table.rekeyed("old", "new")];
         moved.extend(unique.iter().map(|column| format!("old.{column} IS NOT new.{column} COLLATE BINARY")));
         // A row can come under a partial key by any column.
         if partial {
@@ -400,9 +392,29 @@ impl<'t> Writer<'t> {
         self.trigger("displace", &head, &self.name, &when, &self.note(&collisions))
     }
 
+    /// Has what became of noted rows looked at after an update that is none of the record, where such a one may replace
+    /// others.
+    fn move_only(&self) -> Option<Trigger> {
+        let travels = |name: &str| {
+            self.table.schema.replicated().any(|(_, field)| field.name.eq_ignore_ascii_case(name))
+        };
+        let keys = &self.table.unique;
+        if keys.iter().all(|key| key.only.is_none() && key.columns.iter().all(|(name, _)| travels(name))) {
+            return None;
+        }
+        let when = format!(
+            "EXISTS (SELECT 1 FROM {} WHERE sync_until IS NULL)\n  AND NOT {}\n  AND NOT ({})",
+            self.base,
+            self.table.rekeyed("old", "new"),
+            self.differ("old", "new")
+        );
+        Some(self.trigger("move", "AFTER UPDATE", &self.name, &when, &[self.settle_notes()]))
+    }
+
     /// For the id and each other unique key: that the row `t` has the value of the row `new`.
     fn collisions(&self) -> Vec<String> {
-        let id = format!("t.{0} = new.{0}", self.id);
+        let id = self.table.same_key("t", "new");
+        let id = if self.table.schema.has_composite_id() { format!("({id})") } else { id };
         let others = self.table.unique.iter().map(|key| {
             let parts = key.columns.iter().map(|(column, collation)| {
                 let column = quoted(column);

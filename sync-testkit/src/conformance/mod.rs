@@ -5,6 +5,7 @@
 
 mod atomic;
 mod bases;
+mod composite;
 mod crud;
 mod expect;
 mod feed;
@@ -182,6 +183,25 @@ macro_rules! __store_cases {
                 a_base_of_the_same_revision_and_position_is_replaced
                 a_state_that_came_again_is_kept_at_both_positions
                 what_is_asked_for_and_kept_outlives_a_restart
+            }
+            composite {
+                an_id_of_several_fields_is_one_text_in_changes
+                each_id_of_several_fields_finds_its_own_record
+                a_record_is_updated_deleted_and_made_again
+                a_record_may_be_nothing_but_its_id
+                expectations_hold_for_ids_of_several_fields
+                an_id_that_no_record_can_have_finds_nothing
+                queries_order_by_the_fields_of_the_id
+                pages_follow_the_fields_of_the_id
+                a_state_stands_as_given_under_its_id
+                a_long_run_of_states_stands_as_given
+                a_tombstone_removes_only_its_record
+                bases_are_kept_under_the_id
+                what_is_not_tracked_is_found_and_tracked
+                what_is_not_tracked_is_found_in_pages
+                fields_keep_their_stamps_under_the_id
+                an_added_field_takes_over_what_was_sent
+                everything_outlives_a_restart
             }
             crud {
                 a_fresh_store_is_empty

@@ -173,6 +173,76 @@ pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
     adopt: false,
 };
 
+const fn part_of_id(field: FieldSchema) -> FieldSchema {
+    FieldSchema { part_of_id: true, ..field }
+}
+
+/// An id of a text and a number, with other fields between and around them.
+pub(crate) static SEAT: ModelSchema = ModelSchema {
+    name: "Seat",
+    table: "seat",
+    fields: &[
+        field("title", FieldType::Text),
+        part_of_id(field("hall", FieldType::Text)),
+        last_write(optional("order", FieldType::I64)),
+        part_of_id(field("number", FieldType::I64)),
+        local("draft", FieldType::Text, || Value::Text("no draft".into())),
+    ],
+    id: 1,
+    on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
+};
+
+/// Where the fields of [`SEAT`] stand.
+pub(crate) mod seat {
+    pub(crate) const TITLE: usize = 0;
+    pub(crate) const HALL: usize = 1;
+    pub(crate) const ORDER: usize = 2;
+    pub(crate) const NUMBER: usize = 3;
+    pub(crate) const DRAFT: usize = 4;
+}
+
+/// [`SEAT`] after an update of the app.
+pub(crate) static SEAT_GROWN: ModelSchema = ModelSchema {
+    name: "Seat",
+    table: "seat",
+    fields: &[
+        field("title", FieldType::Text),
+        part_of_id(field("hall", FieldType::Text)),
+        last_write(optional("order", FieldType::I64)),
+        part_of_id(field("number", FieldType::I64)),
+        local("draft", FieldType::Text, || Value::Text("no draft".into())),
+        with_default("price", FieldType::I64, || Value::Int(5)),
+    ],
+    id: 1,
+    on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
+};
+
+/// An id of a UUID and a number, the whole record but for one field.
+pub(crate) static SHARE: ModelSchema = ModelSchema {
+    name: "Share",
+    table: "share",
+    fields: &[
+        part_of_id(field("owner", FieldType::Uuid)),
+        part_of_id(field("level", FieldType::I64)),
+        field("count", FieldType::I64),
+    ],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
+};
+
+/// A record that is nothing but its id.
+pub(crate) static LINK: ModelSchema = ModelSchema {
+    name: "Link",
+    table: "link",
+    fields: &[part_of_id(field("from", FieldType::Text)), part_of_id(field("to", FieldType::Text))],
+    id: 0,
+    on_delete: sync_runtime::OnDelete::Manual,
+    adopt: false,
+};
+
 /// A model that is never registered.
 pub(crate) static STRANGER: ModelSchema = ModelSchema {
     name: "Stranger",
@@ -199,6 +269,11 @@ pub(crate) fn models() -> Models {
 /// The same, with another [`TASK`].
 pub(crate) fn models_with(task: &'static ModelSchema) -> Models {
     models_of(&[task, &COUNTER, &EVERYTHING, &PLAN])
+}
+
+/// The models with ids of several fields, which a case adds by itself.
+pub(crate) fn composite_models(seat: &'static ModelSchema) -> Models {
+    models_of(&[&TASK, &COUNTER, &EVERYTHING, &PLAN, seat, &SHARE, &LINK])
 }
 
 /// The id of a [`TASK`].
@@ -245,6 +320,31 @@ pub(crate) fn without(mut record: Record, field: usize) -> Record {
 /// A [`COUNTER`].
 pub(crate) fn counter(id: i64, count: i64) -> Record {
     Record::new(vec![Some(Value::Int(id)), Some(Value::Int(count))])
+}
+
+/// A [`SEAT`]; its other fields are null and empty.
+pub(crate) fn seat(hall: &str, number: i64, title: &str) -> Record {
+    Record::new(vec![
+        Some(Value::Text(title.to_owned())),
+        Some(Value::Text(hall.to_owned())),
+        Some(Value::Null),
+        Some(Value::Int(number)),
+        Some(Value::Text(String::new())),
+    ])
+}
+
+/// A [`SHARE`].
+pub(crate) fn share(owner: u128, level: i64, count: i64) -> Record {
+    Record::new(vec![
+        Some(Value::Uuid(Uuid::from_u128(owner))),
+        Some(Value::Int(level)),
+        Some(Value::Int(count)),
+    ])
+}
+
+/// A [`LINK`].
+pub(crate) fn link(from: &str, to: &str) -> Record {
+    Record::new(vec![Some(Value::Text(from.to_owned())), Some(Value::Text(to.to_owned()))])
 }
 
 /// An [`EVERYTHING`] with plain values, and null in every optional field.

@@ -28,7 +28,7 @@ impl SqliteTransaction {
     pub(super) fn bases_of(&mut self, table: &Table, id: &Id) -> Result<Vec<Base>> {
         self.rows(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.bases_of)?;
-            rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+            rows::bind_key(&mut select, table, id, |nth, _| nth + 1)?;
             let mut found = select.raw_query();
             let mut bases = Vec::new();
             while let Some(row) = found.next()? {
@@ -72,12 +72,15 @@ impl SqliteTransaction {
         self.sql(|conn| {
             let change_values = rows::change_values(&conn.sql, &mut conn.replicas, change)?;
             let mut insert = conn.sql.prepare_cached(&table.sql.add_base)?;
+            let before =
+                |place: usize| table.schema.replicated().take_while(|(index, _)| *index < place).count();
+            rows::bind_key(&mut insert, table, &change.id, |_, place| before(place) + 1)?;
             let mut parameter = 0;
             for (index, _) in table.schema.replicated() {
                 parameter += 1;
-                if index == table.schema.id {
-                    rows::bind_id(&mut insert, parameter, table.id_column().encoding, &change.id)?;
-                } else if let Some(value) = record.as_ref().and_then(|record| record.get(index)) {
+                if !table.schema.is_key(index)
+                    && let Some(value) = record.as_ref().and_then(|record| record.get(index))
+                {
                     insert.raw_bind_parameter(parameter, table.columns[index].encoding.encode(value))?;
                 }
             }

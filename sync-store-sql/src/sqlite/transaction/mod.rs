@@ -7,6 +7,8 @@ mod repair;
 mod rows;
 mod save;
 
+pub(super) use rows::bind_key;
+
 use super::checkpoint::log_pages;
 use super::codec::Encoding;
 use super::connection::{Conn, Lease, Settings};
@@ -192,7 +194,7 @@ impl SqliteTransaction {
         };
         let number = put.map(|(number, _)| *number);
         let encoding =
-            number.and_then(|number| self.tables.numbered(number)).map(|table| table.id_column().encoding);
+            number.and_then(|number| self.tables.numbered(number)).map(|table| table.id_encoding());
         self.sql(|conn| {
             let update =
                 "UPDATE sync_state SET stamp = ?1, grp = ?2, put_model = ?3, put_id = ?4 WHERE one = 1";

@@ -5,7 +5,7 @@ use super::super::error::refusal;
 use super::super::statements::{ROWS, many};
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
-use super::save::Written;
+use super::save::{Written, no_id};
 use super::{SqliteTransaction, rows};
 use crate::records::{completed, ignored};
 use rusqlite::types::Value;
@@ -83,6 +83,7 @@ impl SqliteTransaction {
             state.change.schema.name == table.schema.name
                 && state.change.kind == ChangeKind::Create
                 && state.record.as_ref().is_some_and(is_whole)
+                && no_id(table, &state.change.id).is_none()
         };
         if !self.bypass || table.verify || !states.first().is_some_and(is_new) {
             return Ok(0);
@@ -205,7 +206,7 @@ impl SqliteTransaction {
         let Some(stored) = self.record(table, id)? else { return Ok(Put::Stored) };
         let differs = record::difference(table.schema, given, &stored)
             .into_iter()
-            .any(|field| given.get(field).is_some() && field != table.schema.id);
+            .any(|field| given.get(field).is_some() && !table.schema.is_key(field));
         Ok(match differs {
             true => Put::Differs(stored.without_local(table.schema)),
             false => Put::Stored,
@@ -270,7 +271,7 @@ fn bind_change<'s, 'c>(
     values: &[Value; CHANGE.len()],
 ) -> rusqlite::Result<&'s mut Statement<'c>> {
     put.raw_bind_parameter(offset + 1, table.number)?;
-    rows::bind_id(put, offset + 2, table.id_column().encoding, id)?;
+    rows::bind_id(put, offset + 2, table.id_encoding(), id)?;
     for (index, value) in values.iter().enumerate() {
         put.raw_bind_parameter(offset + index + 3, value)?;
     }

@@ -39,7 +39,7 @@ impl SqliteTransaction {
             let mut select = conn.sql.prepare_cached(&table.sql.read)?;
             let mut records = Vec::with_capacity(ids.len());
             for id in ids {
-                rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+                rows::bind_key(&mut select, table, id, |nth, _| nth + 1)?;
                 records.push(first(&mut select, |row| rows::record(table, row, true))?);
             }
             Ok(records)
@@ -53,7 +53,7 @@ impl SqliteTransaction {
         }
         self.rows(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.travelling)?;
-            rows::bind_id(&mut select, 1, table.id_column().encoding, &change.id)?;
+            rows::bind_key(&mut select, table, &change.id, |nth, _| nth + 1)?;
             first(&mut select, |row| rows::record(table, row, false))
         })
     }
@@ -73,8 +73,8 @@ impl SqliteTransaction {
             {
                 let mut any = conn.sql.prepare_cached(ANY_CHANGE_BETWEEN)?;
                 any.raw_bind_parameter(1, table.number)?;
-                rows::bind_id(&mut any, 2, table.id_column().encoding, first)?;
-                rows::bind_id(&mut any, 3, table.id_column().encoding, last)?;
+                rows::bind_id(&mut any, 2, table.id_encoding(), first)?;
+                rows::bind_id(&mut any, 3, table.id_encoding(), last)?;
                 if any.raw_query().next()?.is_none() {
                     return Ok(vec![None; ids.len()]);
                 }
@@ -83,7 +83,7 @@ impl SqliteTransaction {
             select.raw_bind_parameter(1, table.number)?;
             let mut changes = Vec::with_capacity(ids.len());
             for id in ids {
-                rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
+                rows::bind_id(&mut select, 2, table.id_encoding(), id)?;
                 let change =
                     |row: &Row<'_>| rows::change(&conn.sql, &mut conn.replicas, table, id.clone(), row, 0);
                 changes.push(first(&mut select, change)?);
@@ -95,7 +95,7 @@ impl SqliteTransaction {
     pub(super) fn exists(&mut self, table: &Table, id: &Id) -> Result<bool> {
         self.sql(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.read)?;
-            rows::bind_id(&mut select, 1, table.id_column().encoding, id)?;
+            rows::bind_key(&mut select, table, id, |nth, _| nth + 1)?;
             let found = select.raw_query().next()?.is_some();
             Ok(found)
         })
@@ -110,7 +110,8 @@ impl SqliteTransaction {
         let mut terms = Parameters::new(&table);
         let condition = filter::condition(&selection.filter, &mut terms)?;
         let mut order = Vec::with_capacity(selection.order.len() + 1);
-        for &(field, descending) in selection.order.iter().chain([&(schema.id, false)]) {
+        let by_id = schema.key().map(|place| (place, false));
+        for (field, descending) in selection.order.iter().copied().chain(by_id) {
             let direction = if descending { " DESC" } else { "" };
             order.push(format!("{}{direction}", terms.column(field)?));
         }
@@ -179,8 +180,16 @@ impl SqliteTransaction {
                         Entry::Occupied(read) => read.into_mut(),
                         Entry::Vacant(read) => read.insert(conn.sql.prepare_cached(&table.sql.travelling)?),
                     };
-                    // As it stands in the row: another program may have written the id in another form.
-                    read.raw_bind_parameter(1, ToSqlOutput::Borrowed(row.get_ref(CHANGE.len() + 1)?))?;
+                    match table.schema.has_composite_id() {
+                        true => rows::bind_key(read, table, &change.id, |nth, _| nth + 1)?,
+                        // As it stands in the row: another program may have written the id in another form.
+                        false => {
+                            read.raw_bind_parameter(
+                                1,
+                                ToSqlOutput::Borrowed(row.get_ref(CHANGE.len() + 1)?),
+                            )?;
+                        }
+                    }
                     let mut found = read.raw_query();
                     if let Some(row) = found.next()? {
                         record = Some(rows::record(table, row, false)?);
@@ -202,7 +211,7 @@ impl SqliteTransaction {
             let select = "SELECT position FROM sync_change WHERE model = ?1 AND id = ?2 AND kind <> 2";
             let mut select = conn.sql.prepare_cached(select)?;
             select.raw_bind_parameter(1, table.number)?;
-            rows::bind_id(&mut select, 2, table.id_column().encoding, id)?;
+            rows::bind_id(&mut select, 2, table.id_encoding(), id)?;
             let mut found = select.raw_query();
             found.next()?.map(|row| row.get(0)).transpose()
         })
@@ -235,7 +244,10 @@ impl SqliteTransaction {
             }
             return Ok(found);
         }
-        let (name, key, model) = (table.name(), &table.id_column().name, table.number);
+        if schema.has_composite_id() {
+            return self.untracked_composite(&table, after, limit);
+        }
+        let (name, key, model) = (table.name(), &table.columns[schema.id].name, table.number);
         let beyond =
             |column: &str| if after.is_some() { format!("AND {column} > ?2") } else { String::new() };
         let sql = format!(
@@ -254,7 +266,7 @@ impl SqliteTransaction {
             let mut select = conn.sql.prepare_cached(&sql)?;
             select.raw_bind_parameter(1, limit)?;
             if let Some(after) = after {
-                rows::bind_id(&mut select, 2, table.id_column().encoding, after)?;
+                rows::bind_id(&mut select, 2, table.id_encoding(), after)?;
             }
             let mut found = select.raw_query();
             let mut ids = Vec::new();
@@ -264,13 +276,62 @@ impl SqliteTransaction {
             Ok(ids)
         })
     }
+
+    /// As `untracked_ids`, where several fields make the id: a row's id is made out of it, and the row of a change is
+    /// looked up by its parts, because that has an index.
+    fn untracked_composite(&mut self, table: &Table, after: Option<&Id>, limit: usize) -> Result<Vec<Id>> {
+        let (name, id, model) = (table.name(), table.id_of("t"), table.number);
+        let beyond = if after.is_some() { "AND id > ?1" } else { "" };
+        // The limit keeps SQLite from making the id anew wherever it is named.
+        let rows = format!(
+            "SELECT t.id FROM (SELECT {id} AS id FROM {name} t LIMIT -1) t \
+             WHERE t.id IS NOT NULL {beyond} AND NOT EXISTS \
+             (SELECT 1 FROM sync_change c WHERE c.model = {model} AND c.id = t.id AND c.kind <> 2) \
+             ORDER BY t.id LIMIT {}",
+            i64::try_from(limit).unwrap_or(i64::MAX)
+        );
+        let changes =
+            format!("SELECT id FROM sync_change WHERE model = {model} AND kind <> 2 {beyond} ORDER BY id");
+        self.rows(|conn| {
+            let query = |sql: &str| {
+                let mut select = conn.sql.prepare_cached(sql)?;
+                if let Some(after) = after {
+                    rows::bind_id(&mut select, 1, table.id_encoding(), after)?;
+                }
+                Ok::<_, rusqlite::Error>(select)
+            };
+            let mut ids = Vec::new();
+            let mut select = query(&rows)?;
+            let mut found = select.raw_query();
+            while let Some(row) = found.next()? {
+                ids.push(rows::id(table, row, 0)?);
+            }
+            let mut read = conn.sql.prepare_cached(&table.sql.read)?;
+            let mut select = query(&changes)?;
+            let mut found = select.raw_query();
+            let mut gone = Vec::new();
+            while gone.len() < limit
+                && let Some(row) = found.next()?
+            {
+                let id = rows::id(table, row, 0)?;
+                rows::bind_key(&mut read, table, &id, |nth, _| nth + 1)?;
+                if read.raw_query().next()?.is_none() {
+                    gone.push(id);
+                }
+            }
+            ids.append(&mut gone);
+            ids.sort_unstable();
+            ids.truncate(limit);
+            Ok(ids)
+        })
+    }
 }
 
-/// The change of the record with id `?2` of model `?1`.
 /// Whether there is any change of ids from `?2` to `?3`, which stand in SQL in the order that they have here.
 const ANY_CHANGE_BETWEEN: &str =
     "SELECT 1 FROM sync_change WHERE model = ?1 AND id BETWEEN ?2 AND ?3 LIMIT 1";
 
+/// The change of the record with id `?2` of model `?1`.
 static CHANGE_OF: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {} FROM sync_change WHERE model = ?1 AND id = ?2", rows::change_columns())
 });

@@ -50,7 +50,10 @@ fn value(table: &Table, field: usize, found: ValueRef<'_>, of: &dyn std::fmt::Di
 /// The id that stands in this column.
 pub(super) fn id(table: &Table, row: &Row<'_>, column: usize) -> Result<Id, Bad> {
     let found = row.get_ref(column)?;
-    let value = value(table, table.schema.id, found, &"of unknown id")?;
+    let value = match table.schema.has_composite_id() {
+        true => table.id_encoding().decode(found).map_err(|found| corrupt(&format!("its id is {found}")))?,
+        false => value(table, table.schema.id, found, &"of unknown id")?,
+    };
     Ok(Id::from_value(&value).map_err(|error| Error::from(error.in_field(table.schema.id_field().name)))?)
 }
 
@@ -70,16 +73,22 @@ pub(super) fn record(table: &Table, row: &Row<'_>, local: bool) -> Result<Record
             Ok(decoded) => decoded,
             // Only now is the name of the record worth its price.
             Err(_) => {
-                let name = match row.get_ref(schema.id).map(|id| table.id_column().encoding.decode(id)) {
-                    Ok(Ok(id)) if local => Id::from_value(&id).map(|id| id.to_string()).unwrap_or_default(),
-                    _ => String::new(),
-                };
-                value(table, index, found, &name)?
+                let name = if local { id_name(table, row) } else { None };
+                value(table, index, found, &name.unwrap_or_default())?
             }
         };
         values.push(Some(decoded));
     }
     Ok(Record::new(values))
+}
+
+/// The id of a whole row, if it has one.
+fn id_name(table: &Table, row: &Row<'_>) -> Option<String> {
+    let mut record = Record::absent(table.schema);
+    for (place, column) in table.key() {
+        record.set(place, column.encoding.decode(row.get_ref(place).ok()?).ok()?);
+    }
+    table.schema.id_of(&record).ok().map(|id| id.to_string())
 }
 
 fn corrupt(what: &str) -> Error {
@@ -235,7 +244,7 @@ pub(super) fn change_values(
     ])
 }
 
-/// Binds an id as its column holds it.
+/// Binds an id as `sync_change` holds it.
 pub(super) fn bind_id(
     statement: &mut Statement<'_>,
     parameter: usize,
@@ -252,6 +261,25 @@ pub(super) fn bind_id(
     }
 }
 
+/// Binds an id as its columns hold it: its n-th part, which is the field at this place, to the parameter that
+/// `parameter` gives. One that no record of the model can have is bound as null, and no row has that.
+pub(in super::super) fn bind_key(
+    statement: &mut Statement<'_>,
+    table: &Table,
+    id: &Id,
+    parameter: impl Fn(usize, usize) -> usize,
+) -> rusqlite::Result<()> {
+    if !table.schema.has_composite_id() {
+        return bind_id(statement, parameter(0, table.schema.id), table.id_encoding(), id);
+    }
+    let parts = table.schema.id_values(id).unwrap_or_default();
+    for (nth, (place, column)) in table.key().enumerate() {
+        let value = parts.get(nth).map_or(&Value::Null, |(_, value)| value);
+        statement.raw_bind_parameter(parameter(nth, place), column.encoding.encode(value))?;
+    }
+    Ok(())
+}
+
 /// Binds the fields that a statement sets, each to the parameter of its place behind `offset`; absent ones are left as
 /// they are bound, which is null.
 pub(super) fn bind_record(
@@ -263,11 +291,11 @@ pub(super) fn bind_record(
 ) -> rusqlite::Result<()> {
     let most = statement.parameter_count() - offset;
     for (index, value) in record.values().iter().enumerate().take(most) {
-        if index != table.schema.id
+        if !table.schema.is_key(index)
             && let Some(value) = value
         {
             statement.raw_bind_parameter(offset + index + 1, table.columns[index].encoding.encode(value))?;
         }
     }
-    bind_id(statement, offset + table.schema.id + 1, table.id_column().encoding, id)
+    bind_key(statement, table, id, |_, place| offset + place + 1)
 }

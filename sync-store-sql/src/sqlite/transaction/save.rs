@@ -18,6 +18,12 @@ pub(super) enum Written {
     Refused(String),
 }
 
+/// Why no record of the table's model can have this id. One of a single field is what its column makes of it.
+pub(super) fn no_id(table: &Table, id: &Id) -> Option<String> {
+    let checked = table.schema.has_composite_id().then(|| table.schema.id_values(id));
+    checked?.err().map(|error| format!("{}: {error}", table.schema.name))
+}
+
 /// What a tracked write does to a record.
 pub(super) enum Edit {
     Create,
@@ -134,7 +140,7 @@ impl SqliteTransaction {
         let travels_same = table
             .schema
             .replicated()
-            .all(|(index, _)| index == table.schema.id || record.get(index) == old.get(index));
+            .all(|(index, _)| table.schema.is_key(index) || record.get(index) == old.get(index));
         if live && travels_same {
             return self.save_local(table, id, record, &old, now);
         }
@@ -193,7 +199,7 @@ impl SqliteTransaction {
             let mut insert = conn.sql.prepare_cached(insert)?;
             insert.raw_bind_parameter(1, position)?;
             insert.raw_bind_parameter(2, table.number)?;
-            rows::bind_id(&mut insert, 3, table.id_column().encoding, id)?;
+            rows::bind_id(&mut insert, 3, table.id_encoding(), id)?;
             insert.raw_bind_parameter(4, now)?;
             insert.raw_bind_parameter(5, me)?;
             insert.raw_bind_parameter(6, group)?;
@@ -214,9 +220,8 @@ impl SqliteTransaction {
         old: &Record,
         given: &Record,
     ) -> Result<Option<Box<Stamps>>> {
-        let id = table.schema.id;
-        let stamps =
-            |new: &Record| before.stamps_after(|place| place == id || new.get(place) == old.get(place));
+        let same = |new: &Record, place| table.schema.is_key(place) || new.get(place) == old.get(place);
+        let stamps = |new: &Record| before.stamps_after(|place| same(new, place));
         // Where the database may have stored something else, that tells which fields stay; it is only read where any
         // field could have a stamp.
         let stored = match table.verify && before.stamps_after(|_| true).is_some() {
@@ -320,6 +325,9 @@ impl SqliteTransaction {
 
     /// Inserts a record unless there is one of this id; absent local fields take their defaults.
     pub(super) fn insert(&mut self, table: &Table, id: &Id, record: &Record) -> Result<Written> {
+        if let Some(reason) = no_id(table, id) {
+            return Ok(Written::Refused(reason));
+        }
         let record = &*with_local_defaults(table.schema, record);
         self.attempt(|sql| {
             let mut insert = sql.prepare_cached(&table.sql.insert)?;
@@ -349,7 +357,7 @@ impl SqliteTransaction {
     pub(super) fn delete_row(&mut self, table: &Table, id: &Id) -> Result<Written> {
         self.attempt(|sql| {
             let mut delete = sql.prepare_cached(&table.sql.delete)?;
-            rows::bind_id(&mut delete, 1, table.id_column().encoding, id)?;
+            rows::bind_key(&mut delete, table, id, |nth, _| nth + 1)?;
             delete.raw_execute()
         })
     }
