@@ -52,7 +52,7 @@ pub use query::{Condition, Query};
 pub use record::{Id, Record};
 pub use replica::{Caller, Limits, Replica};
 pub use report::{Checkpoints, Merged, MergedField, Rejected, ReplicationReport, SyncReport};
-pub use schema::{FieldSchema, ModelSchema, Models};
+pub use schema::{FieldSchema, ForeignKey, ModelSchema, Models};
 pub use syncable::{Field, FieldValue, Syncable};
 pub use value::{FieldType, Value, ValueError};
 pub use version::{Ancestry, Checkpoint, NotARevision, ReplicaId, Revision, Stamp};

@@ -258,12 +258,41 @@ impl fmt::Debug for Model {
 /// assert_eq!(models.get("Todo").unwrap_err().to_string(), "the model `Todo` is not registered; no model is");
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Models(Arc<BTreeMap<&'static str, Model>>);
+pub struct Models {
+    all: Arc<BTreeMap<&'static str, Model>>,
+    /// The foreign keys that a store found and no field declares, by the model of the child.
+    found: Arc<BTreeMap<&'static str, Vec<ForeignKey>>>,
+}
+
+/// A field of which the database says that it holds the id of another record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The model that has the field.
+    pub child: &'static str,
+    /// The place of the field.
+    pub field: usize,
+    /// The model of the record whose id the field holds; it may be that of the child.
+    pub parent: &'static str,
+}
 
 impl Models {
     /// Adds a model; one of the same name is replaced.
     pub fn add(&mut self, model: Model) {
-        Arc::make_mut(&mut self.0).insert(model.schema.name, model);
+        Arc::make_mut(&mut self.all).insert(model.schema.name, model);
+    }
+
+    /// Counts these foreign keys as declared parents. One that could not be declared is left out: on a local field, or
+    /// between models of which one is not registered.
+    pub(crate) fn add_foreign_keys(&mut self, keys: Vec<ForeignKey>) {
+        for key in keys {
+            let (Ok(child), Ok(parent)) = (self.get(key.child), self.get(key.parent)) else { continue };
+            let travels = child.schema.fields.get(key.field).is_some_and(FieldSchema::replicated);
+            let is_known =
+                self.parents_of(child.schema).any(|known| known == (key.field, parent.schema.name));
+            if travels && !is_known && !parent.schema.has_composite_id() {
+                Arc::make_mut(&mut self.found).entry(child.schema.name).or_default().push(key);
+            }
+        }
     }
 
     /// The model with this name.
@@ -271,8 +300,8 @@ impl Models {
     /// # Errors
     /// [`ErrorKind::UnknownModel`], with the names that are registered.
     pub fn get(&self, name: &str) -> Result<Model> {
-        self.0.get(name).copied().ok_or_else(|| {
-            let known: Vec<_> = self.0.keys().copied().collect();
+        self.all.get(name).copied().ok_or_else(|| {
+            let known: Vec<_> = self.all.keys().copied().collect();
             let known = match known.is_empty() {
                 true => "no model is".to_owned(),
                 false => format!("registered are {}", known.join(", ")),
@@ -282,16 +311,23 @@ impl Models {
         })
     }
 
+    /// The fields of a model that hold the id of a parent, each with its place and the name of the parent's model: those
+    /// that are declared, and those of which the database says so.
+    pub(crate) fn parents_of(&self, schema: &ModelSchema) -> impl Iterator<Item = (usize, &'static str)> {
+        let found = self.found.get(schema.name).map_or(&[][..], Vec::as_slice);
+        schema.parents().chain(found.iter().map(|key| (key.field, key.parent)))
+    }
+
     /// The models with a field that holds the id of a record of this model, each with the place of that field.
     pub(crate) fn children_of(&self, parent: &str) -> impl Iterator<Item = (&'static ModelSchema, usize)> {
         self.iter().flat_map(move |model| {
-            let places = model.schema.parents().filter(move |(_, name)| *name == parent);
+            let places = self.parents_of(model.schema).filter(move |(_, name)| *name == parent);
             places.map(move |(place, _)| (model.schema, place))
         })
     }
 
     /// All models, by name.
     pub fn iter(&self) -> impl Iterator<Item = Model> + '_ {
-        self.0.values().copied()
+        self.all.values().copied()
     }
 }

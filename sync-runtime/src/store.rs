@@ -8,7 +8,7 @@ use crate::change::{Change, State};
 use crate::env::{BoxFuture, MaybeSend, MaybeSync};
 use crate::query::{Filter, Selection};
 use crate::record::{Id, Record};
-use crate::schema::{ModelSchema, Models};
+use crate::schema::{ForeignKey, ModelSchema, Models};
 use crate::version::{Position, ReplicaId, Revision, Stamp};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -193,6 +193,13 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     /// - In a transaction begun for reading, the methods that write fail.
     /// - A wait for a lock is bounded; at the bound the error is [`crate::ErrorKind::Busy`] and names the lock.
     async fn run(&self, access: Access, work: Work) -> Result<()>;
+
+    /// The foreign keys that the database has between these models, which were prepared: those on one column, to the
+    /// column of the parent's id. Asked once, after [`Store::prepare`]. They count as declared parents; ones that are
+    /// declared may be among them.
+    async fn foreign_keys(&self, _models: &Models) -> Result<Vec<ForeignKey>> {
+        Ok(Vec::new())
+    }
 
     /// A name of the history that the database goes on in, where it can tell: another one after a fail-over to a standby,
     /// and in a database that a backup was restored into. Positions and revisions of the one before may be given out

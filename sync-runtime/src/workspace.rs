@@ -423,7 +423,7 @@ impl Workspace {
                 let parked = summary.parked;
                 let states =
                     self.engine.run(Access::READ.long(), move |tx| Box::pin(with_states(tx, parked)));
-                inbox::as_one(states.await?)
+                inbox::as_one(self.engine.models(), states.await?)
             }
         };
         let rejected = open.iter().filter_map(|(parked, _)| Rejected::of(parked)).collect();

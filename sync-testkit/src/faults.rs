@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
-use sync_runtime::schema::{ModelSchema, Models};
+use sync_runtime::schema::{ForeignKey, ModelSchema, Models};
 use sync_runtime::store::{Access, Base, Feed, Put, Room, Saved, Store, Transaction, Work, Write};
 use sync_runtime::version::{Position, ReplicaId, Stamp};
 use sync_runtime::{Error, ErrorKind, Result};
@@ -237,6 +237,10 @@ impl<S: Store> Store for FaultStore<S> {
         });
         self.inner.run(access, work).await?;
         self.faults.check(Call::Commit, When::After)
+    }
+
+    async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
+        self.inner.foreign_keys(models).await
     }
 
     async fn history(&self) -> Result<Option<String>> {

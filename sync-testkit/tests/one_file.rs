@@ -15,7 +15,8 @@ use sync_runtime::prelude::*;
 use sync_runtime::replica::{Exchange, Pull};
 use sync_runtime::store::{Access, Store, Work};
 use sync_runtime::{
-    BoxFuture, Caller, Checkpoint, Env, ErrorKind, Models, Replica, ReplicaId, SystemEnv, Workspace,
+    BoxFuture, Caller, Checkpoint, Env, ErrorKind, ForeignKey, Models, Replica, ReplicaId, SystemEnv,
+    Workspace,
 };
 use sync_store_memory::MemoryStore;
 use sync_store_sql::SqlStore;
@@ -305,6 +306,10 @@ impl Interrupted {
 impl Store for Interrupted {
     async fn prepare(&self, models: &Models, fresh: ReplicaId) -> sync_runtime::Result<()> {
         self.inner.prepare(models, fresh).await
+    }
+
+    async fn foreign_keys(&self, models: &Models) -> sync_runtime::Result<Vec<ForeignKey>> {
+        self.inner.foreign_keys(models).await
     }
 
     async fn run(&self, access: Access, work: Work) -> sync_runtime::Result<()> {

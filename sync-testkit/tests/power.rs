@@ -12,8 +12,8 @@ use sync_runtime::prelude::*;
 use sync_runtime::replica::{Exchange, Page, Pull, PushPage, RemoteWrite, Update, Wanted};
 use sync_runtime::store::{Access, Feed, Store, Work, transact};
 use sync_runtime::{
-    BoxFuture, Caller, Checkpoint, Engine, Env, ErrorKind, Id, Models, Replica, ReplicaId, Result, Revision,
-    Status, SystemEnv, Workspace,
+    BoxFuture, Caller, Checkpoint, Engine, Env, ErrorKind, ForeignKey, Id, Models, Replica, ReplicaId,
+    Result, Revision, Status, SystemEnv, Workspace,
 };
 use sync_store_memory::MemoryStore;
 use sync_testkit::flaky::{FlakyReplica, Request};
@@ -63,6 +63,10 @@ impl Store for Machine {
     async fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
         self.cache.prepare(models, fresh).await?;
         self.write_back().await
+    }
+
+    async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
+        self.cache.foreign_keys(models).await
     }
 
     async fn run(&self, access: Access, work: Work) -> Result<()> {

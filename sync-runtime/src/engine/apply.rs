@@ -115,7 +115,7 @@ pub(crate) async fn apply(
     updates: Vec<Update>,
 ) -> Result<Applied> {
     let horizon = horizon(tx).await?;
-    let families = parents::are_declared(&arrival.models);
+    let families = parents::are_known(&arrival.models);
     let mut applied = Applied::default();
     applied.outcomes.resize_with(updates.len(), || Outcome::Known);
     let mut refused: Vec<(Pending, String)> = Vec::new();
@@ -214,7 +214,7 @@ pub(crate) async fn apply(
                     return Err(Error::new(ErrorKind::Usage, "a decision against a state that is not there"));
                 }
             };
-            let step = families.then(|| Step::new(here.as_ref(), &taken.state));
+            let step = families.then(|| Step::new(&arrival.models, here.as_ref(), &taken.state));
             let base = here.filter(|here| kept_as_base(&here.change, horizon));
             pending.push((Pending { step, ..taken }, base));
         }

@@ -437,7 +437,10 @@ pub(crate) fn waiting_there(arrival: &Arrival, peer: ReplicaId, there: State) ->
 }
 
 /// Parent and child are one conflict: without the entries of children that only wait for their parent's.
-pub(crate) fn as_one(mut open: Vec<(Parked, Option<State>)>) -> Vec<(Parked, Option<State>)> {
+pub(crate) fn as_one(
+    models: &Models,
+    mut open: Vec<(Parked, Option<State>)>,
+) -> Vec<(Parked, Option<State>)> {
     let waiting =
         open.iter().filter(|(parked, _)| matches!(parked.matter, Matter::Conflict { waiting: true, .. }));
     let waiting: HashSet<RecordName> =
@@ -448,7 +451,7 @@ pub(crate) fn as_one(mut open: Vec<(Parked, Option<State>)>) -> Vec<(Parked, Opt
             Matter::Rejected { rejection, .. } => (mine.as_ref(), rejection),
             Matter::Refused { theirs, rejection } => (Some(theirs), rejection),
         };
-        let parents = child.map(parents::parents_of_state).unwrap_or_default();
+        let parents = child.map(|child| parents::parents_of(models, child)).unwrap_or_default();
         rejection.code != ErrorKind::Constraint.code()
             || !parents.iter().any(|parent| waiting.contains(parent))
     });

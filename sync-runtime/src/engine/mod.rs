@@ -18,7 +18,7 @@ pub(crate) mod inbox;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;
-mod parents;
+pub(crate) mod parents;
 pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
@@ -88,16 +88,17 @@ impl Engine {
     /// Prepares the store for the models and opens it as a replica.
     ///
     /// # Errors
-    /// What the store's [`Store::prepare`] fails with.
+    /// What the store's [`Store::prepare`] and [`Store::foreign_keys`] fail with.
     pub(crate) async fn open(
         store: Arc<dyn Store>,
-        models: Models,
+        mut models: Models,
         env: Arc<dyn Env>,
         limits: Limits,
         upstream: Option<Arc<dyn Replica>>,
         hooks: Hooks,
     ) -> Result<Engine> {
         store.prepare(&models, fresh_replica(&*env)).await?;
+        models.add_foreign_keys(store.foreign_keys(&models).await?);
         let engine = Engine(Arc::new(Inner {
             store,
             models,

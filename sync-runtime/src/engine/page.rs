@@ -48,7 +48,7 @@ pub(crate) async fn cut(tx: &mut dyn Transaction, models: &Models, cut: &Cut) ->
     Ok(part)
 }
 
-/// rule: parents first. Brings the declared parents of the records in a part that stand behind it. Where they do not
+/// rule: parents first. Brings the parents of the records in a part that stand behind it. Where they do not
 /// fit into the page, the part is made shorter; where even its first group does not leave them room, that goes
 /// without, and is tried again at the target after each later page.
 async fn bring_parents(
@@ -59,7 +59,7 @@ async fn bring_parents(
 ) -> Result<()> {
     // A group in parts is applied when all of it is there.
     let may = cut.data && cut.schema.is_none() && cut.within.is_none() && !part.group_open;
-    if !may || !parents::are_declared(models) {
+    if !may || !parents::are_known(models) {
         return Ok(());
     }
     loop {

@@ -16,17 +16,14 @@ const WINDOW: usize = 64;
 /// How many parents are asked for children at once. Databases limit the values of a statement.
 const ASKED: usize = 500;
 
-/// The records whose ids these fields hold.
-fn parents_of(schema: &ModelSchema, record: &Record) -> Vec<RecordName> {
-    let held = schema.parents().filter_map(|(place, parent)| {
+/// The records whose ids the fields of this one hold.
+pub(super) fn parents_of(models: &Models, state: &State) -> Vec<RecordName> {
+    let Some(record) = &state.record else { return Vec::new() };
+    let held = models.parents_of(state.change.schema).filter_map(|(place, parent)| {
         let id = record.get(place).and_then(|value| Id::from_value(value).ok())?;
         Some((parent, id))
     });
     held.collect()
-}
-
-pub(super) fn parents_of_state(state: &State) -> Vec<RecordName> {
-    state.record.as_ref().map(|record| parents_of(state.change.schema, record)).unwrap_or_default()
 }
 
 /// What one update does to the family of its record.
@@ -45,21 +42,32 @@ pub(super) struct Step {
 
 impl Step {
     /// The step from the state here to the one that is put.
-    pub(super) fn new(here: Option<&State>, put: &State) -> Self {
+    pub(super) fn new(models: &Models, here: Option<&State>, put: &State) -> Self {
         Step {
             record: put.change.record_name(),
             schema: put.change.schema,
             group: put.change.group,
             deletes: put.record.is_none() && here.is_some_and(|here| here.record.is_some()),
-            before: here.map(parents_of_state).unwrap_or_default(),
-            after: parents_of_state(put),
+            before: here.map(|here| parents_of(models, here)).unwrap_or_default(),
+            after: parents_of(models, put),
         }
     }
 }
 
-/// Whether any model names a parent; where none does there is nothing to look at.
-pub(crate) fn are_declared(models: &Models) -> bool {
-    models.iter().any(|model| model.schema.parents().next().is_some())
+/// Whether any model has a parent; where none does there is nothing to look at.
+pub(crate) fn are_known(models: &Models) -> bool {
+    models.iter().any(|model| models.parents_of(model.schema).next().is_some())
+}
+
+/// The models, parents before their children. Where they have each other as parents, by name.
+pub(crate) fn models_in_order(models: &Models) -> Vec<&'static ModelSchema> {
+    let all: Vec<&'static ModelSchema> = models.iter().map(|model| model.schema).collect();
+    let place = |parent: &str| all.iter().position(|schema| schema.name == parent);
+    let waits = |schema: &&'static ModelSchema| {
+        models.parents_of(schema).filter_map(|(_, parent)| place(parent)).collect()
+    };
+    let waits: Vec<Vec<usize>> = all.iter().map(waits).collect();
+    after_what_they_wait_for(&waits).into_iter().map(|place| all[place]).collect()
 }
 
 /// The order in which these steps are taken: parents before their children where they are written, children before
@@ -238,7 +246,7 @@ async fn live_children(
     Ok(found.into_iter().collect())
 }
 
-/// The live descendants of a record by the declared parents, children before their parents.
+/// The live descendants of a record, children before their parents.
 pub(super) async fn descendants(
     tx: &mut dyn Transaction,
     models: &Models,
@@ -291,7 +299,7 @@ pub(super) async fn behind(
     room: Room,
 ) -> Result<Option<Vec<State>>> {
     let mut seen: HashSet<RecordName> = states.iter().map(|state| state.change.record_name()).collect();
-    let mut wanted: HashSet<RecordName> = states.iter().flat_map(parents_of_state).collect();
+    let mut wanted: HashSet<RecordName> = states.iter().flat_map(|state| parents_of(models, state)).collect();
     let mut early: Vec<State> = Vec::new();
     let mut bytes: usize = 0;
     loop {
@@ -321,7 +329,7 @@ pub(super) async fn behind(
                 }
                 bytes += state.record.as_ref().map_or(0, Record::size);
                 seen.insert(state.change.record_name());
-                wanted.extend(parents_of_state(&state));
+                wanted.extend(parents_of(models, &state));
                 early.push(state);
             }
         }

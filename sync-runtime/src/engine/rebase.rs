@@ -90,8 +90,10 @@ async fn without_waiting(
     if !merged.iter().any(|(meeting, _, state)| state.record.is_none() && meeting.mine.record.is_some()) {
         return Ok(merged);
     }
-    let steps: Vec<Step> =
-        merged.iter().map(|(meeting, _, state)| Step::new(Some(&meeting.mine), state)).collect();
+    let steps: Vec<Step> = merged
+        .iter()
+        .map(|(meeting, _, state)| Step::new(&arrival.models, Some(&meeting.mine), state))
+        .collect();
     let mut waiting = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
     let mut free = Vec::with_capacity(merged.len());
     for (place, (meeting, combined, state)) in merged.into_iter().enumerate() {

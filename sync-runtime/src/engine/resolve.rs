@@ -181,10 +181,12 @@ async fn delete_children(
         }
     }
     let me = tx.replica().await?;
-    for model in models.iter().filter(|model| model.schema.parents().any(|(_, name)| name == of.0)) {
-        for entry in list(tx, models, model.schema, None).await? {
+    let mut schemas: Vec<_> = models.children_of(of.0).map(|(schema, _)| schema).collect();
+    schemas.dedup_by_key(|schema| schema.name);
+    for schema in schemas {
+        for entry in list(tx, models, schema, None).await? {
             let Matter::Refused { theirs, .. } = &entry.matter else { continue };
-            if !parents::parents_of_state(theirs).contains(&of) {
+            if !parents::parents_of(models, theirs).contains(&of) {
                 continue;
             }
             let current = tx.changes(entry.schema, std::slice::from_ref(&entry.id)).await?.pop().flatten();
@@ -204,7 +206,7 @@ async fn delete_children(
 
 /// rule: parents first. A child that was kept brings back the parents whose deletes wait for it.
 async fn keep_parents(tx: &mut dyn Transaction, models: &Models, child: &State, now: Stamp) -> Result<()> {
-    for (model, id) in parents::parents_of_state(child) {
+    for (model, id) in parents::parents_of(models, child) {
         let Ok(model) = models.get(model) else { continue };
         for entry in list(tx, models, model.schema, Some(&id)).await? {
             let waits = matches!(&entry.matter, Matter::Conflict { theirs, waiting: true, .. } if theirs.record.is_none());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
-use sync_runtime::schema::{ModelSchema, Models};
+use sync_runtime::schema::{ForeignKey, ModelSchema, Models};
 use sync_runtime::store::{
     Access, Base, Expect, Feed, Put, Room, Saved, Store, Transaction, Work, Write, transact,
 };
@@ -62,6 +62,10 @@ impl Store for SimStore {
         }
         self.world.maybe_yield().await;
         Ok(())
+    }
+
+    async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
+        self.store.foreign_keys(models).await
     }
 
     async fn history(&self) -> Result<Option<String>> {

@@ -297,7 +297,7 @@ impl Session<'_> {
                 && self.plan.push
                 && outgoing.is_none()
                 && summary.pulled > pulled_before
-                && parents::are_declared(self.engine.models())
+                && parents::are_known(self.engine.models())
             {
                 news |= self.push_refused(summary).await?;
             }
