@@ -8,6 +8,7 @@
 // Code that the derive and the attribute generate names this crate; so it works in here too.
 extern crate self as sync_runtime;
 
+pub mod adoption;
 pub mod change;
 pub mod codec;
 pub mod collection;
@@ -36,6 +37,7 @@ pub mod version;
 pub mod watch;
 pub mod workspace;
 
+pub use adoption::{Adopt, Adopted};
 pub use collection::Collection;
 pub use conflict::{Conflict, ConflictKind};
 pub use engine::Engine;
