@@ -141,6 +141,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         fields: Vec::leak(fields),
         id: 0,
         on_delete,
+        adopt: false,
     }));
     let draw = move |random: &mut Random| {
         let values = kinds.iter().map(|(_, _, _, value)| Some(value(random)));
