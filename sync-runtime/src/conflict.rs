@@ -3,6 +3,7 @@
 use crate::change::{Change, State};
 use crate::engine::Engine;
 use crate::engine::inbox::{Matter, Parked};
+use crate::engine::keep_both::keep_both;
 use crate::engine::resolve::{self, Resolution};
 use crate::merge::{Combined, Side, combine};
 use crate::record::difference;
@@ -287,6 +288,44 @@ impl<T: Syncable> Conflict<T> {
             None => None,
         };
         self.settle(Resolution::Value(record)).await
+    }
+
+    /// Both records stay, where two replicas each made one and gave it the same id: the peer's keeps the id, and this
+    /// replica's goes on under a new one.
+    ///
+    /// The records here whose `parent` field, or foreign key, names the old id go along with this replica's record, as far
+    /// as they were written only by replicas that wrote it; the others stay with the peer's. One that has that field in
+    /// its own id is deleted and made anew, and its children go along likewise. All of it is one transaction. The fields
+    /// that stay on the device go along too.
+    ///
+    /// ```
+    /// # use sync_runtime::{Result, Workspace, prelude::*};
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Album { #[sync(id)] id: i64, title: String }
+    /// # async fn example(workspace: &Workspace) -> Result<()> {
+    /// let albums = workspace.collection::<Album>()?;
+    /// for conflict in workspace.conflicts::<Album>().await? {
+    ///     let last = albums.find(Query::all().order_by_descending(AlbumField::Id).limit(1)).await?;
+    ///     let free = last.first().map_or(1, |album| album.id + 1);
+    ///     conflict.resolve_keeping_both(free).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Moved`] if either side changed since the conflict was read; [`ErrorKind::Exists`] if there is a record
+    /// of the new id, or of one that a child would get; [`ErrorKind::Usage`] if the two may be versions of one record, or
+    /// one side deleted it: then choose a side; [`ErrorKind::Constraint`] if the database refuses one of the records.
+    pub async fn resolve_keeping_both(self, new_id: impl Into<T::Id>) -> Result<()> {
+        let new_id = new_id.into().to_id();
+        let (models, now) = (self.engine.models().clone(), self.engine.write_clock().await?);
+        let mine: Option<Revision> = self.mine.as_ref().map(|state| state.change.revision());
+        let parked = self.parked;
+        let kept = self.engine.run(Access::WRITE.long(), move |tx| {
+            Box::pin(async move { keep_both(tx, &models, &parked, mine, new_id, now).await })
+        });
+        kept.await
     }
 
     async fn settle(self, resolution: Resolution) -> Result<()> {

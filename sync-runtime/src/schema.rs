@@ -265,6 +265,23 @@ pub struct Models {
 }
 
 /// A field of which the database says that it holds the id of another record.
+///
+/// ```
+/// use sync_runtime::{ForeignKey, prelude::*};
+///
+/// #[derive(Syncable)]
+/// struct Album {
+///     #[sync(id)]
+///     id: i64,
+///     title: String,
+///     artist: i64,
+/// }
+///
+/// // `artist INTEGER REFERENCES artist(id)`, for the model of the table `artist`.
+/// let field = Album::SCHEMA.position("artist").expect("a field");
+/// let key = ForeignKey { child: Album::SCHEMA.name, field, parent: "Artist" };
+/// assert_eq!((key.child, key.field), ("Album", 2));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignKey {
     /// The model that has the field.
@@ -281,8 +298,8 @@ impl Models {
         Arc::make_mut(&mut self.all).insert(model.schema.name, model);
     }
 
-    /// Counts these foreign keys as declared parents. One that could not be declared is left out: on a local field, or
-    /// between models of which one is not registered.
+    /// Counts these foreign keys as declared parents. One that could not be declared is left out: on a local field, to an id
+    /// of several fields, or between models of which one is not registered.
     pub(crate) fn add_foreign_keys(&mut self, keys: Vec<ForeignKey>) {
         for key in keys {
             let (Ok(child), Ok(parent)) = (self.get(key.child), self.get(key.parent)) else { continue };

@@ -10,7 +10,7 @@ use sync_runtime::query::{Comparison, Filter, Selection};
 use sync_runtime::record::Id;
 use sync_runtime::schema::{FieldSchema, ModelSchema};
 use sync_runtime::store::{Access, Expect, Put, Saved, Store, Write};
-use sync_runtime::{Ancestry, ErrorKind, FieldType, Merge, OnDelete, Record, Revision, Value};
+use sync_runtime::{Ancestry, ErrorKind, FieldType, Merge, Record, Revision, Value};
 use sync_store_sql::SqlStore;
 
 const fn with_default(name: &'static str, ty: FieldType, default: fn() -> Value) -> FieldSchema {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::ops::ControlFlow;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use sync_runtime::prelude::*;
 use sync_runtime::{Adopted, ErrorKind, Workspace, WorkspaceBuilder};
@@ -118,6 +118,40 @@ fn short(told: &[Adopted]) -> Vec<(&'static str, u64, u64)> {
     told.iter().map(|step| (step.model, step.rows, step.total)).collect()
 }
 
+/// The same table, of which the struct does not say that it may be somebody else's.
+#[derive(Debug, Clone, PartialEq, Syncable)]
+#[sync(model = "Singer", table = "person", methods = false)]
+struct OwnSinger {
+    #[sync(id)]
+    id: i64,
+    name: String,
+}
+
+#[test]
+fn a_table_of_others_is_used_only_where_that_is_allowed() {
+    let with_own = async |adopt: bool, folder: &Folder| {
+        let store = SqlStore::builder(&folder.url()).adopt(adopt).open().await?;
+        Workspace::builder(store).model::<OwnSinger>().build().await
+    };
+    for by_the_model in [true, false] {
+        let folder = filled();
+        let error = block_on(with_own(false, &folder)).expect_err("it is somebody else's");
+        assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
+        let text = error.to_string();
+        for part in ["`person`", "another program made it", "`#[sync(adopt)]`", "`SqlStoreBuilder::adopt`"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let made: i64 = folder.value("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'sync%'");
+        assert_eq!(made, 0, "nothing was made in somebody else's database");
+        match by_the_model {
+            true => drop(open(&folder)),
+            false => drop(block_on(with_own(true, &folder)).expect("it was allowed for all models")),
+        }
+        // Once it is the store's, it is no longer somebody else's.
+        block_on(with_own(false, &folder)).expect("it is known");
+    }
+}
+
 #[test]
 fn all_rows_are_tracked_in_batches_parents_first() {
     let folder = filled();
@@ -170,7 +204,7 @@ fn it_goes_on_where_it_was_ended() {
 fn dropped_after<F: IntoFuture>(future: F, polls: usize) -> bool {
     let mut future = pin!(future.into_future());
     for _ in 0..polls {
-        if let Poll::Ready(_) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return false;
         }
         std::thread::sleep(Duration::from_millis(1));

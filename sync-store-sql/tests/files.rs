@@ -105,43 +105,6 @@ fn a_table_that_does_not_fit_is_refused_with_every_reason() {
     assert_eq!(tables, 0, "nothing was half made");
 }
 
-/// A note whose table is the store's own.
-static OWN_NOTE: ModelSchema = ModelSchema {
-    name: NOTE.name,
-    table: NOTE.table,
-    fields: NOTE.fields,
-    id: 0,
-    on_delete: sync_runtime::OnDelete::Manual,
-    adopt: false,
-};
-
-#[test]
-fn a_table_of_others_is_used_only_where_that_is_allowed() {
-    for by_the_model in [true, false] {
-        let folder = Folder::new();
-        folder.run(
-            Program::Linked,
-            "CREATE TABLE note(id INTEGER PRIMARY KEY, title TEXT, code INT, score REAL, draft)",
-        );
-        let store = pollster::block_on(SqlStore::open(&folder.url())).unwrap();
-        assert_says(
-            &prepare_error(&store, &[&OWN_NOTE]),
-            ErrorKind::Incompatible,
-            &["another program made it", "`#[sync(adopt)]`", "`SqlStoreBuilder::adopt`"],
-        );
-        let tables: i64 = folder.value("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'sync%'");
-        assert_eq!(tables, 0, "nothing was made in somebody else's database");
-        if by_the_model {
-            pollster::block_on(store.prepare(&models(&[&NOTE]), me())).unwrap();
-        } else {
-            let adopting = pollster::block_on(SqlStore::builder(&folder.url()).adopt(true).open()).unwrap();
-            pollster::block_on(adopting.prepare(&models(&[&OWN_NOTE]), me())).unwrap();
-        }
-        // Once it is the store's, it is no longer somebody else's.
-        pollster::block_on(store.prepare(&models(&[&OWN_NOTE]), me())).unwrap();
-    }
-}
-
 #[test]
 fn rows_of_an_adopted_table_are_tracked_when_that_is_asked_for() {
     let world = World::after(

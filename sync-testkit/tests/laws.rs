@@ -142,6 +142,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         id: 0,
         adopt: false,
         on_delete,
+        adopt: false,
     }));
     let draw = move |random: &mut Random| {
         let values = kinds.iter().map(|(_, _, _, value)| Some(value(random)));

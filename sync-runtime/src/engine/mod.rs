@@ -7,6 +7,7 @@
 //! - `outbox`: freezing, acknowledging and renaming what is pushed.
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
+//! - `keep_both`: two records of one id, told apart by a new one.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
@@ -15,6 +16,7 @@ pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod decide;
 pub(crate) mod inbox;
+pub(crate) mod keep_both;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;

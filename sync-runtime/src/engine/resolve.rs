@@ -58,20 +58,18 @@ fn by_fields(
     Ok((Some(record), combined.unknown))
 }
 
-/// Resolves a conflict: makes a revision that descends from both sides, in one transaction.
+/// A conflict as it stands now, with the record as it is here.
 ///
-/// Gives the record's state afterwards. Fails with [`ErrorKind::Moved`] if either side moved since `mine` and
-/// `theirs` were read, so that nobody overwrites what nobody has seen.
-pub(crate) async fn resolve(
+/// Fails with [`ErrorKind::Moved`] if either side moved since `mine` and `parked` were read, so that nobody overwrites
+/// what nobody has seen.
+pub(super) async fn standing(
     tx: &mut dyn Transaction,
     models: &Models,
     parked: &Parked,
     mine: Option<Revision>,
-    resolution: Resolution,
-    now: Stamp,
-) -> Result<State> {
+) -> Result<(Parked, State)> {
     let (schema, id) = (parked.schema, &parked.id);
-    let name = format!("{} {id}", schema.name);
+    let name = parked.name();
     let moved = |what: &str| {
         Error::new(
             ErrorKind::Moved,
@@ -103,6 +101,26 @@ pub(crate) async fn resolve(
     if is_settled(&entry.matter, Some(&current.change)) && !blind {
         return Err(moved("the conflict"));
     }
+    Ok((entry, current))
+}
+
+/// Resolves a conflict: makes a revision that descends from both sides, in one transaction.
+///
+/// Gives the record's state afterwards. Fails as [`standing`].
+pub(crate) async fn resolve(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    parked: &Parked,
+    mine: Option<Revision>,
+    resolution: Resolution,
+    now: Stamp,
+) -> Result<State> {
+    let (entry, current) = standing(tx, models, parked, mine).await?;
+    let (schema, id) = (entry.schema, &entry.id);
+    let name = entry.name();
+    let Matter::Conflict { theirs, .. } = &entry.matter else {
+        return Err(Error::new(ErrorKind::Usage, format!("{name} is not in conflict")));
+    };
     let unknown_of = |state: &State| state.change.unknown.clone();
     let (record, unknown) = match resolution {
         Resolution::Mine => (current.record.clone(), unknown_of(&current)),
@@ -205,7 +223,12 @@ async fn delete_children(
 }
 
 /// rule: parents first. A child that was kept brings back the parents whose deletes wait for it.
-async fn keep_parents(tx: &mut dyn Transaction, models: &Models, child: &State, now: Stamp) -> Result<()> {
+pub(super) async fn keep_parents(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    child: &State,
+    now: Stamp,
+) -> Result<()> {
     for (model, id) in parents::parents_of(models, child) {
         let Ok(model) = models.get(model) else { continue };
         for entry in list(tx, models, model.schema, Some(&id)).await? {

@@ -63,6 +63,7 @@ mod drift;
 mod groups;
 mod history;
 mod incoming;
+mod keeping_both;
 mod live;
 mod merging;
 mod pages;
@@ -384,6 +385,15 @@ macro_rules! __pair_cases {
                 an_exchange_for_another_does_nothing
                 rule_durable_before_seen_a_page_is_frozen_first
             }
+            keeping_both {
+                both_records_stay_each_with_its_children
+                children_that_clash_too_are_kept_twice_in_any_order
+                what_names_itself_or_the_record_names_the_new_id
+                a_child_that_the_peer_wrote_too_stays_with_the_peers_record
+                children_written_under_a_former_name_go_along
+                what_stays_on_the_device_goes_along
+                it_is_refused_where_something_would_be_lost
+            }
             parents {
                 rule_parents_first_a_push_brings_parents_along
                 rule_parents_first_a_parent_that_is_there_is_not_sent_again
@@ -517,6 +527,7 @@ macro_rules! __sql_pair_cases {
                 rule_parents_first_a_cascade_at_the_server_swallows_no_unsent_edit
                 rule_parents_first_a_child_without_parent_is_one_conflict
                 rule_frozen_page_outlives_a_refused_pull
+                keeping_both_keeps_foreign_keys
                 a_local_write_that_a_constraint_refuses
                 rule_parents_first_a_parents_tombstone_waits
                 rule_one_revision_one_content_a_trigger_amends_a_push

@@ -12,7 +12,7 @@ pub(super) fn music(builder: WorkspaceBuilder) -> WorkspaceBuilder {
 }
 
 /// Two devices with music.
-async fn two(pair: &dyn ReplicaPair) -> (Device, Device) {
+pub(super) async fn two(pair: &dyn ReplicaPair) -> (Device, Device) {
     (Device::open(pair, pair.a().await, music).await, Device::open(pair, pair.b().await, music).await)
 }
 
@@ -24,7 +24,7 @@ pub(super) fn album(id: &str, artist: &str) -> Album {
     Album { id: id.into(), title: "foo".into(), artist: Some(artist.into()), before: None }
 }
 
-fn track(id: i64, album: &str) -> Track {
+pub(super) fn track(id: i64, album: &str) -> Track {
     Track { id, album: album.into(), title: "foo".into() }
 }
 

@@ -300,6 +300,27 @@ pub(super) async fn rule_frozen_page_outlives_a_refused_pull(pair: &dyn ReplicaP
     assert_eq!(pages.len(), 2);
 }
 
+/// Both records of one id stay, and no cascade takes a child along on the way.
+pub(super) async fn keeping_both_keeps_foreign_keys(pair: &dyn ReplicaPair) {
+    let (a, b) = with_music(pair, "ON DELETE CASCADE").await;
+    for (device, site) in [(&a, "a"), (&b, "b")] {
+        make(device, Artist { title: site.into(), ..artist("x") }).await;
+        make(device, album(&format!("of {site}"), "x")).await;
+    }
+    b.sync(&a).await;
+    let conflict = conflicts::<Artist>(&b).await.remove(0);
+    conflict.resolve_keeping_both("y").await.expect("it is resolved");
+    b.sync_clean(&a).await;
+    for device in [&a, &b] {
+        for (id, site) in [("x", "a"), ("y", "b")] {
+            assert_eq!(get::<Artist>(device, id).await.expect("an artist").title, site);
+            let name = format!("of {site}");
+            assert_eq!(get::<Album>(device, name.as_str()).await, Some(album(&name, id)));
+        }
+    }
+    assert_level(&[&a, &b]).await;
+}
+
 /// The database's own write is refused by its constraint, by name.
 pub(super) async fn a_local_write_that_a_constraint_refuses(pair: &dyn ReplicaPair) {
     let (_, b) = with_family(pair).await;
