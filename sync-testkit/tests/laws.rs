@@ -140,7 +140,6 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         table: "random",
         fields: Vec::leak(fields),
         id: 0,
-        adopt: false,
         on_delete,
         adopt: false,
     }));
