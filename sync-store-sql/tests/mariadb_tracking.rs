@@ -2,6 +2,8 @@
 
 #![cfg(feature = "mariadb")]
 
+#[path = "common/counting.rs"]
+mod counting;
 #[path = "common/links.rs"]
 mod links;
 #[path = "common/mariadb.rs"]
@@ -10,6 +12,8 @@ mod mariadb;
 mod migration;
 #[path = "common/plain.rs"]
 mod plain;
+#[path = "common/statements.rs"]
+mod statements;
 #[path = "common/together.rs"]
 mod together;
 #[path = "common/world.rs"]
@@ -534,5 +538,20 @@ fn three_that_adopt_at_once_track_every_row_once() {
     RUNTIME.block_on(async {
         let plain = MySqlConnection::connect(&database.url()).await.expect("a connection");
         together::adopt_at_once(&database.url(), Box::new(plain)).await;
+    });
+}
+
+#[test]
+fn a_page_of_a_thousand_records_is_at_most_ten_statements() {
+    let database = Database::new();
+    RUNTIME.block_on(async {
+        let url = database.url();
+        let (scheme, rest) = url.split_once("://").expect("a URL");
+        let (authority, path) = rest.split_once('/').expect("a URL with a database");
+        let (user, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let server = if server.contains(':') { server.to_owned() } else { format!("{server}:3306") };
+        let counting = counting::Counting::before(server, counting::Protocol::MariaDb).await;
+        let url = format!("{scheme}://{user}@127.0.0.1:{}/{path}", counting.port);
+        statements::a_page_is_few_statements(&url, &counting).await;
     });
 }

@@ -3,6 +3,8 @@
 
 #![cfg(feature = "postgres")]
 
+#[path = "common/counting.rs"]
+mod counting;
 #[path = "common/links.rs"]
 mod links;
 #[path = "common/migration.rs"]
@@ -11,6 +13,8 @@ mod migration;
 mod plain;
 #[path = "common/postgres.rs"]
 mod postgres;
+#[path = "common/statements.rs"]
+mod statements;
 #[path = "common/together.rs"]
 mod together;
 #[path = "common/world.rs"]
@@ -346,5 +350,20 @@ fn three_that_adopt_at_once_track_every_row_once() {
     RUNTIME.block_on(async {
         let plain = PgConnection::connect(&database.url()).await.expect("a connection");
         together::adopt_at_once(&database.url(), Box::new(plain)).await;
+    });
+}
+
+#[test]
+fn a_page_of_a_thousand_records_is_at_most_ten_statements() {
+    let database = Schema::new();
+    RUNTIME.block_on(async {
+        let url = database.url();
+        let (scheme, rest) = url.split_once("://").expect("a URL");
+        let (authority, path) = rest.split_once('/').expect("a URL with a database");
+        let (user, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let server = if server.contains(':') { server.to_owned() } else { format!("{server}:5432") };
+        let counting = counting::Counting::before(server, counting::Protocol::Postgres).await;
+        let url = format!("{scheme}://{user}@127.0.0.1:{}/{path}", counting.port);
+        statements::a_page_is_few_statements(&url, &counting).await;
     });
 }

@@ -114,7 +114,8 @@ pub(crate) async fn apply(
     arrival: &Arrival,
     updates: Vec<Update>,
 ) -> Result<Applied> {
-    let horizon = horizon(tx).await?;
+    // Asked for once something is overwritten.
+    let mut until: Option<Option<Position>> = None;
     let families = parents::are_known(&arrival.models);
     let mut applied = Applied::default();
     applied.outcomes.resize_with(updates.len(), || Outcome::Known);
@@ -130,6 +131,9 @@ pub(crate) async fn apply(
         let length = batch_length(&rest);
         let batch: Vec<(usize, Update)> = rest.drain(..length).collect();
         let mut current = current_states(tx, &batch).await?;
+        if until.is_none() && current.values().any(|states| !states.is_empty()) {
+            until = Some(horizon(tx).await?);
+        }
         let mut pending = Vec::with_capacity(batch.len());
         let mut decided = Vec::with_capacity(batch.len());
         for (place, update) in batch {
@@ -215,7 +219,7 @@ pub(crate) async fn apply(
                 }
             };
             let step = families.then(|| Step::new(&arrival.models, here.as_ref(), &taken.state));
-            let base = here.filter(|here| kept_as_base(&here.change, horizon));
+            let base = here.filter(|here| kept_as_base(&here.change, until.flatten()));
             pending.push((Pending { step, ..taken }, base));
         }
         let mut bases = Vec::new();
@@ -315,9 +319,6 @@ async fn current_states(tx: &mut dyn Transaction, batch: &[(usize, Update)]) -> 
     }
     let mut found = ByModel::new();
     for (name, (schema, ids)) in wanted {
-        // Most of a first pull is new here: the records are read only where there is a change.
-        let changes = tx.changes(schema, &ids).await?;
-        let ids: Vec<Id> = changes.into_iter().flatten().map(|change| change.id).collect();
         let states = tx.states(schema, &ids).await?.into_iter().flatten();
         found.insert(name, states.map(|state| (state.change.id.clone(), state)).collect());
     }

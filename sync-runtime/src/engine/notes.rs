@@ -95,6 +95,9 @@ pub(crate) struct PusherState {
     pub(crate) digest: u64,
     /// Whether it left its group open.
     pub(crate) open: bool,
+    /// Whether parts of a group are kept.
+    #[serde(default)]
+    pub(crate) parts: bool,
 }
 
 /// Who syncs a pair just now.

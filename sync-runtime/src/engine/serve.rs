@@ -112,17 +112,18 @@ impl Replica for Engine {
                     Some(_) => tx.newest().await?,
                     None => 0,
                 };
+                let pusher = notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
+                let mut pusher: PusherState = pusher.unwrap_or_default();
                 if let Some(push) = exchange.push {
                     caller.may_write()?;
-                    answer.pushed = Some(take_page(tx, &arrival, &limits, exchange.from, push).await?);
+                    let taken = take_page(tx, &arrival, &limits, exchange.from, &mut pusher, push);
+                    answer.pushed = Some(taken.await?);
                 }
+                answer.taken = pusher.number;
                 // Where positions are given out at the commit, what the push changed is read after it.
                 let unseen = exchange.pull.is_some()
                     && answer.pushed.as_ref().is_some_and(Pushed::stored)
                     && tx.newest().await? == before;
-                let pusher: Option<PusherState> =
-                    notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
-                answer.taken = pusher.map_or(0, |pusher| pusher.number);
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
                     caller.may_read()?;
@@ -299,12 +300,13 @@ impl Replica for Engine {
     }
 }
 
-/// Takes a numbered page: once, however often it comes.
+/// Takes a numbered page: once, however often it comes. What is known of the pusher moves on with it.
 async fn take_page(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     limits: &Limits,
     from: ReplicaId,
+    pusher: &mut PusherState,
     push: PushPage,
 ) -> Result<Pushed> {
     if push.page.updates.len() > limits.page_records {
@@ -315,8 +317,6 @@ async fn take_page(
         );
         return Err(Error::new(ErrorKind::TooLarge, message));
     }
-    let key = pusher_key(from);
-    let mut pusher: PusherState = notes::load(tx, Room::Peer, &key).await?.unwrap_or_default();
     let repeated = push.number == pusher.number && push.digest == pusher.digest && push.number > 0;
     if !repeated {
         if push.number <= pusher.number {
@@ -330,17 +330,23 @@ async fn take_page(
         return Ok(Pushed::ClockAhead);
     }
     let staged_key = format!("{PUSHED}{from}/");
-    if !repeated && !pusher.open {
+    let mut parts = pusher.parts;
+    if parts && !repeated && !pusher.open {
         // The parts of the last group are kept until a page after it comes, in case its answer was lost.
         unstage(tx, &staged_key).await?;
+        parts = false;
     }
-    pusher = PusherState { number: push.number, digest: push.digest, open: push.page.group_open };
-    notes::save(tx, Room::Peer, &key, &pusher).await?;
+    let open = push.page.group_open;
+    *pusher = PusherState { number: push.number, digest: push.digest, open, parts: parts || open };
+    notes::save(tx, Room::Peer, &pusher_key(from), pusher).await?;
     if push.page.group_open {
         stage(tx, &staged_key, push.number, &adopt_all(&arrival.models, push.page.updates)).await?;
         return Ok(Pushed::Staged);
     }
-    let mut updates = staged(tx, arrival, &staged_key).await?;
+    let mut updates = match parts {
+        true => staged(tx, arrival, &staged_key).await?,
+        false => Vec::new(),
+    };
     updates.extend(push.page.updates);
     Ok(Pushed::Applied(apply(tx, arrival, updates).await?.outcomes))
 }

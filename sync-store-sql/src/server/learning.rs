@@ -53,7 +53,7 @@ pub(super) async fn learn(
             break;
         }
     }
-    run(link, dialect.tell_put(own, None).into_iter().chain(dialect.clean(own))).await?;
+    run(link, dialect.tell_put(own, None).into_iter().chain(dialect.clean(own).map(Statement::new))).await?;
     learn_bases(link, dialect, table, added).await
 }
 

@@ -290,14 +290,14 @@ impl Server {
             SqlTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
         let result = work.run(&mut transaction).await;
         let told = transaction.ended();
-        let finished = match result {
-            Ok(()) if told.is_none() => transaction.clean().await,
-            other => other,
+        let commit = match transaction.cleaning() {
+            Some(clean) => format!("{clean}; COMMIT"),
+            None => "COMMIT".to_owned(),
         };
         let replicas = transaction.into_replicas();
-        match (finished, told) {
+        match (result, told) {
             (Ok(()), None) => {
-                if let Err(failure) = lent.link().script("COMMIT").await {
+                if let Err(failure) = lent.link().script(&commit).await {
                     // Nobody knows whether it was committed; the connection is closed.
                     let conflict = matches!(failure, Failure::Conflict(_)).then_some(Ended::Conflict);
                     return Err((failure.at(self.location()), conflict));
@@ -306,9 +306,9 @@ impl Server {
                 *self.shared.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
                 Ok(())
             }
-            (finished, told) => {
+            (result, told) => {
                 self.roll_back(lent).await;
-                let error = finished.err().unwrap_or_else(|| {
+                let error = result.err().unwrap_or_else(|| {
                     let message =
                         format!("nothing was written to `{}`: a statement of it failed", self.location());
                     Error::new(ErrorKind::Storage, message)

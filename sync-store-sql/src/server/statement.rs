@@ -127,8 +127,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     fn tell_put(&self, own: &str, put: Option<(i64, Vec<Cell>)>) -> Vec<Statement>;
 
     /// Takes away what the triggers were told, where that would outlive the transaction.
-    fn clean(&self, _own: &str) -> Vec<Statement> {
-        Vec::new()
+    fn clean(&self, _own: &str) -> Option<String> {
+        None
     }
 
     /// How many rows of so many columns one statement can insert.

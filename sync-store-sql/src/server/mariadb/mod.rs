@@ -264,15 +264,13 @@ impl Dialect for MariaDb {
         told
     }
 
-    fn clean(&self, own: &str) -> Vec<Statement> {
+    fn clean(&self, own: &str) -> Option<String> {
         // By the key, so that nobody else's rows are even looked at.
-        let mine = |table: &str| {
-            let sql = format!(
-                "DELETE w FROM {own}{table} w FORCE INDEX (PRIMARY) WHERE w.connection = CONNECTION_ID()"
-            );
-            Statement::new(sql)
-        };
-        vec![mine("sync_put"), mine("sync_writing")]
+        Some(format!(
+            "DELETE w, p FROM {own}sync_writing w FORCE INDEX (PRIMARY) \
+             LEFT JOIN {own}sync_put p FORCE INDEX (PRIMARY) ON p.connection = w.connection \
+             WHERE w.connection = CONNECTION_ID()"
+        ))
     }
 
     fn most_rows(&self, columns: usize) -> usize {

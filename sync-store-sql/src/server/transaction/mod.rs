@@ -14,6 +14,7 @@ use super::link::{Arg, Cell, Failure, Kind, Link, Row};
 use super::statement::{Dialect, Statement};
 use super::tables::{Table, Tables};
 use rows::Replicas;
+use std::collections::HashSet;
 use std::sync::Arc;
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
@@ -29,6 +30,15 @@ use uuid::Uuid;
 struct Own {
     replica: ReplicaId,
     keep_through: Option<Position>,
+}
+
+/// Rows that were looked for.
+#[derive(Debug)]
+struct Looked {
+    /// The number of their model.
+    model: i64,
+    asked: HashSet<Id>,
+    there: HashSet<Id>,
 }
 
 /// What a feed goes on with.
@@ -78,6 +88,8 @@ pub struct SqlTransaction<'c> {
     newest: Option<Position>,
     /// What the feed goes on with behind a position, where a page told.
     next: Option<Next>,
+    /// The rows that were looked for last, as long as nothing was written since.
+    looked: Option<Looked>,
     told: Option<Stamp>,
     /// Names what is written here together, until it has a position.
     group: Position,
@@ -109,6 +121,7 @@ impl<'c> SqlTransaction<'c> {
             own: None,
             newest: None,
             next: None,
+            looked: None,
             told: None,
             group: put::Groups::unique(),
             putting: false,
@@ -129,12 +142,17 @@ impl<'c> SqlTransaction<'c> {
     }
 
     /// Takes away what must not outlive the transaction.
-    pub(crate) async fn clean(&mut self) -> Result<()> {
-        if self.handed {
-            self.tell_all(self.dialect().clean(&self.shared.own)).await?;
-            (self.told, self.putting, self.handed) = (None, false, false);
+    async fn clean(&mut self) -> Result<()> {
+        if let Some(clean) = self.cleaning() {
+            self.execute(Statement::new(clean)).await?;
         }
+        (self.told, self.putting, self.handed) = (None, false, false);
         Ok(())
+    }
+
+    /// The statement that does so, if there is anything to take away.
+    pub(crate) fn cleaning(&self) -> Option<String> {
+        self.dialect().clean(&self.shared.own).filter(|_| self.handed)
     }
 
     /// The replicas that this transaction got to know, which are known to all once it is committed.

@@ -57,7 +57,13 @@ impl SqlTransaction<'_> {
         let table = self.table(states[0].change.schema)?;
         let schema = table.schema;
         let ids: Vec<Id> = states.iter().map(|state| state.change.id.clone()).collect();
-        let there = self.locked_ids(&table, &ids).await?;
+        // The transaction sees what it saw before. Rows are locked as they are written, which is before their changes are.
+        let looked =
+            self.looked.take().filter(|looked| looked.model == table.number && !self.shared_with_app);
+        let there = match looked.filter(|looked| ids.iter().all(|id| looked.asked.contains(id))) {
+            Some(looked) => looked.there,
+            None => self.locked_ids(&table, &ids).await?,
+        };
         let keys = ids.iter().map(|id| Cell::Bytes(key(id))).collect();
         self.tell_all(self.dialect().tell_put(&self.shared.own, Some((table.number, keys)))).await?;
         self.putting = true;

@@ -3,7 +3,7 @@
 use super::super::link::{Arg, Cell, Kind};
 use super::super::statement::{Dialect, Statement};
 use super::super::tables::{Table, change_columns, id_of_key};
-use super::{Next, SqlTransaction, changes_of, rows};
+use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,6 +68,7 @@ impl SqlTransaction<'_> {
     async fn with_records(&mut self, table: &Table, changes: Vec<Change>) -> Result<Vec<State>> {
         let live: Vec<&Id> =
             changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
+        let asked = live.iter().map(|id| (*id).clone()).collect();
         let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
         if !live.is_empty() {
             let mut select =
@@ -78,6 +79,7 @@ impl SqlTransaction<'_> {
                 found.insert(table.schema.id_of(&record)?, record);
             }
         }
+        self.looked = Some(Looked { model: table.number, asked, there: found.keys().cloned().collect() });
         let states = changes.into_iter().map(|change| {
             let record = found.remove(&change.id);
             State { change, record }

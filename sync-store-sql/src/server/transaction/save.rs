@@ -51,6 +51,7 @@ impl Old {
 impl SqlTransaction<'_> {
     pub(super) async fn saved(&mut self, writes: Vec<Write>, now: Stamp) -> Result<Vec<Saved>> {
         self.writing()?;
+        self.looked = None;
         // Looked up first, so that a call fails before it has written anything.
         for write in &writes {
             self.tables.of(write.schema)?;
