@@ -10,7 +10,7 @@ mod migration;
 use common::*;
 use sync_runtime::Workspace;
 use sync_runtime::prelude::*;
-use sync_runtime::store::Store;
+use sync_runtime::store::{Expect, Saved, Store};
 use sync_store_sql::SqlStore;
 
 const EARLIER: &str =
@@ -38,6 +38,46 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
         let folder = Folder::new();
         assert_eq!(folder.run(Program::Linked, EARLIER), "");
         migration::run_through(&folder.url(), &|sql| by_hand(&folder, program, sql), &|| things(&folder));
+    }
+}
+
+#[test]
+fn a_removed_field_keeps_its_column_and_asks_for_no_value() {
+    for program in PROGRAMS {
+        let folder = Folder::new();
+        let ask = |sql: &str| folder.run(Program::Sqlite3, &format!("{sql};\n"));
+        migration::remove_field(&folder.url(), &|sql| by_hand(&folder, program, sql), &ask);
+    }
+}
+
+#[test]
+fn a_removed_field_that_no_plain_value_fits_is_refused_by_name() {
+    static FORMER: sync_runtime::ModelSchema = sync_runtime::ModelSchema { removed: &["Must"], ..NOTE };
+    for (must, fits) in [
+        ("must BLOB NOT NULL", true),
+        ("must INTEGER NOT NULL REFERENCES other DEFERRABLE INITIALLY DEFERRED", false),
+        ("must TEXT NOT NULL UNIQUE", false),
+        ("must TEXT NOT NULL UNIQUE DEFAULT (hex(randomblob(8)))", true),
+        ("must DECIMAL(9, 2) NOT NULL, UNIQUE (must, id)", true),
+    ] {
+        let folder = Folder::new();
+        let note = "CREATE TABLE note(id INTEGER PRIMARY KEY NOT NULL, title TEXT NOT NULL, code, score, draft TEXT,";
+        let made = format!("CREATE TABLE other(id INTEGER PRIMARY KEY); {note} {must});");
+        assert_eq!(folder.run(Program::Linked, &made), "");
+        let store = pollster::block_on(SqlStore::open(&folder.url())).unwrap();
+        let prepared = pollster::block_on(store.prepare(&models(&[&FORMER]), me()));
+        match fits {
+            true => {
+                prepared.expect(must);
+                let writes = (1..3).map(|id| saving(&FORMER, world::note(id, "a", None), Expect::Any));
+                let world = World::of(store, folder);
+                assert_eq!(world.save(writes.collect(), 5), [Saved::Tracked, Saved::Tracked], "{must}");
+            }
+            false => {
+                let error = prepared.expect_err(must).to_string();
+                assert!(error.contains("`must` of a removed field") && error.contains("NOT NULL"), "{error}");
+            }
+        }
     }
 }
 

@@ -172,6 +172,7 @@ mod tests {
         id: 0,
         on_delete: OnDelete::Manual,
         adopt: true,
+        removed: &[],
     };
 
     fn plan(sql: &Connection, statement: &str) -> Vec<String> {

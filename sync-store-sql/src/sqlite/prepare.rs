@@ -385,18 +385,29 @@ impl Preparing<'_> {
                 )),
             }
         }
+        let mut removed = Vec::new();
         for column in found.iter().filter(|column| column.required) {
-            if self.schema.position(&column.name).is_none()
-                && !self.schema.fields.iter().any(|field| field.name.eq_ignore_ascii_case(&column.name))
-            {
-                misfits.push(format!(
-                    "the column `{}` is no field of the model, is required and has no default",
-                    column.name
-                ));
+            if self.schema.fields.iter().any(|field| field.name.eq_ignore_ascii_case(&column.name)) {
+                continue;
+            }
+            match names::is_removed(self.schema, &column.name) {
+                true => removed.push(column),
+                false => misfits.push(names::left_over(&column.name)),
             }
         }
         let unique =
             unique::keys(self.session.sql, self.schema, &mut misfits).map_err(|error| self.failed(error))?;
+        for column in &removed {
+            let is = |name: &String| name.eq_ignore_ascii_case(&column.name);
+            let single = unique.keys.iter().any(|key| key.columns.iter().all(|(name, _)| is(name)));
+            if single || self.refers(&column.name).map_err(|error| self.failed(error))? {
+                misfits.push(format!(
+                    "the column `{}` of a removed field is required, and being unique or a foreign key it takes no plain \
+                     value; make the table again with that column without `NOT NULL`",
+                    column.name
+                ));
+            }
+        }
         if !misfits.is_empty() {
             return Err(self.refused(misfits.join("; ")));
         }
@@ -408,6 +419,10 @@ impl Preparing<'_> {
             simple: !foreign && !self.is_parent()?,
             verify: foreign || lossy,
             columns,
+            removed: removed
+                .iter()
+                .map(|column| (quoted(&column.name), codec::plain(&column.declared)))
+                .collect(),
             unique: unique.keys,
             rowid_is_key: unique.rowid,
             sql: Statements::default(),
@@ -424,6 +439,13 @@ impl Preparing<'_> {
             .sql
             .query_row(select, [self.schema.table, names::PREFIX], |row| row.get(0))
             .map_err(|error| self.failed(error))
+    }
+
+    /// Whether a column is in a foreign key of its table.
+    fn refers(&self, column: &str) -> rusqlite::Result<bool> {
+        let select = "SELECT EXISTS (SELECT 1 FROM pragma_foreign_key_list(?1) \
+                      WHERE \"from\" = ?2 COLLATE NOCASE)";
+        self.session.sql.query_row(select, [self.schema.table, column], |row| row.get(0))
     }
 
     /// Whether another table's foreign key points here, so that deletes may cascade.

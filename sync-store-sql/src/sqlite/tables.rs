@@ -28,6 +28,8 @@ pub(crate) struct Table {
     pub(crate) number: i64,
     /// One for each field of the schema, in its order.
     pub(crate) columns: Vec<Column>,
+    /// Columns of removed fields that a row needs a value for, quoted, each with one as SQL.
+    pub(crate) removed: Vec<(String, &'static str)>,
     pub(crate) unique: Vec<UniqueKey>,
     /// Whether the row id is the id, or a unique key besides it.
     pub(crate) rowid_is_key: bool,
