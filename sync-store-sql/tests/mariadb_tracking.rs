@@ -493,6 +493,17 @@ fn by_hand(database: &Database, sql: &str) {
 }
 
 #[test]
+fn a_record_that_no_packet_holds_is_refused_by_the_name_of_the_setting() {
+    let database = Database::new();
+    let world = World::open(&database.url(), BOTH);
+    let writes = vec![saving(&NOTE, note(1, &"x".repeat(17 << 20), None), Expect::Any)];
+    let save = world.with(Access::WRITE, |t| Box::pin(t.save(writes, 5)));
+    let error = save.expect_err("a packet has 16 MiB");
+    assert!(!error.is_retryable() && error.to_string().contains("max_allowed_packet"), "{error}");
+    assert_eq!(world.save(vec![saving(&NOTE, note(1, "x", None), Expect::Any)], 6), [Saved::Tracked]);
+}
+
+#[test]
 fn a_removed_field_keeps_its_column_and_asks_for_no_value() {
     let database = Database::new();
     migration::remove_field(&database.url(), &|sql| by_hand(&database, sql), &|sql| database.mariadb(sql));
