@@ -70,7 +70,7 @@ where
         let options: PgConnectOptions = database.url.parse()?;
         let pool = PgPoolOptions::new().max_connections(16).connect_with(options).await?;
         pool.execute(PLAIN).await?;
-        let store = SqlStore::from_pool(pool.clone()).await?;
+        let store = SqlStore::builder(&database.url).connections(16).open().await?;
         let workspace = Workspace::builder(store).model::<Item>().build().await?;
         let done = work(pool.clone(), workspace).await;
         pool.close().await;

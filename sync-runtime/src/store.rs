@@ -200,6 +200,12 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     /// - A wait for a lock is bounded; at the bound the error is [`crate::ErrorKind::Busy`] and names the lock.
     async fn run(&self, access: Access, work: Work) -> Result<()>;
 
+    /// Whether a short transaction may run on the caller's thread, so that it helps to know beforehand how long one is
+    /// going to be; see [`Access::long`].
+    fn runs_inline(&self) -> bool {
+        true
+    }
+
     /// The foreign keys that the database has between these models, which were prepared: those on one column, to the
     /// column of the parent's id. Asked once, after [`Store::prepare`]. They count as declared parents; ones that are
     /// declared may be among them.

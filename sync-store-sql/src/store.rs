@@ -335,6 +335,14 @@ impl Store for SqlStore {
         }
     }
 
+    fn runs_inline(&self) -> bool {
+        match &self.database {
+            Database::Sqlite(_) => true,
+            #[cfg(feature = "server")]
+            Database::Server(_) => false,
+        }
+    }
+
     async fn foreign_keys(&self, _: &Models) -> Result<Vec<ForeignKey>> {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.foreign_keys(),

@@ -8,6 +8,10 @@ mod links;
 mod mariadb;
 #[path = "common/migration.rs"]
 mod migration;
+#[path = "common/plain.rs"]
+mod plain;
+#[path = "common/together.rs"]
+mod together;
 #[path = "common/world.rs"]
 mod world;
 
@@ -545,4 +549,18 @@ fn unadopt_removes_every_trace() {
         quiet(&database, "DROP TABLE child; DROP TABLE comment");
     }
     assert_eq!(database.mariadb("SELECT title FROM note"), "abb\n");
+}
+
+#[test]
+fn three_that_adopt_at_once_track_every_row_once() {
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE artist(id BIGINT PRIMARY KEY, name VARCHAR(80) NOT NULL);
+         CREATE TABLE album(id BIGINT PRIMARY KEY, artist BIGINT NOT NULL, title VARCHAR(80) NOT NULL,
+           FOREIGN KEY (artist) REFERENCES artist(id))",
+    );
+    RUNTIME.block_on(async {
+        let plain = MySqlConnection::connect(&database.url()).await.expect("a connection");
+        together::adopt_at_once(&database.url(), Box::new(plain)).await;
+    });
 }

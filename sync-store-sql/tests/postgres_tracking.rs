@@ -7,8 +7,12 @@
 mod links;
 #[path = "common/migration.rs"]
 mod migration;
+#[path = "common/plain.rs"]
+mod plain;
 #[path = "common/postgres.rs"]
 mod postgres;
+#[path = "common/together.rs"]
+mod together;
 #[path = "common/world.rs"]
 mod world;
 
@@ -344,4 +348,17 @@ fn a_column_with_the_id_of_a_parent_has_one_index() {
     }
     let indexes = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'child' ORDER BY 1";
     assert_eq!(schema.psql(indexes), "child_pkey\nmine\nsync_parent_1_2\n");
+}
+
+#[test]
+fn three_that_adopt_at_once_track_every_row_once() {
+    let database = Schema::new();
+    database.sql(
+        "CREATE TABLE artist(id int8 PRIMARY KEY, name text NOT NULL);
+         CREATE TABLE album(id int8 PRIMARY KEY, artist int8 NOT NULL REFERENCES artist, title text NOT NULL)",
+    );
+    RUNTIME.block_on(async {
+        let plain = PgConnection::connect(&database.url()).await.expect("a connection");
+        together::adopt_at_once(&database.url(), Box::new(plain)).await;
+    });
 }

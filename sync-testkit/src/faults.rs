@@ -243,6 +243,10 @@ impl<S: Store> Store for FaultStore<S> {
         self.inner.plan(models).await
     }
 
+    fn runs_inline(&self) -> bool {
+        self.inner.runs_inline()
+    }
+
     async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
         self.inner.foreign_keys(models).await
     }

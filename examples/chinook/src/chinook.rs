@@ -230,8 +230,9 @@ impl Sample for Chinook {
                  DELETE FROM PlaylistTrack WHERE PlaylistId = 17;
                  UPDATE Genre SET Name = 'rock' WHERE GenreId = 1;",
             ],
-            gone_or_changed: 47,
-            made_or_changed: 20,
+            changed: 6,
+            made: 14,
+            deleted: 41,
         }
     }
 }

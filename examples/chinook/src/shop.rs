@@ -113,9 +113,10 @@ impl Sample for Shop {
                 "UPDATE shelf_book SET shelf = 2 WHERE shelf = 1 AND book = 4; UPDATE book SET title = 'The Cyberiad' WHERE id = 3;",
                 "DELETE FROM shelf_book WHERE book = 2; DELETE FROM book WHERE id = 2;",
             ],
-            // Books 1, 2 and 3, a clerk, three places of books; an author and a book more.
-            gone_or_changed: 7,
-            made_or_changed: 6,
+            // Two books and a clerk; an author, a book and a place on a shelf; a book and three places.
+            changed: 3,
+            made: 3,
+            deleted: 4,
         }
     }
 }

@@ -44,6 +44,9 @@ impl Caller {
 impl Engine {
     /// About how many changes a pull will read.
     async fn waiting(&self, pull: &Pull) -> Result<usize> {
+        if !self.store().runs_inline() {
+            return Ok(pull.limit);
+        }
         let newest = self.run(Access::READ.feed(), |tx| tx.newest()).await?;
         let behind = newest - pull.since.map_or(0, |since| since.position);
         Ok(usize::try_from(behind).unwrap_or(0).min(pull.limit))
@@ -96,6 +99,7 @@ impl Replica for Engine {
         };
         let access = if exchange.push.is_some() { Access::WRITE } else { Access::READ };
         let access = sized(access, pushed.max(to_read)).durable();
+        let access = if exchange.pull.is_some() { access.feed() } else { access };
         let (from, pull) = (exchange.from, exchange.pull.clone());
         let answer = self.run(access, move |tx| {
             Box::pin(async move {

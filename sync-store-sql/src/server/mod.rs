@@ -273,11 +273,19 @@ impl Server {
         careful: bool,
     ) -> Result<(), (Error, Option<Ended>)> {
         let fresh = |error| (error, None);
-        let mut lent = self.pool.lend(self.location()).await.map_err(fresh)?;
         let begin = self.pool.begin(&self.shared.own, access, self.busy_timeout);
-        let begun = lent.link().script(&begin).await;
-        if let Err(failure) = begun {
-            return Err(self.not_begun(lent, failure).await);
+        let mut lent = self.pool.lend(self.location()).await.map_err(fresh)?;
+        let mut others = self.pool.size();
+        loop {
+            let begun = lent.link().script(&begin).await;
+            let Err(failure) = begun else { break };
+            // The server may have been away while it lay in the pool. Nothing was begun on it.
+            if !matches!(failure, Failure::Lost(_)) || others == 0 {
+                return Err(self.not_begun(lent, failure).await);
+            }
+            others -= 1;
+            drop(lent);
+            lent = self.pool.lend(self.location()).await.map_err(fresh)?;
         }
         let mut transaction =
             SqlTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
@@ -332,10 +340,22 @@ impl Server {
         let this = self.clone();
         let read = self.runtime.spawn(async move {
             let mut lent = this.pool.lend(this.location()).await?;
-            let found = lent.link().fetch(&sql, Vec::new()).await;
-            let found = found.map_err(|failure| failure.at(this.location()))?;
-            lent.give_back();
-            Ok(found)
+            let mut others = this.pool.size();
+            loop {
+                let found = lent.link().fetch(&sql, Vec::new()).await;
+                match found {
+                    Ok(found) => {
+                        lent.give_back();
+                        return Ok(found);
+                    }
+                    Err(Failure::Lost(_)) if others > 0 => {
+                        others -= 1;
+                        drop(lent);
+                        lent = this.pool.lend(this.location()).await?;
+                    }
+                    Err(failure) => return Err(failure.at(this.location())),
+                }
+            }
         });
         ended(read.await)
     }

@@ -43,6 +43,7 @@ impl Pool {
             let pool = sqlx::postgres::PgPoolOptions::new()
                 .max_connections(builder.connections.unwrap_or(CONNECTIONS))
                 .acquire_timeout(builder.busy_timeout)
+                .test_before_acquire(false)
                 .connect_lazy_with(options);
             return Ok(Pool::Postgres(pool));
         }
@@ -53,6 +54,7 @@ impl Pool {
             let pool = sqlx::mysql::MySqlPoolOptions::new()
                 .max_connections(builder.connections.unwrap_or(CONNECTIONS))
                 .acquire_timeout(builder.busy_timeout)
+                .test_before_acquire(false)
                 .connect_lazy_with(options);
             return Ok(Pool::MariaDb(pool, false));
         }
@@ -125,6 +127,16 @@ impl Pool {
             false => String::new(),
         };
         format!("{number}{}", dialect.begin(access, busy_timeout, self.of_app()))
+    }
+
+    /// How many connections there are.
+    pub(super) fn size(&self) -> u32 {
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(pool) => pool.size(),
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(pool, _) => pool.size(),
+        }
     }
 
     /// Whether the connections keep their settings, because the app uses them too.

@@ -74,6 +74,16 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Adds a condition that the values of several columns are one of these rows.
     fn one_row_of(&self, statement: &mut Statement, columns: &[(String, Kind)], rows: Vec<Vec<Cell>>);
 
+    /// The beginning of an update of some rows `t` of a table, up to what is set; this index finds them.
+    fn update_some(&self, table: &str, _index: Option<&str>) -> String {
+        format!("UPDATE {table} t SET")
+    }
+
+    /// The beginning of a delete of some rows `t` of a table, up to the condition; this index finds them.
+    fn delete_some(&self, table: &str, _index: Option<&str>) -> String {
+        format!("DELETE FROM {table} t WHERE")
+    }
+
     /// What ends a `SELECT` from `t`, perhaps joined to more, whose rows of `t` are to be locked; in a transaction of the
     /// store's own, or in one of the app's, of which nobody knows what it sees.
     fn lock(&self, of_app: bool) -> &'static str;

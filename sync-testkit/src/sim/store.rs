@@ -68,6 +68,10 @@ impl Store for SimStore {
         self.store.plan(models).await
     }
 
+    fn runs_inline(&self) -> bool {
+        self.store.runs_inline()
+    }
+
     async fn foreign_keys(&self, models: &Models) -> Result<Vec<ForeignKey>> {
         self.store.foreign_keys(models).await
     }

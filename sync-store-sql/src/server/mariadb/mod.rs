@@ -116,15 +116,23 @@ impl Dialect for MariaDb {
             statement.push("FALSE");
             return;
         }
-        // The optimizer finds no index for `(a, b) IN (…)`.
-        for (place, row) in rows.into_iter().enumerate() {
-            statement.push(if place == 0 { "(" } else { " OR " });
-            for (place, ((column, kind), cell)) in columns.iter().zip(row).enumerate() {
-                statement.push(if place == 0 { "" } else { " AND " }).push(column).push(" = ");
-                statement.bind(self, Arg::One(*kind, cell));
-            }
-        }
-        statement.push(")");
+        // A list of rows, or a condition for each of them, would cost the optimizer more than the look-up by key.
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let kinds: Vec<Kind> = columns.iter().map(|(_, kind)| *kind).collect();
+        let given = kinds.iter().enumerate().map(|(place, kind)| given(place, *kind));
+        let given = given.collect::<Vec<_>>().join(", ");
+        statement.push(&format!("({}) IN (SELECT {given} FROM ", names.join(", ")));
+        json_table(statement, &rows, &kinds, kinds.len());
+        statement.push(" v)");
+    }
+
+    /// Over two tables: a condition on rows is made a join in no other update.
+    fn update_some(&self, table: &str, index: Option<&str>) -> String {
+        format!("UPDATE {table} t{} JOIN (SELECT 1) sync_one SET", forced(index))
+    }
+
+    fn delete_some(&self, table: &str, index: Option<&str>) -> String {
+        format!("DELETE t FROM {table} t{} WHERE", forced(index))
     }
 
     /// Nothing in a transaction of our own: a write of a row that changed since the snapshot fails, and a locking read of
@@ -227,21 +235,6 @@ impl Dialect for MariaDb {
         {
             return self.update_one(&rows, row, key);
         }
-        let values: Vec<String> = rows
-            .rows
-            .iter()
-            .map(|row| format!("[{}]", row.iter().map(json).collect::<Vec<_>>().join(",")))
-            .collect();
-        let columns: Vec<String> = rows
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(place, (_, kind))| format!("v{place} {} PATH '$[{place}]'", json_type(*kind, place < key)))
-            .collect();
-        let given = |place: usize, kind: Kind| match kind {
-            Kind::Bytes => format!("UNHEX(v.v{place})"),
-            _ => format!("v.v{place}"),
-        };
         let pairs: Vec<String> = rows
             .columns
             .iter()
@@ -253,17 +246,12 @@ impl Dialect for MariaDb {
             true => format!("t.{0} = t.{0}", rows.columns[0].0),
             false => set.join(", "),
         };
-        // A small table would be read as a whole, and every row of it locked.
-        let forced = index.map(|index| format!(" FORCE INDEX ({})", Quote::Backtick.name(index)));
-        let forced = forced.unwrap_or_default();
-        let mut statement = Statement::new("UPDATE JSON_TABLE(");
-        statement.bind(self, Arg::text(format!("[{}]", values.join(","))));
-        statement.push(&format!(
-            ", '$[*]' COLUMNS({})) v STRAIGHT_JOIN {} t{forced} ON {} SET {set}",
-            columns.join(", "),
-            rows.into,
-            same.join(" AND ")
-        ));
+        let mut statement = Statement::new("UPDATE ");
+        let kinds: Vec<Kind> = rows.columns.iter().map(|(_, kind)| *kind).collect();
+        json_table(&mut statement, &rows.rows, &kinds, key);
+        let same = same.join(" AND ");
+        let (into, forced) = (rows.into, forced(index));
+        statement.push(&format!(" v STRAIGHT_JOIN {into} t{forced} ON {same} SET {set}"));
         statement
     }
 
@@ -347,6 +335,32 @@ impl Dialect for MariaDb {
             "SELECT (SELECT newest FROM {own}sync_newest), (SELECT min(position) FROM {own}sync_change), \
              (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'INNODB_LSN_CURRENT')"
         )
+    }
+}
+
+/// Adds rows as a table; so many of the first columns are a key.
+fn json_table(statement: &mut Statement, rows: &[Vec<Cell>], kinds: &[Kind], key: usize) {
+    let rows = rows.iter().map(|row| format!("[{}]", row.iter().map(json).collect::<Vec<_>>().join(",")));
+    let rows = rows.collect::<Vec<_>>().join(",");
+    let columns = kinds.iter().enumerate();
+    let columns = columns
+        .map(|(place, kind)| format!("v{place} {} PATH '$[{place}]'", json_type(*kind, place < key)))
+        .collect::<Vec<_>>()
+        .join(", ");
+    statement.push("JSON_TABLE(").bind(&MariaDb, Arg::text(format!("[{rows}]")));
+    statement.push(&format!(", '$[*]' COLUMNS({columns}))"));
+}
+
+/// Has rows found by this index. A small table would be read as a whole, and every row of it locked.
+fn forced(index: Option<&str>) -> String {
+    index.map(|index| format!(" FORCE INDEX ({})", Quote::Backtick.name(index))).unwrap_or_default()
+}
+
+/// A value of such a row.
+fn given(place: usize, kind: Kind) -> String {
+    match kind {
+        Kind::Bytes => format!("UNHEX(v.v{place})"),
+        _ => format!("v.v{place}"),
     }
 }
 

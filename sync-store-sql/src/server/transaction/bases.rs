@@ -148,16 +148,16 @@ impl SqlTransaction<'_> {
     /// Notes where the open bases of these records ended, before their changes move on.
     pub(super) async fn close_bases(&mut self, table: &Table, ids: &[&Id]) -> Result<()> {
         let dialect = self.dialect();
-        let key = table.change_id(dialect, &table.base);
+        let key = table.change_id(dialect, "t");
         let mut update = Statement::new(format!(
-            "UPDATE {} SET sync_open = false, sync_until = greatest(sync_until, (SELECT c.position FROM {change} c \
+            "{} sync_open = false, sync_until = greatest(sync_until, (SELECT c.position FROM {change} c \
              WHERE c.model = {model} AND c.id = {key})) WHERE sync_open AND EXISTS (SELECT 1 FROM {change} c \
              WHERE c.model = {model} AND c.id = {key} AND c.position > 0) AND ",
-            table.base,
+            dialect.update_some(&table.base, Some("sync_revision")),
             change = self.own_table("change"),
             model = table.number,
         ));
-        table.one_of(dialect, &mut update, "", ids.iter().copied());
+        table.one_of(dialect, &mut update, "t.", ids.iter().copied());
         self.execute(update).await?;
         Ok(())
     }

@@ -31,6 +31,24 @@ struct Own {
     keep_through: Option<Position>,
 }
 
+/// What a feed goes on with.
+#[derive(Debug)]
+struct Next {
+    feed: Feed,
+    change: Option<Change>,
+}
+
+impl Next {
+    /// Whether it answers this feed.
+    fn is_of(&self, feed: &Feed) -> bool {
+        let what = |feed: &Feed| {
+            let schema = feed.schema.map(|schema| schema.name);
+            (feed.after, feed.through, feed.not_from, schema, feed.limit, feed.data)
+        };
+        what(&self.feed) == what(feed)
+    }
+}
+
 /// What has to happen after work that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -58,6 +76,8 @@ pub struct SqlTransaction<'c> {
     careful: bool,
     own: Option<Own>,
     newest: Option<Position>,
+    /// What the feed goes on with behind a position, where a page told.
+    next: Option<Next>,
     told: Option<Stamp>,
     /// Names what is written here together, until it has a position.
     group: Position,
@@ -88,6 +108,7 @@ impl<'c> SqlTransaction<'c> {
             careful,
             own: None,
             newest: None,
+            next: None,
             told: None,
             group: put::Groups::unique(),
             putting: false,
@@ -230,11 +251,17 @@ impl<'c> SqlTransaction<'c> {
         if let Some(own) = self.own {
             return Ok(own);
         }
-        let sql = format!("SELECT me, keep_through FROM {}", self.own_table("state"));
+        // Whoever asks for the one asks for the other next.
+        let sql = format!(
+            "SELECT s.me, s.keep_through, n.newest FROM {} s CROSS JOIN {} n",
+            self.own_table("state"),
+            self.own_table("newest")
+        );
         let row = self.fetch(Statement::new(sql)).await?.pop();
-        let Some([Cell::Int(me), keep_through]) = row.as_deref() else {
+        let Some([Cell::Int(me), keep_through, Cell::Int(newest)]) = row.as_deref() else {
             return Err(rows::corrupt("the store does not know its own name"));
         };
+        self.newest.get_or_insert(*newest);
         if self.replicas.id(*me).is_none() {
             self.read_replicas().await?;
         }

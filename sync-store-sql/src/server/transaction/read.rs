@@ -3,7 +3,7 @@
 use super::super::link::{Arg, Cell, Kind};
 use super::super::statement::{Dialect, Statement};
 use super::super::tables::{Table, change_columns, id_of_key};
-use super::{SqlTransaction, changes_of, rows};
+use super::{Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -157,6 +157,9 @@ impl SqlTransaction<'_> {
         if feed.limit == 0 || feed.through <= feed.after {
             return Ok(Vec::new());
         }
+        if let Some(next) = self.next.take_if(|next| next.is_of(feed)) {
+            return Ok(next.change.map(|change| State { change, record: None }).into_iter().collect());
+        }
         // A peer that another process met has a number by now.
         if feed.not_from.is_some_and(|peer| self.replicas.number(peer).is_none()) {
             self.read_replicas().await?;
@@ -210,8 +213,15 @@ impl SqlTransaction<'_> {
                 _ => left / self.shared.record_bytes() + 1,
             };
             let wanted = step.min(feed.limit - states.len());
-            let part = self.fed_changes(&Feed { after, limit: wanted, ..feed.clone() }).await?;
-            let ended = part.len() < wanted;
+            // One more than wanted: the end of a page is the end of a group, or not.
+            let limit = wanted.saturating_add(1);
+            let mut part = self.fed_changes(&Feed { after, limit, ..feed.clone() }).await?;
+            let more = part.split_off(wanted.min(part.len())).pop();
+            if let Some(last) = part.last() {
+                let feed = Feed { after: last.change.position, limit: 1, data: false, ..feed.clone() };
+                self.next = Some(Next { feed, change: more.as_ref().map(|more| more.change.clone()) });
+            }
+            let ended = more.is_none();
             let part = self.of_all_models(part).await?;
             let took: usize = part.iter().filter_map(|state| state.record.as_ref()).map(Record::size).sum();
             self.shared.saw_records(part.len(), took);

@@ -218,10 +218,11 @@ impl SqlTransaction<'_> {
                 .map(|field| (table.columns[*field].name.clone(), table.columns[*field].kind))
                 .collect()
         };
+        let index = table.id_keys.first().map(String::as_str);
         match &run[0].1 {
             Op::Delete => {
-                let mut delete = Statement::new(format!("DELETE FROM {} WHERE ", table.name));
-                table.one_of(dialect, &mut delete, "", run.iter().map(|(place, _)| &ids[*place]));
+                let mut delete = Statement::new(format!("{} ", dialect.delete_some(&table.name, index)));
+                table.one_of(dialect, &mut delete, "t.", run.iter().map(|(place, _)| &ids[*place]));
                 delete
             }
             Op::Insert(_) => {
@@ -243,7 +244,7 @@ impl SqlTransaction<'_> {
                 };
                 let rows = run.iter().map(row).collect();
                 let rows = Rows { into: &table.name, columns: columns(&fields), rows, computed: Vec::new() };
-                dialect.update(rows, keys, table.id_keys.first().map(String::as_str))
+                dialect.update(rows, keys, index)
             }
         }
     }
