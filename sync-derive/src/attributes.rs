@@ -11,8 +11,18 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
 
 /// The words on the struct.
-const ON_STRUCT: [&str; 9] =
-    ["model", "table", "adopt", "rename_all", "validate", "merge", "on_delete", "crate", "methods"];
+const ON_STRUCT: [&str; 10] = [
+    "model",
+    "table",
+    "adopt",
+    "removed",
+    "rename_all",
+    "validate",
+    "merge",
+    "on_delete",
+    "crate",
+    "methods",
+];
 /// The words on a field.
 const ON_FIELD: [&str; 8] = ["id", "parent", "local", "json", "rename", "default", "merge", "with"];
 
@@ -24,6 +34,8 @@ pub(crate) struct StructAttributes {
     pub(crate) table: Option<LitStr>,
     /// Whether the table may be one that somebody else made.
     pub(crate) adopt: bool,
+    /// The names of fields that it had once.
+    pub(crate) removed: Vec<LitStr>,
     /// How fields are named that have no name of their own.
     pub(crate) rename_all: Option<RenameAll>,
     /// The function that checks a record.
@@ -114,6 +126,7 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
         model: None,
         table: None,
         adopt: false,
+        removed: Vec::new(),
         rename_all: None,
         validate: None,
         merge: None,
@@ -129,6 +142,7 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
             word.no_value(errors);
             found.adopt = true;
         }
+        "removed" => found.removed = word.strings(errors),
         "rename_all" => found.rename_all = word.string(errors).and_then(|name| rule(&name, errors)),
         "validate" => found.validate = word.path(errors, "path::to::function"),
         "merge" => found.merge = policy::of_struct(word, errors),

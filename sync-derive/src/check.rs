@@ -27,6 +27,7 @@ pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Vec<usize> {
         parent(field, errors);
     }
     no_two_alike(model, errors);
+    removed(model, errors);
     an_id(model, errors)
 }
 
@@ -147,6 +148,25 @@ fn no_two_alike(model: &Model<'_>, errors: &mut Errors) {
                 first.ident, field.ident, model.field_enum, field.variant
             );
             errors.at(field.ident.span(), message);
+        }
+    }
+}
+
+/// What was removed is no field any more.
+fn removed(model: &Model<'_>, errors: &mut Errors) {
+    for (place, removed) in model.removed.iter().enumerate() {
+        let is = |name: &Name| name.text.eq_ignore_ascii_case(&removed.text);
+        if removed.text.is_empty() {
+            errors.at(removed.span, "the name of a removed field cannot be empty");
+        } else if let Some(field) = model.fields.iter().find(|field| is(&field.name)) {
+            let message = format!(
+                "`{}` is not removed: the field `{}` has this name; a field that is called otherwise in Rust alone \
+                 keeps its name with `#[sync(rename = \"…\")]`",
+                removed.text, field.ident
+            );
+            errors.at(removed.span, message);
+        } else if model.removed[..place].iter().any(is) {
+            errors.at(removed.span, format!("`{}` is named twice", removed.text));
         }
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
         }
     });
     let adopt = model.adopt;
+    let removed = model.removed.iter().map(|name| &name.text);
     let on_delete = model.on_delete.clone().unwrap_or_else(|| format_ident!("Manual"));
     let syncable = quote! {
         #[automatically_derived]
@@ -64,6 +65,7 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
                 id: #id,
                 on_delete: __sync::OnDelete::#on_delete,
                 adopt: #adopt,
+                removed: &[#(#removed),*],
             };
 
             fn id(&self) -> Self::Id {

@@ -29,6 +29,8 @@ pub(crate) struct Model<'a> {
     pub(crate) table: Name,
     /// Whether its table may be one that somebody else made.
     pub(crate) adopt: bool,
+    /// The names of fields that it had once.
+    pub(crate) removed: Vec<Name>,
     /// The function that checks a record.
     pub(crate) validate: Option<ExprPath>,
     /// What decides where one side deleted what the other changed: a variant of the runtime's enum.
@@ -125,6 +127,11 @@ pub(crate) fn build<'a>(
         name: Name::new(attributes.model, || text.clone(), &input.ident),
         table: Name::new(attributes.table, || case::snake(&text), &input.ident),
         adopt: attributes.adopt,
+        removed: attributes
+            .removed
+            .iter()
+            .map(|name| Name { text: name.value(), span: name.span() })
+            .collect(),
         validate: attributes.validate,
         on_delete: attributes.on_delete,
         methods: attributes.methods,

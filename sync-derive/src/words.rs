@@ -5,6 +5,7 @@ use proc_macro2::{Group, Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
+use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitBool, LitStr, Meta, Token};
 
 /// One word of an attribute with what stands behind it.
@@ -56,6 +57,29 @@ impl Word {
         let word = self.text();
         errors.on(value, format!("`{word}` takes a string in quotes: `{word} = \"…\"`"));
         None
+    }
+
+    /// The strings in the parentheses behind the word; what is none is reported and left out.
+    pub(crate) fn strings(&self, errors: &mut Errors) -> Vec<LitStr> {
+        let word = self.text();
+        let list = match &self.value {
+            Behind::List(list) if !list.stream().is_empty() => list,
+            Behind::Reported => return Vec::new(),
+            _ => {
+                errors.at(self.span(), format!("`{word}` takes strings in parentheses: `{word}(\"…\")`"));
+                return Vec::new();
+            }
+        };
+        let strings = Punctuated::<LitStr, Token![,]>::parse_terminated.parse2(list.stream());
+        match strings {
+            Ok(strings) => strings.into_iter().collect(),
+            Err(error) => {
+                let message =
+                    format!("`{word}` takes strings in quotes, with commas between: `{word}(\"…\", \"…\")`");
+                errors.at(error.span(), message);
+                Vec::new()
+            }
+        }
     }
 
     /// `true` or `false` behind the word; `None` with a report if it is neither.

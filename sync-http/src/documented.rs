@@ -35,6 +35,7 @@ static TODO: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// The blocks of the page: what each is, and its JSON.

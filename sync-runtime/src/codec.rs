@@ -22,7 +22,7 @@
 //! const TITLE: FieldSchema =
 //!     FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual, parent: None, part_of_id: false };
 //! static NOTE: ModelSchema =
-//!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual, adopt: false };
+//!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual, adopt: false, removed: &[] };
 //!
 //! let note = Record::new(vec![Some(Value::Text("7".into())), Some(Value::Text("eat".into()))]);
 //! let json = codec::to_json(&codec::wire_record(&NOTE, &note, None))?;

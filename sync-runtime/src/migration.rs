@@ -9,7 +9,7 @@ use std::fmt;
 /// [`WorkspaceBuilder::build`]. No column and no table of the app is ever dropped.
 ///
 /// ```
-/// use sync_runtime::prelude::*;
+/// use sync_runtime::{Workspace, prelude::*};
 /// use sync_runtime::store::Store;
 /// # #[derive(Debug, Clone, PartialEq, Syncable)]
 /// # struct Todo { #[sync(id)] id: String, title: String }

@@ -78,6 +78,8 @@ pub struct ModelSchema {
     pub on_delete: OnDelete,
     /// Whether its records may live in a table that was there before and that somebody else made.
     pub adopt: bool,
+    /// The names of fields that it had once. Their columns stay as they are, and a new record needs no value for them.
+    pub removed: &'static [&'static str],
 }
 
 impl ModelSchema {

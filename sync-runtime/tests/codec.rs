@@ -50,6 +50,7 @@ static ALL: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 static COUNTER: ModelSchema = ModelSchema {
@@ -59,6 +60,7 @@ static COUNTER: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 const ID: Uuid = Uuid::from_u128(0x0193_a1b2_c3d4_7e8f_9a0b_1c2d_3e4f_5a6b);

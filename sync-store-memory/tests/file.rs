@@ -124,6 +124,7 @@ static NOTE: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 static OTHER: ModelSchema = ModelSchema { name: "Other", table: "other", ..NOTE_FIELDS };
 const NOTE_FIELDS: ModelSchema = ModelSchema {
@@ -133,6 +134,7 @@ const NOTE_FIELDS: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 fn models(schemas: &[&'static ModelSchema]) -> Models {

@@ -127,6 +127,20 @@ pub(crate) fn required_is_new(schema: &ModelSchema, field: &FieldSchema) -> Erro
     )
 }
 
+/// Whether a column is that of a field which the model had once.
+pub(crate) fn is_removed(schema: &ModelSchema, column: &str) -> bool {
+    schema.removed.iter().any(|removed| removed.eq_ignore_ascii_case(column))
+}
+
+/// A column that the records of the model have no value for.
+pub(crate) fn left_over(column: &str) -> String {
+    format!(
+        "the column `{column}` is no field of the model, is required and has no default; if the field is called otherwise \
+         now, give it `#[sync(rename = \"{column}\")]`, and if there is none any more, give the struct \
+         `#[sync(removed(\"{column}\"))]`"
+    )
+}
+
 /// Something where the view of a model's changes belongs.
 pub(crate) fn view_in_the_way(schema: &ModelSchema, kind: &str, name: &str) -> Error {
     misfit(
@@ -159,6 +173,70 @@ pub(crate) fn check(schema: &ModelSchema) -> Result<()> {
     Ok(())
 }
 
+/// Checks that the names of a model's table, of the view of its changes and of its columns are not cut off by a database
+/// that has names of at most so many of these.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] with the name at fault.
+#[cfg(feature = "server")]
+pub(crate) fn check_length(schema: &ModelSchema, most: usize, unit: LengthIn) -> Result<()> {
+    let refused = |name: &str, length: usize, what: &str| {
+        let message = format!(
+            "the model `{}` uses the name `{name}`; {what} has {length} {unit}, and this database takes {most}: choose \
+             another one with `table` or `rename`",
+            schema.name
+        );
+        Err(Error::new(ErrorKind::Usage, message))
+    };
+    for name in std::iter::once(schema.table).chain(schema.fields.iter().map(|field| field.name)) {
+        let length = unit.length(name);
+        if length > most {
+            return refused(name, length, "it");
+        }
+    }
+    let view = change_view(schema.table);
+    match unit.length(&view) {
+        length if length > most => {
+            refused(schema.table, length, &format!("the view of its changes, `{view}`,"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the length of a name is counted in.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LengthIn {
+    #[cfg(feature = "postgres")]
+    Bytes,
+    #[cfg(feature = "mariadb")]
+    Characters,
+}
+
+#[cfg(feature = "server")]
+impl LengthIn {
+    fn length(self, name: &str) -> usize {
+        match self {
+            #[cfg(feature = "postgres")]
+            LengthIn::Bytes => name.len(),
+            #[cfg(feature = "mariadb")]
+            LengthIn::Characters => name.chars().count(),
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl std::fmt::Display for LengthIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            #[cfg(feature = "postgres")]
+            LengthIn::Bytes => "bytes",
+            #[cfg(feature = "mariadb")]
+            LengthIn::Characters => "characters",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +256,7 @@ mod tests {
             id: 0,
             on_delete: sync_runtime::OnDelete::Manual,
             adopt: false,
+            removed: &[],
         };
         let error = check(&schema).expect_err("a table of ours");
         assert!(error.to_string().contains("`Sync_state`"), "{error}");

@@ -326,7 +326,10 @@ impl Store for SqlStore {
 
     async fn plan(&self, models: &Models) -> Result<Vec<String>> {
         match &self.database {
-            Database::Sqlite(_) => Ok(Vec::new()),
+            Database::Sqlite(sqlite) => {
+                let (sqlite, models) = (sqlite.clone(), models.clone());
+                blocking::unblock(move || sqlite.plan(&models)).await
+            }
             #[cfg(feature = "server")]
             Database::Server(server) => server.clone().plan(models).await,
         }

@@ -18,7 +18,15 @@ const fn with_default(name: &'static str, ty: FieldType, default: fn() -> Value)
 }
 
 const fn schema(name: &'static str, table: &'static str, fields: &'static [FieldSchema]) -> ModelSchema {
-    ModelSchema { name, table, fields, id: 0, on_delete: sync_runtime::OnDelete::Manual, adopt: true }
+    ModelSchema {
+        name,
+        table,
+        fields,
+        id: 0,
+        on_delete: sync_runtime::OnDelete::Manual,
+        adopt: true,
+        removed: &[],
+    }
 }
 
 static ITEM: ModelSchema = schema(

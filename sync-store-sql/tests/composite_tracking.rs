@@ -30,6 +30,7 @@ static PLACE: ModelSchema = ModelSchema {
     id: 1,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 static SHARE: ModelSchema = ModelSchema {
@@ -43,6 +44,7 @@ static SHARE: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 static TICKET: ModelSchema = ModelSchema {
@@ -52,6 +54,7 @@ static TICKET: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 const TABLE: &str = "CREATE TABLE place(title TEXT NOT NULL, hall TEXT, n INTEGER, code INTEGER UNIQUE, \

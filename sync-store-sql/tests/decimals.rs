@@ -20,6 +20,7 @@ static PRICE: ModelSchema = ModelSchema {
     id: 0,
     on_delete: OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 const TABLE: &str = "CREATE TABLE price(id INTEGER PRIMARY KEY, amount NUMERIC(10, 2))";

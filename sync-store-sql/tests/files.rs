@@ -142,6 +142,7 @@ static LONGER: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 #[test]

@@ -469,6 +469,7 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 #[test]
@@ -478,6 +479,7 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
         "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL,
            code BIGINT, score DOUBLE, draft TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin)",
     );
+    // A copy that is in use is that of another test.
     let things = || {
         let things = "SELECT TABLE_NAME, TABLE_TYPE, '' FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
              UNION ALL SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, MD5(ACTION_STATEMENT) FROM information_schema.TRIGGERS
@@ -485,15 +487,41 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
              UNION ALL SELECT TABLE_NAME, COLUMN_NAME, CONCAT(COLUMN_TYPE, coalesce(COLUMN_DEFAULT, ''))
                FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE()
              UNION ALL SELECT SCHEMA_NAME, '', '' FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE 'sync_plan%'
+               AND SCHEMA_NAME NOT IN (SELECT CONCAT('sync_plan_', ID) FROM information_schema.PROCESSLIST)
              ORDER BY 1, 2, 3";
         database.mariadb(things)
     };
-    // Statements have semicolons inside.
-    let by_hand = |sql: &str| {
-        let own = sql.contains("TRIGGER");
-        quiet(&database, &if own { format!("DELIMITER $$\n{sql}$$\n") } else { sql.to_owned() });
-    };
-    migration::run_through(&database.url(), &by_hand, &things);
+    migration::run_through(&database.url(), &|sql| by_hand(&database, sql), &things);
+}
+
+/// A statement as a person would run it; some have semicolons inside.
+fn by_hand(database: &Database, sql: &str) {
+    let own = sql.contains("TRIGGER");
+    quiet(database, &if own { format!("DELIMITER $$\n{sql}$$\n") } else { sql.to_owned() });
+}
+
+#[test]
+fn a_record_that_no_packet_holds_is_refused_by_the_name_of_the_setting() {
+    let database = Database::new();
+    let world = World::open(&database.url(), BOTH);
+    let writes = vec![saving(&NOTE, note(1, &"x".repeat(17 << 20), None), Expect::Any)];
+    let save = world.with(Access::WRITE, |t| Box::pin(t.save(writes, 5)));
+    let error = save.expect_err("a packet has 16 MiB");
+    assert!(!error.is_retryable() && error.to_string().contains("max_allowed_packet"), "{error}");
+    assert_eq!(world.save(vec![saving(&NOTE, note(1, "x", None), Expect::Any)], 6), [Saved::Tracked]);
+}
+
+#[test]
+fn a_removed_field_keeps_its_column_and_asks_for_no_value() {
+    let database = Database::new();
+    migration::remove_field(&database.url(), &|sql| by_hand(&database, sql), &|sql| database.mariadb(sql));
+}
+
+#[test]
+fn a_name_that_is_too_long_is_refused_before_anything_is_made() {
+    let database = Database::new();
+    let tables = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+    migration::long_names(&database.url(), &|| database.mariadb(tables), 64);
 }
 
 #[test]

@@ -21,6 +21,7 @@ static CHILD: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 #[test]

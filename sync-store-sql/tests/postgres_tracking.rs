@@ -243,6 +243,7 @@ fn an_id_of_several_columns_in_a_table_of_somebody_else() {
         id: 0,
         on_delete: LINK.on_delete,
         adopt: true,
+        removed: &[],
     };
     let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
     let error = pollster::block_on(store.prepare(&models(&[&OTHER]), me())).expect_err("it does not fit");
@@ -272,6 +273,7 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 /// All that is in the schema, by name and kind; columns too.
@@ -293,6 +295,18 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
         "CREATE TABLE note(id int8 PRIMARY KEY, title text NOT NULL, code int8, score float8, draft text)",
     );
     migration::run_through(&schema.url(), &|sql| quiet(&schema, sql), &|| things(&schema));
+}
+
+#[test]
+fn a_removed_field_keeps_its_column_and_asks_for_no_value() {
+    let schema = Schema::new();
+    migration::remove_field(&schema.url(), &|sql| quiet(&schema, sql), &|sql| schema.psql(sql));
+}
+
+#[test]
+fn a_name_that_is_too_long_is_refused_before_anything_is_made() {
+    let schema = Schema::new();
+    migration::long_names(&schema.url(), &|| things(&schema), 63);
 }
 
 #[test]

@@ -32,6 +32,7 @@ static MARK: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 const TITLE: usize = 1;
@@ -287,6 +288,7 @@ fn a_model_may_have_many_fields() {
         id: 0,
         on_delete: sync_runtime::OnDelete::Manual,
         adopt: false,
+        removed: &[],
     }));
     for program in PROGRAMS {
         let world = World::new(&[schema]);

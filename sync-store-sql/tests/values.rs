@@ -34,6 +34,7 @@ static EVERY: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 fn edges(field: usize) -> Vec<Value> {
@@ -213,6 +214,7 @@ static EVENT: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 #[test]

@@ -142,6 +142,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         id: 0,
         on_delete,
         adopt: false,
+        removed: &[],
     }));
     let draw = move |random: &mut Random| {
         let values = kinds.iter().map(|(_, _, _, value)| Some(value(random)));
@@ -194,6 +195,7 @@ fn every_policy_keeps_the_laws_by_itself() {
             id: 0,
             on_delete: OnDelete::KeepEdit,
             adopt: false,
+            removed: &[],
         }));
         let model = Model { schema, check: |_| Ok(()) };
         let done = check(&model, 500, n as u64, &mut |random: &mut Random| {

@@ -49,6 +49,7 @@ pub static TODO: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 pub static TAG: ModelSchema = ModelSchema {
@@ -58,6 +59,7 @@ pub static TAG: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 pub fn models(schemas: &[&'static ModelSchema]) -> Models {

@@ -388,8 +388,15 @@ impl<T: Syncable<Field = Self>> crate::syncable::Field for NoField<T> {
 }
 
 /// The schema of a struct that does not compile.
-pub const NO_SCHEMA: &ModelSchema =
-    &ModelSchema { name: "", table: "", fields: &[], id: 0, on_delete: OnDelete::Manual, adopt: false };
+pub const NO_SCHEMA: &ModelSchema = &ModelSchema {
+    name: "",
+    table: "",
+    fields: &[],
+    id: 0,
+    on_delete: OnDelete::Manual,
+    adopt: false,
+    removed: &[],
+};
 
 /// The body of a function of a struct that does not compile, so it never runs.
 pub fn never<T>() -> T {

@@ -101,6 +101,7 @@ mod tests {
         id: 0,
         on_delete: crate::OnDelete::Manual,
         adopt: false,
+        removed: &[],
     };
 
     fn replica(n: u128) -> ReplicaId {

@@ -17,6 +17,7 @@ mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prepare;
+mod removed;
 mod statement;
 mod tables;
 mod transaction;

@@ -4,10 +4,11 @@
 use super::learning::learn;
 use super::link::{Arg, Cell, Failure, Kind, Link, Row};
 use super::parents::{self, Reference};
+use super::removed;
 use super::statement::{Dialect, Statement};
 use super::tables::{CHANGE, Column, Table, Tables};
 use super::unadopt::Held;
-use crate::names;
+use crate::names::{self, LengthIn};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use sync_runtime::schema::{FieldSchema, ModelSchema};
@@ -149,6 +150,12 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// A value as an SQL literal, for a column's default.
     fn literal(&self, ty: FieldType, value: &Value) -> String;
 
+    /// How long a name can be.
+    fn longest_name(&self) -> (usize, LengthIn);
+
+    /// Has this column of a table take null.
+    fn make_nullable(&self, table: &str, column: &Found) -> String;
+
     /// What stands behind the columns of a table that is made.
     fn table_options(&self) -> &'static str;
 
@@ -189,14 +196,19 @@ pub(crate) async fn prepare(
 ) -> Result<(Tables, Vec<String>)> {
     let session = Session::new(link, wish.location, catalog.rights());
     let mut preparing = Preparing { session, catalog };
-    preparing.own_tables(wish.fresh).await?;
-    let mut tables = Tables::default();
     let mut taken = BTreeSet::new();
+    let (most, unit) = catalog.longest_name();
+    // Before anything is made, as not every database takes it back.
     for model in wish.models.iter() {
         names::check(model.schema)?;
+        names::check_length(model.schema, most, unit)?;
         if !taken.insert(model.schema.table.to_lowercase()) {
             return Err(names::shared_table(model.schema));
         }
+    }
+    preparing.own_tables(wish.fresh).await?;
+    let mut tables = Tables::default();
+    for model in wish.models.iter() {
         tables.add(preparing.table(model.schema, wish.adopt || model.schema.adopt).await?);
     }
     let session = &mut preparing.session;
@@ -313,6 +325,8 @@ impl Preparing<'_> {
                 ));
             }
         };
+        let (name, found) = (self.table_name(schema.table), self.columns(schema.table).await?);
+        removed::release(&mut self.session, self.catalog, schema, &name, &found).await?;
         let table = self.inspect(schema, number).await?;
         self.base(&table).await?;
         if !added.is_empty() {
@@ -482,12 +496,9 @@ INSERT INTO {own}(model, field) VALUES ({number}, {field})"
                 )),
             }
         }
-        for column in found.iter().filter(|column| column.required) {
-            if !schema.fields.iter().any(|field| field.name.eq_ignore_ascii_case(&column.name)) {
-                misfits.push(format!(
-                    "the column `{}` is no field of the model, is required and has no default",
-                    column.name
-                ));
+        for column in removed::without_field(schema, &found) {
+            if !names::is_removed(schema, &column.name) {
+                misfits.push(names::left_over(&column.name));
             }
         }
         let key: Vec<(&Found, FieldType)> = schema

@@ -1,6 +1,6 @@
 //! Statements as they are put together, and what differs between the databases.
 
-use super::link::{Arg, Cell, Kind};
+use super::link::{Arg, Cell, Kind, Row};
 use super::tables::{Column, IdType};
 use crate::filter::Words;
 use crate::names::Quote;
@@ -136,6 +136,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
         usize::MAX
     }
 
+    /// About how many bytes of values one statement may have, where it has more than one row.
+    fn most_bytes(&self) -> usize {
+        64 << 20
+    }
+
     /// A position for a change that is not committed yet: below zero, and lower than all before it.
     fn pending_position(&self, own: &str) -> String;
 
@@ -153,6 +158,26 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
 
     /// Something that differs whenever anybody committed.
     fn version(&self, own: &str) -> String;
+}
+
+/// Rows in parts that one statement can insert.
+pub(crate) fn in_parts(dialect: &dyn Dialect, rows: Vec<Row>) -> Vec<Vec<Row>> {
+    let mut parts: Vec<Vec<Row>> = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        let size: usize = row.iter().map(Cell::size).sum();
+        bytes += size;
+        match parts.last_mut() {
+            Some(part) if part.len() < dialect.most_rows(row.len()) && bytes <= dialect.most_bytes() => {
+                part.push(row);
+            }
+            _ => {
+                bytes = size;
+                parts.push(vec![row]);
+            }
+        }
+    }
+    parts
 }
 
 impl Statement {

@@ -47,6 +47,15 @@ pub(crate) struct Encoding {
     scale: Option<usize>,
 }
 
+/// A value as SQL for a column that is declared so, where a row needs one and nobody has one.
+pub(crate) fn plain(declared: &str) -> &'static str {
+    match Affinity::of(declared) {
+        Affinity::Integer | Affinity::Real | Affinity::Numeric => "0",
+        Affinity::Text => "''",
+        Affinity::Blob => "x''",
+    }
+}
+
 /// The type that a column is declared with, for a field of this type.
 ///
 /// Floats have none: a `REAL` column forgets the sign of zero.

@@ -140,7 +140,7 @@ fn any(conditions: Vec<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::connection::{Role, Settings};
-    use super::super::{tables, triggers};
+    use super::super::{prepare, triggers};
     use crate::store::Durability;
     use rusqlite::Connection;
     use std::time::Duration;
@@ -172,6 +172,7 @@ mod tests {
         id: 0,
         on_delete: OnDelete::Manual,
         adopt: true,
+        removed: &[],
     };
 
     fn plan(sql: &Connection, statement: &str) -> Vec<String> {
@@ -205,7 +206,7 @@ mod tests {
             let mut models = Models::default();
             models.add(Model { schema: &PLACE, check: |_| Ok(()) });
             let fresh = ReplicaId(uuid::Uuid::from_u128(1));
-            let tables = tables::prepare(&mut conn, &settings, &models, fresh, true).expect("prepared");
+            let (tables, _) = prepare::prepare(&mut conn, &settings, &models, fresh, true).expect("prepared");
             let table = tables.of(&PLACE).expect("the table");
             let statements = &table.sql;
             for statement in

@@ -21,6 +21,8 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
             table.number
         ),
         take: "UPDATE sync_change SET unknown = ?2 WHERE position = ?1".to_owned(),
+        // The triggers may know the columns by now, and nothing of it is to be tracked.
+        tell: Some(format!("UPDATE sync_state SET put_model = {}, put_id = ?1 WHERE one = 1", table.number)),
         set: |column: &str| {
             let (key, value) = (table.key_is(|nth, _| nth + 1), table.key().count() + 1);
             format!("UPDATE {} SET {column} = ?{value} WHERE {key}", table.name())
@@ -33,6 +35,7 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
         },
     };
     changes.learn(sql, table, added)?;
+    sql.execute("UPDATE sync_state SET put_model = NULL, put_id = NULL WHERE one = 1", [])?;
     let base = quoted(&names::base_table(table.schema));
     let bases = Source {
         select: format!(
@@ -40,6 +43,7 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
              WHERE sync_unknown IS NOT NULL AND rowid > ?1 ORDER BY rowid LIMIT ?2"
         ),
         take: format!("UPDATE {base} SET sync_unknown = ?2 WHERE rowid = ?1"),
+        tell: None,
         set: |column: &str| format!("UPDATE {base} SET {column} = ?2 WHERE rowid = ?1"),
         bind: |set: &mut Statement<'_>, row: &Value| set.raw_bind_parameter(1, row),
     };
@@ -52,6 +56,8 @@ struct Source<S, B> {
     select: String,
     /// Sets the unknown fields that are left, by number.
     take: String,
+    /// Tells the triggers which record is written, by key.
+    tell: Option<String>,
     /// The statement that sets a column of the record, by key; the value is its last parameter.
     set: S,
     /// Binds the key.
@@ -75,6 +81,9 @@ where
                 after = *number;
                 // What cannot be read is reported where it is read as part of its change.
                 let Ok(mut unknown) = serde_json::from_slice::<Unknown>(unknown) else { continue };
+                if let Some(tell) = &self.tell {
+                    sql.prepare_cached(tell)?.execute([key])?;
+                }
                 let mut taken = false;
                 for &place in added {
                     let field = &table.schema.fields[place];

@@ -11,6 +11,7 @@ mod error;
 mod key;
 mod learning;
 mod parents;
+mod prepare;
 mod statements;
 mod tables;
 mod transaction;
@@ -116,15 +117,31 @@ impl Sqlite {
     }
 
     pub(crate) fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
-        self.check_not_removed()?;
-        let mut lease = self.writer.take()?;
-        self.begin(&mut lease, "BEGIN IMMEDIATE")?;
+        let mut lease = self.begun()?;
         let conn = lease.conn()?;
-        let tables = tables::prepare(conn, &self.settings, models, fresh, self.adopt)?;
+        let (tables, _) = prepare::prepare(conn, &self.settings, models, fresh, self.adopt)?;
         conn.sql.execute_batch("COMMIT").map_err(|error| self.failed(error))?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.set_tables(Arc::new(tables));
         Ok(())
+    }
+
+    /// What [`Sqlite::prepare`] would define. It is done and rolled back.
+    pub(crate) fn plan(&self, models: &Models) -> Result<Vec<String>> {
+        let mut lease = self.begun()?;
+        let conn = lease.conn()?;
+        let fresh = ReplicaId(uuid::Uuid::nil());
+        let planned = prepare::prepare(conn, &self.settings, models, fresh, self.adopt);
+        // The lease rolls back.
+        planned.map(|(_, done)| done)
+    }
+
+    /// The writer's connection, in a transaction.
+    fn begun(&self) -> Result<Lease> {
+        self.check_not_removed()?;
+        let mut lease = self.writer.take()?;
+        self.begin(&mut lease, "BEGIN IMMEDIATE")?;
+        Ok(lease)
     }
 
     /// The foreign keys between the tables of the models.

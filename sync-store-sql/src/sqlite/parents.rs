@@ -1,6 +1,7 @@
 //! Parents: the foreign keys that are in the database, and an index on each column that holds the id of a parent, because
 //! a delete looks whether its record has children.
 
+use super::prepare::Session;
 use crate::names::{self, quoted};
 use rusqlite::Connection;
 use sync_runtime::schema::ForeignKey;
@@ -36,10 +37,10 @@ pub(crate) fn foreign_keys(sql: &Connection, models: &Models) -> rusqlite::Resul
 }
 
 /// Makes an index on a column that holds the id of a parent, if it has none.
-pub(super) fn index(sql: &Connection, schema: &ModelSchema, place: usize) -> rusqlite::Result<()> {
+pub(super) fn index(session: &Session<'_>, schema: &ModelSchema, place: usize) -> rusqlite::Result<()> {
     let (table, column) = (schema.table, schema.fields[place].name);
     // One over several columns helps too, if this is the first of them.
-    let has_one: bool = sql.query_row(
+    let has_one: bool = session.sql.query_row(
         "SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) i JOIN pragma_index_info(i.name) c ON c.seqno = 0
          WHERE NOT i.partial AND c.name = ?2 COLLATE NOCASE)",
         [table, column],
@@ -48,7 +49,7 @@ pub(super) fn index(sql: &Connection, schema: &ModelSchema, place: usize) -> rus
     if !has_one {
         let name = quoted(&format!("{}{column}", names::parent_indexes(table)));
         let (table, column) = (quoted(table), quoted(column));
-        sql.execute_batch(&format!("CREATE INDEX IF NOT EXISTS {name} ON {table}({column})"))?;
+        session.define(&format!("CREATE INDEX IF NOT EXISTS {name} ON {table}({column})"))?;
     }
     Ok(())
 }
@@ -73,7 +74,7 @@ mod tests {
     }
 
     const fn schema(name: &'static str, table: &'static str, fields: &'static [FieldSchema]) -> ModelSchema {
-        ModelSchema { name, table, fields, id: 0, on_delete: OnDelete::Manual, adopt: true }
+        ModelSchema { name, table, fields, id: 0, on_delete: OnDelete::Manual, adopt: true, removed: &[] }
     }
 
     static ARTIST: ModelSchema = schema("Artist", "artist", &[field("id"), field("code")]);

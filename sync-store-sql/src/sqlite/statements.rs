@@ -40,10 +40,11 @@ pub(crate) const ROWS: usize = 32;
 /// The parameters that a statement can have.
 const MOST_PARAMETERS: usize = 32_766;
 
-/// The values of [`ROWS`] rows of so many parameters, of which these are used.
-pub(crate) fn many(parameters: usize, used: &[usize]) -> String {
+/// The values of [`ROWS`] rows of so many parameters, of which these are used; each row ends with these constants.
+pub(crate) fn many(parameters: usize, used: &[usize], constants: &[&str]) -> String {
     let row = |row: usize| {
-        let values: Vec<_> = used.iter().map(|number| format!("?{}", row * parameters + number)).collect();
+        let values = used.iter().map(|number| format!("?{}", row * parameters + number));
+        let values: Vec<_> = values.chain(constants.iter().map(|&constant| constant.to_owned())).collect();
         format!("({})", values.join(", "))
     };
     (0..ROWS).map(row).collect::<Vec<_>>().join(", ")
@@ -81,8 +82,13 @@ impl Table {
         let all: Vec<_> = self.columns.iter().map(|column| column.name.clone()).collect();
         let written: Vec<_> =
             self.columns.iter().enumerate().filter(|(_, column)| !column.generated).collect();
-        let names: Vec<_> = written.iter().map(|(_, column)| column.name.as_str()).collect();
-        let values: Vec<_> = written.iter().map(|(index, _)| format!("?{}", index + 1)).collect();
+        let (removed, constants): (Vec<_>, Vec<_>) =
+            self.removed.iter().map(|(name, value)| (name.as_str(), *value)).unzip();
+        let names = written.iter().map(|(_, column)| column.name.as_str()).chain(removed);
+        let names = names.collect::<Vec<_>>().join(", ");
+        let numbers: Vec<_> = written.iter().map(|(index, _)| index + 1).collect();
+        let values = numbers.iter().map(|number| format!("?{number}"));
+        let values = values.chain(constants.iter().map(|&constant| constant.to_owned()));
         let select = format!("SELECT {} FROM {}", all.join(", "), self.name());
         let base = quoted(&names::base_table(self.schema));
         self.sql = Statements {
@@ -96,14 +102,14 @@ impl Table {
             insert: format!(
                 "INSERT INTO {}({}) VALUES ({}) ON CONFLICT({keys}) DO NOTHING",
                 self.name(),
-                names.join(", "),
-                values.join(", ")
+                names,
+                values.collect::<Vec<_>>().join(", ")
             ),
             insert_many: format!(
                 "INSERT OR ABORT INTO {}({}) VALUES {}",
                 self.name(),
-                names.join(", "),
-                many(self.columns.len(), &written.iter().map(|(index, _)| index + 1).collect::<Vec<_>>())
+                names,
+                many(self.columns.len(), &numbers, &constants)
             ),
             update: self.update_of(|_, _| true),
             update_travelling: self.update_of(|_, field| field.replicated()),

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use sync_runtime::Result;
 
 /// The tables of the library, but for those of bases.
-const TABLES: [&str; 5] = ["sync_change", "sync_model", "sync_note", "sync_replica", "sync_state"];
+const TABLES: [&str; 6] =
+    ["sync_adding", "sync_change", "sync_model", "sync_note", "sync_replica", "sync_state"];
 
 impl Sqlite {
     /// Removes the tracking of all models in one transaction. The store is closed afterwards.

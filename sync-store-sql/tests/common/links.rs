@@ -27,6 +27,7 @@ pub static LINK: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 fn owner() -> Uuid {

@@ -1,14 +1,14 @@
 //! What preparing does to the tables, told beforehand as statements that people can review and run by themselves.
 
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
 
-use crate::world::{COMMENT, NOTE, World, field, me, models, optional, peer};
+use crate::world::{COMMENT, NOTE, World, field, me, models, note, optional, peer, saving};
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{FieldSchema, ModelSchema};
-use sync_runtime::store::{Put, Store};
+use sync_runtime::store::{Expect, Put, Saved, Store};
 use sync_runtime::version::{Ancestry, Revision};
-use sync_runtime::{FieldType, Result, Value};
+use sync_runtime::{ErrorKind, FieldType, Result, Value};
 use sync_store_sql::SqlStore;
 
 /// A note with two fields more.
@@ -45,21 +45,9 @@ fn plan(url: &str, schemas: &[&'static ModelSchema]) -> Result<Vec<String>> {
 
 /// What a peer sent that knows a field which is not known here.
 fn of_the_future() -> State {
-    let revision = Revision { stamp: 900, replica: peer(9) };
     let unknown = [("state".to_owned(), "sent before".into())].into();
-    let change = Change {
-        schema: &NOTE,
-        id: Id::Int(7),
-        kind: ChangeKind::Create,
-        ancestry: Ancestry::of(revision),
-        merged: None,
-        previous: None,
-        position: 0,
-        group: None,
-        origin: Some(peer(9)),
-        unknown: Some(Box::new(unknown)),
-        stamps: None,
-    };
+    let mut state = brought(&NOTE, Id::Int(7));
+    state.change.unknown = Some(Box::new(unknown));
     let record = Record::new(vec![
         Some(Value::Int(7)),
         Some(Value::Text("from the future".into())),
@@ -67,7 +55,25 @@ fn of_the_future() -> State {
         Some(Value::Null),
         None,
     ]);
-    State { change, record: Some(record) }
+    State { record: Some(record), ..state }
+}
+
+/// A new record of a peer, which is still to be given.
+fn brought(schema: &'static ModelSchema, id: Id) -> State {
+    let change = Change {
+        schema,
+        id,
+        kind: ChangeKind::Create,
+        ancestry: Ancestry::of(Revision { stamp: 900, replica: peer(9) }),
+        merged: None,
+        previous: None,
+        position: 0,
+        group: None,
+        origin: Some(peer(9)),
+        unknown: None,
+        stamps: None,
+    };
+    State { change, record: None }
 }
 
 /// `sql` runs statements as a person would; `things` lists all that is in the database.
@@ -124,4 +130,68 @@ pub fn run_through(url: &str, sql: &dyn Fn(&str), things: &dyn Fn() -> String) {
     plan(url, &[&NOTE, &COMMENT]).expect("nothing is in the way");
     sql("UPDATE note SET state = 'still there' WHERE id = 7");
     pollster::block_on(world.store.prepare(&models(&[&NOTE, &COMMENT]), me())).expect("again");
+}
+
+/// A note that has lost its field `must`.
+static FORMER: ModelSchema = ModelSchema { removed: &["must"], ..NOTE };
+
+/// The column of a removed field keeps its values and asks for none. `ask` gives what a query finds, in lines.
+pub fn remove_field(url: &str, sql: &dyn Fn(&str), ask: &dyn Fn(&str) -> String) {
+    let mut demanding = note(1, "demanding", None).values().to_vec();
+    demanding.push(Some(Value::Text("is kept".into())));
+    let world = World::open(url, &[&DEMANDING]);
+    let write = saving(&DEMANDING, Record::new(demanding), Expect::Any);
+    assert_eq!(world.save(vec![write], 5), [Saved::Tracked]);
+
+    // A field that is gone without a word may have got another name; both ways out are named.
+    let error = plan(url, &[&NOTE]).expect_err("nobody has a value for it");
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    for part in ["the column `must`", "`#[sync(rename = \"must\")]`", "`#[sync(removed(\"must\"))]`"] {
+        assert!(error.to_string().contains(part), "{part} is not in: {error}");
+    }
+
+    let planned = plan(url, &[&FORMER]).expect("a plan");
+    planned.iter().for_each(|statement| sql(statement));
+    assert_eq!(plan(url, &[&FORMER]).expect("a plan"), [""; 0]);
+    let world = World::open(url, &[&FORMER]);
+    let seen = world.newest();
+    assert_eq!(world.save(vec![saving(&FORMER, note(2, "saved", None), Expect::Any)], 6), [Saved::Tracked]);
+    // Many at once go another way than one.
+    let states = (10..80).map(|id| State {
+        record: Some(note(id, "put", None).without_local(&FORMER)),
+        ..brought(&FORMER, Id::Int(id))
+    });
+    let stored = world.put(states.collect());
+    assert!(stored.iter().all(|put| *put == Put::Stored), "{stored:?}");
+    sql("UPDATE note SET title = 'edited' WHERE id = 1");
+    assert_eq!(world.feed(seen).len(), 72);
+    assert_eq!(ask("SELECT must FROM note WHERE id = 1").trim(), "is kept");
+    assert_eq!(ask("SELECT count(*) FROM note").trim(), "72");
+    assert_eq!(world.record(&FORMER, Id::Int(10)), Some(note(10, "put", None)));
+}
+
+/// `most` is what a name can have here; a table's view of changes has seven characters more.
+pub fn long_names(url: &str, things: &dyn Fn() -> String, most: usize) {
+    let name = |length: usize| -> &'static str { Box::leak("n".repeat(length).into_boxed_str()) };
+    let of = |table: usize, column: usize| -> &'static ModelSchema {
+        let fields = vec![NOTE.fields[0], optional(name(column), FieldType::Text)];
+        Box::leak(Box::new(ModelSchema { table: name(table), fields: fields.leak(), ..NOTE }))
+    };
+    let before = things();
+    for (table, column) in [(most + 1, 4), (most - 6, 4), (4, most + 1)] {
+        let schema = of(table, column);
+        let store = pollster::block_on(SqlStore::open(url)).expect("it opens");
+        let error =
+            pollster::block_on(store.prepare(&models(&[&COMMENT, schema]), me())).expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+        let (found, limit) = (format!("`{}`", name(table.max(column))), format!("takes {most}"));
+        assert!(error.to_string().contains(&found) && error.to_string().contains(&limit), "{error}");
+        assert_eq!(things(), before, "nothing is made");
+    }
+    let schema = of(most - 7, most);
+    let world = World::open(url, &[schema]);
+    let record = Record::new(vec![Some(Value::Int(1)), Some(Value::Text("a".into()))]);
+    assert_eq!(world.save(vec![saving(schema, record.clone(), Expect::Any)], 5), [Saved::Tracked]);
+    assert_eq!(world.record(schema, Id::Int(1)), Some(record));
+    World::open(url, &[schema]);
 }

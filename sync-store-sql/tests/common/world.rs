@@ -48,6 +48,7 @@ pub static NOTE: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 /// A child of a note, with an id of another type.
@@ -62,6 +63,7 @@ pub static COMMENT: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
+    removed: &[],
 };
 
 pub static TODO: ModelSchema = ModelSchema {
@@ -77,6 +79,7 @@ pub static TODO: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 fn fine(_: &Record) -> Result<()> {

@@ -399,6 +399,7 @@ macro_rules! __store_cases {
                 floats_are_held_to_the_bit
                 floats_of_32_bits_are_held_to_the_bit
                 text_is_held_to_the_byte
+                texts_that_look_alike_are_told_apart
                 bytes_are_held
                 uuids_are_held
                 timestamps_are_held_to_the_microsecond
@@ -407,6 +408,7 @@ macro_rules! __store_cases {
                 json_is_held_with_its_numbers
                 null_is_held_and_told_from_empty_values
                 the_largest_values_are_held
+                many_of_the_largest_values_are_held_together
             }
         }
     };

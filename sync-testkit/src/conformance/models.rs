@@ -51,6 +51,7 @@ pub(crate) static TASK: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// Where the fields of [`TASK`] stand.
@@ -81,6 +82,7 @@ pub(crate) static TASK_GROWN: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// [`TASK`] with a field that records from before cannot have.
@@ -99,6 +101,7 @@ pub(crate) static TASK_BROKEN: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// A second model, with whole numbers as ids.
@@ -109,6 +112,7 @@ pub(crate) static COUNTER: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// Fields that merge by their own stamps, and one that does not.
@@ -126,6 +130,7 @@ pub(crate) static PLAN: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// Where the fields of [`PLAN`] stand.
@@ -171,6 +176,7 @@ pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
     id: 1,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 const fn part_of_id(field: FieldSchema) -> FieldSchema {
@@ -191,6 +197,7 @@ pub(crate) static SEAT: ModelSchema = ModelSchema {
     id: 1,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// Where the fields of [`SEAT`] stand.
@@ -217,6 +224,7 @@ pub(crate) static SEAT_GROWN: ModelSchema = ModelSchema {
     id: 1,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// An id of a UUID and a number, the whole record but for one field.
@@ -231,6 +239,7 @@ pub(crate) static SHARE: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// A record that is nothing but its id.
@@ -241,6 +250,7 @@ pub(crate) static LINK: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 /// A model that is never registered.
@@ -251,6 +261,7 @@ pub(crate) static STRANGER: ModelSchema = ModelSchema {
     id: 0,
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
+    removed: &[],
 };
 
 fn models_of(schemas: &[&'static ModelSchema]) -> Models {

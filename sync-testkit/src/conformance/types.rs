@@ -1,11 +1,11 @@
 //! Every type of field gives back what it was given, to the bit, by every way in and out.
 
 use super::models::{EVERYTHING, everything, places};
-use super::suite::{NOW, PEER, Suite, at, brought, write};
+use super::suite::{NOW, PEER, Suite, altered, at, brought, write};
 use serde_json::json;
 use sync_runtime::query::{Comparison, Filter, Selection};
 use sync_runtime::record::{Id, Record};
-use sync_runtime::store::{Feed, Saved};
+use sync_runtime::store::{Base, Feed, Put, Saved};
 use sync_runtime::value::{DATE_RANGE, MAX_JSON_DEPTH, MAX_VALUE_BYTES, TIMESTAMP_RANGE, Value};
 use uuid::Uuid;
 
@@ -73,8 +73,10 @@ pub(super) async fn small_integers_are_held_to_their_bounds(suite: &mut Suite) {
 }
 
 pub(super) async fn integers_are_held_to_both_ends(suite: &mut Suite) {
-    let values = [i64::MIN, i64::MIN + 1, -(1 << 53) - 1, -1, 0, 1, (1 << 53) + 1, i64::MAX - 1, i64::MAX];
-    hold(suite, "large", values.map(Value::Int).to_vec()).await;
+    let values = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
+    // Where a 64-bit float has not every whole number any more.
+    let around = [-(1_i64 << 53), 1 << 53].into_iter().flat_map(|n| n - 1..=n + 1);
+    hold(suite, "large", values.into_iter().chain(around).map(Value::Int).collect()).await;
 }
 
 pub(super) async fn floats_are_held_to_the_bit(suite: &mut Suite) {
@@ -135,6 +137,32 @@ pub(super) async fn text_is_held_to_the_byte(suite: &mut Suite) {
     hold(suite, "text", texts.map(|text| Value::Text(text.into())).to_vec()).await;
 }
 
+pub(super) async fn texts_that_look_alike_are_told_apart(suite: &mut Suite) {
+    // Composed and not, with spaces behind and before, in capitals, and letters that collations take for the same.
+    let texts = [
+        "\u{e1}", "a\u{301}", "a", "a ", "a  ", " a", "A", "a\u{a0}", "a\t", "", " ", "ss", "ß", "i", "ı",
+        "İ", "🦀", "🦞",
+    ];
+    for (index, text) in texts.iter().enumerate() {
+        let record = filled(index as u128, "text", &Value::Text((*text).into()));
+        suite.track(1, &EVERYTHING, record).await;
+    }
+    for place in places("text") {
+        for text in texts {
+            let filter = Filter::Compare(place, Comparison::Equal, Value::Text(text.into()));
+            assert_eq!(suite.count(&EVERYTHING, filter).await, 1, "equal to {text:?}");
+            let filter = Filter::OneOf(place, vec![Value::Text(text.into())]);
+            assert_eq!(suite.count(&EVERYTHING, filter).await, 1, "one of {text:?}");
+        }
+    }
+    // An edit from one to the next is one.
+    for (text, index) in texts.iter().skip(1).zip(0..) {
+        let record = filled(index, "text", &Value::Text((*text).into()));
+        suite.track(2, &EVERYTHING, record.clone()).await;
+        assert_eq!(suite.record(&EVERYTHING, &key(&record)).await, Some(record), "{text:?}");
+    }
+}
+
 pub(super) async fn bytes_are_held(suite: &mut Suite) {
     let values = vec![
         vec![],
@@ -185,6 +213,9 @@ pub(super) async fn decimals_are_held_with_their_scale(suite: &mut Suite) {
         "1.00",
         "-12.50",
         "007",
+        "1.5",
+        "1.50",
+        "-0.00",
         "0.0000000000000000000000000001",
         "79228162514264337593543950335",
         "-79228162514264337593543950335",
@@ -267,4 +298,57 @@ pub(super) async fn the_largest_values_are_held(suite: &mut Suite) {
     if suite.reopen().await {
         assert!(suite.record(&EVERYTHING, &key(&record)).await == Some(record), "after reopening");
     }
+}
+
+pub(super) async fn many_of_the_largest_values_are_held_together(suite: &mut Suite) {
+    let text = |n: usize, c: &str| Value::Text(c.repeat(MAX_VALUE_BYTES / c.len() - n));
+    let bytes = |n: usize| Value::Bytes(vec![n as u8; MAX_VALUE_BYTES]);
+    let json = |n: usize| Value::Json(json!(["\n".repeat(MAX_VALUE_BYTES / 2 - 16 - n)]));
+    let records = |round: usize| -> Vec<Record> {
+        let value = |n: usize| match n % 3 {
+            0 => ("text", text(n + round, if round == 0 { "x" } else { "\u{1}" })),
+            1 => ("bytes", bytes(n + round)),
+            _ => ("json", json(n + round)),
+        };
+        (0..5).map(|n| (n, value(n))).map(|(n, (name, value))| filled_once(n as u128, name, &value)).collect()
+    };
+    // Five are saved, changed, and put as a peer has them, each time all of them at once.
+    for round in 0..3 {
+        let records = records(round);
+        match round {
+            2 => {
+                let mut states = Vec::new();
+                for record in &records {
+                    let unknown = [("color".to_owned(), json!("x".repeat(MAX_VALUE_BYTES - 16)))].into();
+                    let state = brought(&EVERYTHING, record.clone(), at(10, PEER));
+                    states.push(altered(state, |change| change.unknown = Some(Box::new(unknown))));
+                }
+                let put = suite.put(states).await;
+                assert!(put.iter().all(|put| *put == Put::Stored), "put");
+            }
+            round => {
+                let writes = records.iter().map(|record| write(&EVERYTHING, record.clone())).collect();
+                let saved = suite.save(1 + round as i64, writes).await;
+                assert_eq!(saved, [const { Saved::Tracked }; 5], "round {round}");
+            }
+        }
+        // What is overwritten next is kept.
+        suite.keep(Some(suite.newest().await)).await;
+        for record in &records {
+            assert!(suite.record(&EVERYTHING, &key(record)).await.as_ref() == Some(record), "round {round}");
+        }
+    }
+    let all = suite.feed(Feed { data: true, ..Feed::after(0) }).await;
+    assert_eq!(all.len(), 5);
+    // Bases of that size are added together as well.
+    let bases =
+        all.into_iter().map(|state| Base { until: state.change.position + 1, state }).collect::<Vec<_>>();
+    suite.add_bases(bases).await;
+}
+
+/// As [`filled`], in the required field alone.
+fn filled_once(id: u128, name: &str, value: &Value) -> Record {
+    let mut record = everything(id);
+    record.set(places(name)[0], value.clone());
+    record
 }

@@ -1,12 +1,14 @@
 //! The calls of a replica one by one: who may make them, what they do, how they fail.
 
 use super::ReplicaPair;
-use super::models::{Item, List};
+use super::models::{Item, List, Measure};
 use super::world::{Device, two};
+use sync_runtime::prelude::Query;
 use sync_runtime::query::{Comparison, Filter};
 use sync_runtime::replica::{
     Caller, Exchange, Page, Pull, Pulled, PushPage, RemoteWrite, Replica, Update, Wanted,
 };
+use sync_runtime::value::MAX_VALUE_BYTES;
 use sync_runtime::{Error, ErrorKind, Id, Result, Syncable, Value, WorkspaceBuilder};
 
 fn forbidden<T: std::fmt::Debug>(what: &str, done: Result<T>) {
@@ -134,6 +136,44 @@ pub(super) async fn write_refuses_another_id(pair: &dyn ReplicaPair) {
     assert_eq!(error.kind(), ErrorKind::InvalidValue, "{error}");
     assert!(error.to_string().contains("Item 1"), "{error}");
     assert_eq!(b.ids().await.len(), 0);
+}
+
+/// A value that not every store could hold is refused where it is written, by its field, on every store alike.
+pub(super) async fn a_value_that_no_store_holds_is_refused_where_it_is_written(pair: &dyn ReplicaPair) {
+    let device = Device::open(pair, pair.a().await, |builder| builder.model::<Measure>()).await;
+    let measures = device.workspace.collection::<Measure>().expect("the model is registered");
+    let fine = Measure { id: "fine".into(), value: -0.0, ..Measure::default() };
+    measures.create(fine.clone()).await.expect("it is made");
+    let with = |edit: fn(&mut Measure)| {
+        let mut measure = Measure { id: "1".into(), ..Measure::default() };
+        edit(&mut measure);
+        measure
+    };
+    let cases = [
+        ("value", with(|measure| measure.value = f64::NAN)),
+        ("value", with(|measure| measure.value = f64::INFINITY)),
+        ("value", with(|measure| measure.value = f64::NEG_INFINITY)),
+        ("small", with(|measure| measure.small = Some(f32::NAN))),
+        ("unit", with(|measure| measure.unit = "a\0b".into())),
+        ("unit", with(|measure| measure.unit = "x".repeat(MAX_VALUE_BYTES + 1))),
+        ("notes", with(|measure| measure.notes = vec!["fine".into(), "\0".into()])),
+        ("id", with(|measure| measure.id = "a\0".into())),
+        ("id", with(|measure| measure.id = "x".repeat(256))),
+    ];
+    for (field, measure) in cases {
+        let mut errors = vec![measures.create(measure.clone()).await.map(|_| ()).expect_err(field)];
+        if field != "id" {
+            let edited = measures.update("fine", |it| *it = Measure { id: it.id.clone(), ..measure.clone() });
+            errors.push(edited.await.map(|_| ()).expect_err(field));
+        }
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::InvalidValue, "{field}: {error}");
+            assert!(error.to_string().contains(&format!("`{field}`")), "{field}: {error}");
+        }
+    }
+    let found = measures.find(Query::all()).await.expect("they are found");
+    assert_eq!(found, std::slice::from_ref(&fine));
+    assert!(found[0].value.is_sign_negative());
 }
 
 /// `watch` gives another number whenever something was committed.

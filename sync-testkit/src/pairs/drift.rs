@@ -1,7 +1,7 @@
 //! P13: an old app and a new server, and the reverse.
 
 use super::ReplicaPair;
-use super::models::{DemandingItem, Item, List, RicherItem, StrangeItem};
+use super::models::{DemandingItem, DisownedItem, Item, List, OwnedItem, RicherItem, StrangeItem};
 use super::world::{Device, all_models, assert_level};
 use sync_runtime::methods::replicate_all;
 use sync_runtime::prelude::Query;
@@ -17,6 +17,25 @@ fn new(builder: WorkspaceBuilder) -> WorkspaceBuilder {
 
 fn demanding(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<DemandingItem>()
+}
+
+fn owned(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    builder.model::<OwnedItem>()
+}
+
+fn disowned(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    builder.model::<DisownedItem>()
+}
+
+async fn owner(device: &Device, id: &str) -> (String, String) {
+    let items = device.workspace.collection::<OwnedItem>().expect("the model is registered");
+    let item = items.get(id).await.expect("an item is read").expect("it is there");
+    (item.title, item.owner)
+}
+
+async fn own(device: &Device, id: &str, owner: &str) {
+    let items = device.workspace.collection::<OwnedItem>().expect("the model is registered");
+    items.update(id, |item| item.owner = owner.into()).await.expect("an item is saved");
 }
 
 async fn richer(device: &Device, id: &str) -> RicherItem {
@@ -202,4 +221,37 @@ pub(super) async fn a_field_added_to_a_store_with_records(pair: &dyn ReplicaPair
         demanding(b.party.builder().await).build().await.expect_err("there is a record without owner");
     assert_eq!(refused.kind(), ErrorKind::Incompatible);
     assert!(refused.to_string().contains("owner"), "{refused}");
+}
+
+/// A server whose new version has a field no more, which was required: it makes records without it, and an old app loses
+/// none of its values, whoever edits.
+pub(super) async fn a_removed_field_is_kept_by_an_old_app(pair: &dyn ReplicaPair) {
+    let a = Device::open(pair, pair.a().await, owned).await;
+    let b = Device::open(pair, pair.b().await, demanding).await;
+    let items = a.workspace.collection::<OwnedItem>().expect("the model is registered");
+    let item = OwnedItem { id: "1".into(), title: "old".into(), owner: "ann".into(), ..Default::default() };
+    items.create(item).await.expect("an item is made");
+    a.sync_clean(&b).await;
+
+    let b = b.restart_as(disowned).await;
+    b.put("1", "edited by the new server").await;
+    b.put("2", "made by the new server").await;
+    a.sync_clean(&b).await;
+    assert_eq!(owner(&a, "1").await, ("edited by the new server".into(), "ann".into()));
+    assert_eq!(owner(&a, "2").await, ("made by the new server".into(), "nobody".into()));
+
+    // What the old app sends of it rides along, also to others.
+    own(&a, "1", "ben").await;
+    own(&a, "2", "cleo").await;
+    a.sync_clean(&b).await;
+    b.put("1", "edited once more").await;
+    b.put("2", "edited as well").await;
+    a.sync_clean(&b).await;
+    let c = Device::open(pair, pair.a().await, owned).await;
+    c.sync_clean(&b).await;
+    for device in [&a, &c] {
+        assert_eq!(owner(device, "1").await, ("edited once more".into(), "ben".into()));
+        assert_eq!(owner(device, "2").await, ("edited as well".into(), "cleo".into()));
+    }
+    assert_level(&[&a, &b, &c]).await;
 }

@@ -277,6 +277,7 @@ macro_rules! __pair_cases {
                 read_gives_records_with_their_changes
                 write_is_tracked_at_the_target
                 write_refuses_another_id
+                a_value_that_no_store_holds_is_refused_where_it_is_written
                 watch_differs_after_every_commit
                 describe_names_replica_limits_and_models
                 create_updates_gives_what_is_there_now
@@ -309,6 +310,7 @@ macro_rules! __pair_cases {
                 a_conflict_across_versions_is_resolved_without_erasing
                 a_field_added_to_a_store_with_records
                 a_field_of_another_type_is_refused_by_name
+                a_removed_field_is_kept_by_an_old_app
             }
             groups {
                 three_models_are_pushed_together

@@ -114,6 +114,47 @@ pub(super) struct DemandingItem {
     pub(super) owner: String,
 }
 
+/// [`DemandingItem`] where a record without an owner has a default.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Item", table = "pair_item", methods = false)]
+pub(super) struct OwnedItem {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) count: i64,
+    pub(super) done: bool,
+    #[sync(local)]
+    pub(super) draft: Option<String>,
+    #[sync(default = "nobody")]
+    pub(super) owner: String,
+}
+
+/// [`DemandingItem`] as a later version of the app has it: nobody owns anything.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Item", table = "pair_item", methods = false, removed("owner"))]
+pub(super) struct DisownedItem {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) count: i64,
+    pub(super) done: bool,
+    #[sync(local)]
+    pub(super) draft: Option<String>,
+}
+
+/// Values that can be such that no store holds them.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Measure", table = "pair_measure", methods = false)]
+pub(super) struct Measure {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) value: f64,
+    pub(super) small: Option<f32>,
+    pub(super) unit: String,
+    #[sync(json)]
+    pub(super) notes: Vec<String>,
+}
+
 /// A child of [`List`], where a database says so.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Entry", table = "pair_entry", adopt, methods = false)]

@@ -1,7 +1,7 @@
 //! What MariaDB says otherwise when tables are made and looked at.
 
 use super::{MODE, MariaDb, own, triggers};
-use crate::names::{self, Quote, literal};
+use crate::names::{self, LengthIn, Quote, literal};
 use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
 use crate::server::parents::Reference;
 use crate::server::prepare::{Catalog, Found, Session, Thing, texts};
@@ -415,6 +415,18 @@ impl Catalog for Database {
             Value::Json(json) if ty == FieldType::Json => format!("({})", literal(&json.to_string())),
             Value::Json(_) => "NULL".to_owned(),
         }
+    }
+
+    fn longest_name(&self) -> (usize, LengthIn) {
+        (64, LengthIn::Characters)
+    }
+
+    fn make_nullable(&self, table: &str, column: &Found) -> String {
+        format!(
+            "ALTER TABLE {table} MODIFY COLUMN {} {} NULL",
+            Quote::Backtick.name(&column.name),
+            column.declared
+        )
     }
 
     fn table_options(&self) -> &'static str {

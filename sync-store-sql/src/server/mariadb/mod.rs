@@ -27,6 +27,10 @@ const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPE
 /// The most parameters that a statement can have.
 const PARAMETERS: usize = 65_535;
 
+/// The values of several rows that one statement has: a packet has at most 16 MiB if nobody said otherwise, and as JSON a
+/// value may be six times as long.
+const BYTES: usize = 2 << 20;
+
 /// MariaDB's way to say things.
 #[derive(Debug)]
 pub(crate) struct MariaDb;
@@ -43,6 +47,25 @@ fn settings() -> String {
         "innodb_snapshot_isolation = ON, sql_mode = '{MODE}', time_zone = '+00:00', \
          in_predicate_conversion_threshold = 0"
     )
+}
+
+impl MariaDb {
+    /// Sets columns of one row, whose values are parameters.
+    fn update_one(&self, rows: &Rows<'_>, row: &[Cell], key: usize) -> Statement {
+        let mut statement = Statement::new(format!("UPDATE {} SET ", rows.into));
+        let pairs: Vec<_> = rows.columns.iter().zip(row).collect();
+        let (same, set) = pairs.split_at(key);
+        for (pairs, between) in [(set, ", "), (same, " AND ")] {
+            for (place, ((name, kind), cell)) in pairs.iter().enumerate() {
+                statement.push(if place == 0 { "" } else { between }).push(name).push(" = ");
+                statement.bind(self, Arg::One(*kind, (*cell).clone()));
+            }
+            if between == ", " {
+                statement.push(" WHERE ");
+            }
+        }
+        statement
+    }
 }
 
 impl Dialect for MariaDb {
@@ -206,6 +229,12 @@ impl Dialect for MariaDb {
     }
 
     fn update(&self, rows: Rows<'_>, key: usize, index: Option<&str>) -> Statement {
+        // As JSON the values of one record may not fit into a packet.
+        if let [row] = rows.rows.as_slice()
+            && row.iter().map(Cell::size).sum::<usize>() > BYTES
+        {
+            return self.update_one(&rows, row, key);
+        }
         let pairs: Vec<String> = rows
             .columns
             .iter()
@@ -271,6 +300,10 @@ impl Dialect for MariaDb {
              LEFT JOIN {own}sync_put p FORCE INDEX (PRIMARY) ON p.connection = w.connection \
              WHERE w.connection = CONNECTION_ID()"
         ))
+    }
+
+    fn most_bytes(&self) -> usize {
+        BYTES
     }
 
     fn most_rows(&self, columns: usize) -> usize {

@@ -132,6 +132,8 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
         // a table or a statement that somebody redefined meanwhile.
         (1020 | 1205 | 1213 | 1412 | 1615, _) => Failure::Conflict(error),
         (1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1419 | 1698, _) => Failure::Denied(error),
+        // A packet that is too long, which it is the next time as well.
+        (1153, _) => Failure::Other(error),
         // Too many connections, shut down, killed, gone.
         (1040 | 1053 | 1080 | 1152..=1161 | 1203 | 1226 | 1927 | 2006 | 2013, _) => Failure::Lost(error),
         // A trigger of the app's said no; a column has no default; a value that no longer fits.

@@ -2,7 +2,7 @@
 
 use super::triggers;
 use super::{Postgres, own};
-use crate::names::{self, literal, quoted};
+use crate::names::{self, LengthIn, literal, quoted};
 use crate::server::link::{Arg, Cell, Kind, Link, Row};
 use crate::server::parents::Reference;
 use crate::server::prepare::{Catalog, Found, Session, Thing, texts};
@@ -201,6 +201,14 @@ impl Catalog for Schema {
 
     fn literal(&self, _: FieldType, value: &Value) -> String {
         sql_literal(value)
+    }
+
+    fn longest_name(&self) -> (usize, LengthIn) {
+        (63, LengthIn::Bytes)
+    }
+
+    fn make_nullable(&self, table: &str, column: &Found) -> String {
+        format!("ALTER TABLE {table} ALTER COLUMN {} DROP NOT NULL", quoted(&column.name))
     }
 
     fn table_options(&self) -> &'static str {

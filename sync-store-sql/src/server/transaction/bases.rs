@@ -4,7 +4,7 @@
 //! the record's own, and says where it stands.
 
 use super::super::link::{Arg, Cell, Kind, Row};
-use super::super::statement::{Rows, Statement, Then};
+use super::super::statement::{Rows, Statement, Then, in_parts};
 use super::super::tables::{CHANGE, Column, Table, change_columns};
 use super::{SqlTransaction, rows};
 use std::collections::HashMap;
@@ -104,9 +104,8 @@ impl SqlTransaction<'_> {
                 rows.push((key, row));
             }
             let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
-            let most = self.dialect().most_rows(rows[0].len());
-            for some in rows.chunks(most) {
-                let insert = self.base_insert(&table, some.to_vec());
+            for part in in_parts(self.dialect(), rows) {
+                let insert = self.base_insert(&table, part);
                 self.execute(insert).await?;
             }
         }

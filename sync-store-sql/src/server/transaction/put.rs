@@ -2,7 +2,7 @@
 //! came.
 
 use super::super::link::{Cell, Kind};
-use super::super::statement::{Rows, Statement, Then};
+use super::super::statement::{Rows, Statement, Then, in_parts};
 use super::super::tables::{CHANGE, Table, key};
 use super::save::{Op, batch};
 use super::{SqlTransaction, rows};
@@ -143,10 +143,12 @@ impl SqlTransaction<'_> {
         }
         let set: Vec<String> = CHANGE.map(|(name, _)| name.to_owned()).to_vec();
         let into = self.own_table("change");
-        let computed = vec![("position", self.dialect().pending_position(&self.shared.own))];
-        let rows = Rows { into: &into, columns: names, rows, computed };
-        let insert = self.dialect().insert(rows, Then::Replace { key: "model, id", set: &set });
-        self.execute(insert).await?;
+        for rows in in_parts(self.dialect(), rows) {
+            let computed = vec![("position", self.dialect().pending_position(&self.shared.own))];
+            let rows = Rows { into: &into, columns: names.clone(), rows, computed };
+            let insert = self.dialect().insert(rows, Then::Replace { key: "model, id", set: &set });
+            self.execute(insert).await?;
+        }
         Ok(())
     }
 

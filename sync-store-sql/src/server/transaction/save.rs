@@ -26,6 +26,18 @@ pub(super) enum Op {
 }
 
 impl Op {
+    /// About how many bytes of values are written.
+    fn size(&self) -> usize {
+        match self {
+            Op::Insert(record) => record.size(),
+            Op::Update(set, record) => {
+                let values = set.iter().filter_map(|field| record.get(*field));
+                values.map(|value| value.size() + 8).sum()
+            }
+            Op::Delete => 8,
+        }
+    }
+
     /// Whether two can be done by one statement.
     fn goes_with(&self, other: &Op) -> bool {
         match (self, other) {
@@ -161,7 +173,9 @@ impl SqlTransaction<'_> {
         }
         runs.iter_mut().for_each(|run| run.reverse());
         while let Some(mut run) = runs.pop() {
-            if run.len() > self.dialect().most_rows(table.columns.len()) {
+            let bytes: usize = run.iter().map(|(_, op)| op.size()).sum();
+            let is_long = run.len() > self.dialect().most_rows(table.columns.len());
+            if is_long || run.len() > 1 && bytes > self.dialect().most_bytes() {
                 let half = run.split_off(run.len() / 2);
                 runs.push(half);
                 runs.push(run);

@@ -12,6 +12,7 @@ pub(super) use rows::bind_key;
 use super::checkpoint::log_pages;
 use super::codec::Encoding;
 use super::connection::{Conn, Lease, Settings};
+use super::prepare;
 use super::tables::{self, Table, Tables};
 use rusqlite::types::ToSqlOutput;
 use std::sync::Arc;
@@ -147,7 +148,7 @@ impl SqliteTransaction {
         }
         if self.sql(|conn| tables::schema_version(&conn.sql))? != self.tables.schema_version {
             let conn = self.lease.conn()?;
-            self.tables = Arc::new(tables::refreshed(&conn.sql, &self.settings, &self.tables)?);
+            self.tables = Arc::new(prepare::refreshed(&conn.sql, &self.settings, &self.tables)?);
             self.refreshed = true;
         }
         self.bypass = self.tables.simple;

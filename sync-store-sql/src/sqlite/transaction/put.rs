@@ -300,7 +300,7 @@ static NEW_CHANGES: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT OR IGNORE INTO sync_change(model, id, {}) VALUES {}",
         CHANGE.join(", "),
-        many(COLUMNS, &columns)
+        many(COLUMNS, &columns, &[])
     )
 });
 

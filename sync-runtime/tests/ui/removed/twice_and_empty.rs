@@ -1,0 +1,12 @@
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+#[derive(Syncable)]
+#[sync(removed("subject", "Subject", ""))]
+struct Todo {
+    #[sync(id)]
+    id: Uuid,
+    title: String,
+}
+
+fn main() {}
