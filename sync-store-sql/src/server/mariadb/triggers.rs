@@ -136,7 +136,8 @@ impl Writer<'_> {
         )
     }
 
-    /// A body that knows the store's name, the time and what the library handed over.
+    /// A body that knows the store's name, the time and what the library handed over. A store that was not opened yet,
+    /// since somebody made its tables by hand, has no name and tracks nothing.
     fn body(&self, statements: &str) -> String {
         format!(
             "BEGIN
@@ -150,7 +151,9 @@ impl Writer<'_> {
       FROM sync_writing w WHERE w.connection = CONNECTION_ID();
   END IF;
   SET sync_at = coalesce(sync_at, TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6)));
+  IF sync_me IS NOT NULL THEN
   {statements}
+  END IF;
 END"
         )
     }

@@ -91,6 +91,7 @@ SET search_path = {schema}, pg_temp AS $sync$
 DECLARE sync_me int4; sync_keep int8; sync_put bytea[]; sync_at int8;
 BEGIN
   SELECT s.me, s.keep_through INTO sync_me, sync_keep FROM {own}sync_state s;
+  IF sync_me IS NULL THEN RETURN NULL; END IF;
   sync_at := coalesce(nullif(current_setting('sync.stamp', true), '')::int8,
     (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
   IF current_setting('sync.put_model', true) = '{number}' THEN
