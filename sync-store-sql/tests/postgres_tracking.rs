@@ -9,6 +9,8 @@ mod counting;
 mod links;
 #[path = "common/migration.rs"]
 mod migration;
+#[path = "common/neighbours.rs"]
+mod neighbours;
 #[path = "common/plain.rs"]
 mod plain;
 #[path = "common/postgres.rs"]
@@ -380,4 +382,10 @@ fn a_page_of_a_thousand_records_is_at_most_ten_statements() {
         let url = format!("{scheme}://{user}@127.0.0.1:{}/{path}", counting.port);
         statements::a_page_is_few_statements(&url, &counting).await;
     });
+}
+
+#[test]
+fn records_that_stand_side_by_side_come_with_what_is_in_them() {
+    let (world, database) = after("");
+    neighbours::run_through(&world, &|sql| quiet(&database, sql));
 }

@@ -7,6 +7,11 @@
 //! Positions are given to changes that are committed already, just before somebody reads them, so that their order is
 //! that in which readers see them. No program waits for another one for it.
 
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "mariadb")),
+    allow(dead_code, unused_variables, reason = "what only the other database needs")
+)]
+
 mod key;
 mod learning;
 mod link;
@@ -47,6 +52,9 @@ use transaction::rows::Replicas;
 /// What a record is taken to have before any was read: few enough are read at first, whatever they have.
 const UNKNOWN_BYTES: usize = 128 << 10;
 
+/// For how many pages nobody looks for records that stand side by side, after some did not.
+const SCATTERED: usize = 30;
+
 /// What all transactions of one store share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -58,12 +66,27 @@ pub(crate) struct Shared {
     replicas: RwLock<Replicas>,
     /// About how many bytes a record has had of late.
     record_bytes: AtomicUsize,
+    /// For how many pages more nobody looks whether records stand side by side.
+    scattered: AtomicUsize,
 }
 
 impl Shared {
     /// About how many bytes a record has, to read as many at a time as a page holds.
     fn record_bytes(&self) -> usize {
         self.record_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is worth a look that records stand side by side.
+    fn may_be_neighbours(&self) -> bool {
+        let less = |pages: usize| pages.checked_sub(1);
+        self.scattered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
+    }
+
+    /// Some did, or did not.
+    fn were_neighbours(&self, yes: bool) {
+        if !yes {
+            self.scattered.store(SCATTERED, Ordering::Relaxed);
+        }
     }
 
     /// So many records had so many bytes.
@@ -152,6 +175,7 @@ impl Server {
             own,
             replicas: RwLock::new(Replicas::default()),
             record_bytes: AtomicUsize::new(UNKNOWN_BYTES),
+            scattered: AtomicUsize::new(0),
         };
         Ok(Server {
             pool,

@@ -1,6 +1,8 @@
 //! Pools of connections, and connections that are lent from them.
 
-use super::link::{Cell, Failure, Link};
+#[cfg(feature = "mariadb")]
+use super::link::Cell;
+use super::link::{Failure, Link};
 use super::prepare::{Catalog, Wish, prepare};
 use super::statement::Dialect;
 use super::tables::Tables;

@@ -2,7 +2,7 @@
 
 use super::super::link::{Arg, Cell, Kind};
 use super::super::statement::{Dialect, Statement};
-use super::super::tables::{Table, change_columns, id_of_key};
+use super::super::tables::{IdType, Table, change_columns, id_of_key};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
 use std::collections::HashMap;
@@ -13,6 +13,9 @@ use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::Feed;
 use sync_runtime::{Error, ErrorKind, Result, Value};
+
+/// As many records as it pays for to look whether they stand side by side.
+const NEIGHBOURS: usize = 100;
 
 /// How many values one statement may have.
 const MOST_VALUES: usize = 32_000;
@@ -70,14 +73,19 @@ impl SqlTransaction<'_> {
             changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
         let asked = live.iter().map(|id| (*id).clone()).collect();
         let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
-        if !live.is_empty() {
-            let mut select =
-                Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
-            table.one_of(self.dialect(), &mut select, "", live);
-            for row in self.fetch(select).await? {
-                let record = table.record(row, false)?;
-                found.insert(table.schema.id_of(&record)?, record);
+        let rows = match self.neighbours(table, &live).await? {
+            Some(rows) => rows,
+            None if live.is_empty() => Vec::new(),
+            None => {
+                let mut select =
+                    Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
+                table.one_of(self.dialect(), &mut select, "", live.iter().copied());
+                self.fetch(select).await?
             }
+        };
+        for row in rows {
+            let record = table.record(row, false)?;
+            found.insert(table.schema.id_of(&record)?, record);
         }
         self.looked = Some(Looked { model: table.number, asked, there: found.keys().cloned().collect() });
         let states = changes.into_iter().map(|change| {
@@ -85,6 +93,34 @@ impl SqlTransaction<'_> {
             State { change, record }
         });
         Ok(states.collect())
+    }
+
+    /// All rows between the first and the last of these ids, if those are about as many: records that were made one after
+    /// the other often have ids in a row, and to read them so costs a third. `None` where others are in between, and for a
+    /// while after that.
+    async fn neighbours(&mut self, table: &Table, ids: &[&Id]) -> Result<Option<Vec<Vec<Cell>>>> {
+        let sorts = match table.id_type() {
+            IdType::Int => true,
+            IdType::Uuid => table.columns[table.schema.id].kind == Kind::Uuid,
+            IdType::Text => false,
+        };
+        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(None) };
+        if ids.len() < NEIGHBOURS || !sorts || !self.shared.may_be_neighbours() {
+            return Ok(None);
+        }
+        let most = ids.len() + ids.len() / 8;
+        let (dialect, column) = (self.dialect(), &table.columns[table.schema.id]);
+        let mut select =
+            Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
+        for (compared, id) in [(" >= ", first), (" <= ", last)] {
+            select.push(if compared == " >= " { "" } else { " AND " }).push(&column.name).push(compared);
+            select.bind(dialect, Arg::One(column.kind, column.encode(&id.to_value())));
+        }
+        select.push(&format!(" LIMIT {}", most + 1));
+        let rows = self.fetch(select).await?;
+        let all = rows.len() <= most;
+        self.shared.were_neighbours(all);
+        Ok(Some(rows).filter(|_| all))
     }
 
     pub(super) async fn states_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<State>>> {
