@@ -7,6 +7,7 @@
 mod compile;
 mod figure;
 mod local;
+mod mariadb;
 mod memory;
 mod merge;
 mod network;
@@ -18,7 +19,7 @@ use std::error::Error;
 /// What a workload ends with.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-const WORKLOADS: [(&str, &str); 14] = [
+const WORKLOADS: [(&str, &str); 16] = [
     ("insert", "tracked single insert on SQLite"),
     ("update", "tracked single update on SQLite"),
     ("bulk", "100,000 tracked inserts on SQLite in batches of 1,000"),
@@ -31,7 +32,9 @@ const WORKLOADS: [(&str, &str); 14] = [
     ("peak", "peak memory of client and server in a first pull of 100,000"),
     ("postgres-bulk", "100,000 tracked inserts by plain SQL on PostgreSQL"),
     ("postgres-pull", "a pull of 100,000 records from PostgreSQL, against selecting and encoding them"),
+    ("postgres-page", "a page of 1,000 in the middle of a million records on PostgreSQL, against 10,000"),
     ("postgres-pushers", "what eight pushers to PostgreSQL gain over one, against eight that insert"),
+    ("mariadb-bulk", "100,000 tracked inserts by plain SQL on MariaDB"),
     ("compile", "cargo check of 200 models"),
 ];
 
@@ -64,6 +67,8 @@ fn main() -> Outcome {
             "merge" => merge::merge()?,
             "postgres-bulk" => postgres::bulk()?,
             "postgres-pull" => postgres::pull()?,
+            "postgres-page" => postgres::page()?,
+            "mariadb-bulk" => mariadb::bulk()?,
             "postgres-pushers" => postgres::pushers()?,
             "peak" => memory::peak()?,
             _ => compile::check()?,

@@ -16,7 +16,7 @@ use sync_runtime::prelude::*;
 use sync_runtime::replica::{
     Caller, Exchange, Outcome as Answer, Page, Pull, Pulled, PushPage, Pushed, Replica, Update,
 };
-use sync_runtime::version::{Ancestry, ReplicaId, Revision};
+use sync_runtime::version::{Ancestry, Checkpoint, ReplicaId, Revision};
 use sync_runtime::{Id, Workspace};
 use sync_store_sql::SqlStore;
 use uuid::Uuid;
@@ -176,6 +176,47 @@ pub(crate) fn pull() -> Outcome {
             assert_eq!(records, MANY);
         }
         print("postgres/pull", MANY, median(ours), "s", Some(median(floors)));
+        Ok(())
+    })
+}
+
+/// A page in the middle of the feed, for few records and for many, and how the database finds it.
+pub(crate) fn page() -> Outcome {
+    within(|pool, workspace| async move {
+        let engine = workspace.engine();
+        let (mut made, mut floor) = (0, None);
+        for records in [10_000, 1_000_000] {
+            let insert = format!(
+                "INSERT INTO item(id, title, done, votes, notes) \
+                 SELECT lpad(to_hex(n), 32, '0')::uuid, repeat('t', 40), n % 2 = 0, n, repeat('n', 120) \
+                 FROM generate_series({}, {records}) n",
+                made + 1
+            );
+            pool.execute(AssertSqlSafe(insert)).await?;
+            made = records;
+            let newest = workspace.current_checkpoint().await?;
+            pool.execute("VACUUM ANALYZE").await?;
+            let since = Some(Checkpoint { position: newest.position / 2, ..newest });
+            let mut times = Vec::new();
+            for _ in 0..41 {
+                let models = engine.models().clone();
+                let pull = Pull { since, limit: BATCH, data: true, model: None, models };
+                let start = Instant::now();
+                match engine.changes(&Caller::owner(), pull).await? {
+                    Pulled::Page(page) if page.page.updates.len() == BATCH => {}
+                    other => return Err(format!("no page of {BATCH}: {other:?}").into()),
+                }
+                times.push(seconds(start) * 1000.0);
+            }
+            let time = median(times);
+            print("postgres/page", records, time, "ms", floor);
+            floor = Some(time);
+        }
+        let explain = "EXPLAIN (COSTS OFF) SELECT c.id FROM sync_change c \
+                       WHERE c.position > 500000 AND c.position <= 1000000 ORDER BY c.position LIMIT 1001";
+        for line in pool.fetch_all(explain).await? {
+            println!("{}", json!({ "workload": "postgres/page", "plan": line.get::<String, _>(0) }));
+        }
         Ok(())
     })
 }

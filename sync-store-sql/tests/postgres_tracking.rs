@@ -373,13 +373,7 @@ fn three_that_adopt_at_once_track_every_row_once() {
 fn a_page_of_a_thousand_records_is_at_most_ten_statements() {
     let database = Schema::new();
     RUNTIME.block_on(async {
-        let url = database.url();
-        let (scheme, rest) = url.split_once("://").expect("a URL");
-        let (authority, path) = rest.split_once('/').expect("a URL with a database");
-        let (user, server) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let server = if server.contains(':') { server.to_owned() } else { format!("{server}:5432") };
-        let counting = counting::Counting::before(server, counting::Protocol::Postgres).await;
-        let url = format!("{scheme}://{user}@127.0.0.1:{}/{path}", counting.port);
+        let (counting, url) = counting::Counting::before(&database.url(), counting::Protocol::Postgres).await;
         statements::a_page_is_few_statements(&url, &counting).await;
     });
 }

@@ -18,17 +18,24 @@ pub enum Protocol {
 /// A way to a server that writes down what is run.
 #[derive(Debug)]
 pub struct Counting {
-    pub port: u16,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Counting {
-    /// Between a port of its own and this server.
-    pub async fn before(server: String, protocol: Protocol) -> Self {
+    /// Between a port of its own and the server of this URL; gives the URL of the same database that leads through it.
+    pub async fn before(url: &str, protocol: Protocol) -> (Self, String) {
+        let (scheme, rest) = url.split_once("://").expect("a URL");
+        let (authority, path) = rest.split_once('/').expect("a URL with a database");
+        let (user, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let server = match (server.contains(':'), protocol) {
+            (true, _) => server.to_owned(),
+            (false, Protocol::Postgres) => format!("{server}:5432"),
+            (false, Protocol::MariaDb) => format!("{server}:3306"),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let said = Arc::new(Mutex::new(Vec::new()));
-        let counting = Counting { port, said: said.clone() };
+        let counting = Counting { said: said.clone() };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.expect("the server");
@@ -38,7 +45,7 @@ impl Counting {
                 tokio::spawn(pass_on(from_client, to_server, protocol, said.clone()));
             }
         });
-        counting
+        (counting, format!("{scheme}://{user}@127.0.0.1:{port}/{path}"))
     }
 
     /// What was run since the last time that this was asked.

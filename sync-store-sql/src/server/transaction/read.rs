@@ -1,6 +1,6 @@
 //! Reading: records and changes by id, queries, the feed.
 
-use super::super::link::{Arg, Cell, Kind};
+use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Dialect, Statement};
 use super::super::tables::{IdType, Table, change_columns, id_of_key};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
@@ -73,19 +73,20 @@ impl SqlTransaction<'_> {
             changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
         let asked = live.iter().map(|id| (*id).clone()).collect();
         let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
-        let rows = match self.neighbours(table, &live).await? {
-            Some(rows) => rows,
-            None if live.is_empty() => Vec::new(),
-            None => {
-                let mut select =
-                    Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
-                table.one_of(self.dialect(), &mut select, "", live.iter().copied());
-                self.fetch(select).await?
-            }
-        };
-        for row in rows {
-            let record = table.record(row, false)?;
+        for row in self.neighbours(table, &live).await? {
+            // One that cannot be read may be none of these.
+            let Ok(record) = table.record(row, false) else { continue };
             found.insert(table.schema.id_of(&record)?, record);
+        }
+        // Not every database has ids in the order that they have here.
+        if live.iter().any(|id| !found.contains_key(*id)) {
+            let mut select =
+                Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
+            table.one_of(self.dialect(), &mut select, "", live);
+            for row in self.fetch(select).await? {
+                let record = table.record(row, false)?;
+                found.insert(table.schema.id_of(&record)?, record);
+            }
         }
         self.looked = Some(Looked { model: table.number, asked, there: found.keys().cloned().collect() });
         let states = changes.into_iter().map(|change| {
@@ -96,31 +97,30 @@ impl SqlTransaction<'_> {
     }
 
     /// All rows between the first and the last of these ids, if those are about as many: records that were made one after
-    /// the other often have ids in a row, and to read them so costs a third. `None` where others are in between, and for a
+    /// the other often have ids in a row, and to read them so costs a third. Nothing where others are in between, and for a
     /// while after that.
-    async fn neighbours(&mut self, table: &Table, ids: &[&Id]) -> Result<Option<Vec<Vec<Cell>>>> {
+    async fn neighbours(&mut self, table: &Table, ids: &[&Id]) -> Result<Vec<Row>> {
         let sorts = match table.id_type() {
             IdType::Int => true,
-            IdType::Uuid => table.columns[table.schema.id].kind == Kind::Uuid,
+            IdType::Uuid => matches!(table.columns[table.schema.id].kind, Kind::Uuid | Kind::Bytes),
             IdType::Text => false,
         };
-        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(None) };
+        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(Vec::new()) };
         if ids.len() < NEIGHBOURS || !sorts || !self.shared.may_be_neighbours() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let most = ids.len() + ids.len() / 8;
         let (dialect, column) = (self.dialect(), &table.columns[table.schema.id]);
         let mut select =
             Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
-        for (compared, id) in [(" >= ", first), (" <= ", last)] {
-            select.push(if compared == " >= " { "" } else { " AND " }).push(&column.name).push(compared);
-            select.bind(dialect, Arg::One(column.kind, column.encode(&id.to_value())));
-        }
+        let arg = |id: &Id| Arg::One(column.kind, column.encode(&id.to_value()));
+        select.push(&format!("{} >= ", column.name)).bind(dialect, arg(first));
+        select.push(&format!(" AND {} <= ", column.name)).bind(dialect, arg(last));
         select.push(&format!(" LIMIT {}", most + 1));
         let rows = self.fetch(select).await?;
         let all = rows.len() <= most;
         self.shared.were_neighbours(all);
-        Ok(Some(rows).filter(|_| all))
+        Ok(if all { rows } else { Vec::new() })
     }
 
     pub(super) async fn states_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<State>>> {
