@@ -68,6 +68,7 @@
 mod filter;
 mod names;
 mod records;
+mod references;
 #[cfg(feature = "server")]
 mod server;
 mod sqlite;

@@ -12,6 +12,7 @@
     allow(dead_code, unused_variables, reason = "what only the other database needs")
 )]
 
+mod catalog;
 mod key;
 mod learning;
 mod link;

@@ -1,9 +1,10 @@
 //! Pools of connections, and connections that are lent from them.
 
+use super::catalog::Catalog;
 #[cfg(feature = "mariadb")]
 use super::link::Cell;
 use super::link::{Failure, Link};
-use super::prepare::{Catalog, Wish, prepare};
+use super::prepare::{Wish, prepare};
 use super::statement::Dialect;
 use super::tables::Tables;
 use super::unadopt::unadopt;

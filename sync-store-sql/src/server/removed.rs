@@ -1,6 +1,6 @@
 //! Columns of fields that were removed from a model. They stay with their values, and new records have none.
 
-use super::prepare::{Catalog, Found, Session};
+use super::catalog::{Catalog, Found, Session};
 use crate::names;
 use sync_runtime::Result;
 use sync_runtime::schema::ModelSchema;

@@ -1,7 +1,7 @@
 //! Taking every trace of the library out of a database. The tables of the models stay, with their rows.
 
+use super::catalog::{Catalog, Session};
 use super::link::{Cell, Link};
-use super::prepare::{Catalog, Session};
 use sync_runtime::Result;
 
 /// A table that holds the records of a model.

@@ -3,6 +3,7 @@
 
 use super::prepare::Session;
 use crate::names::{self, quoted};
+use crate::references::Reference;
 use rusqlite::Connection;
 use sync_runtime::schema::ForeignKey;
 use sync_runtime::{ModelSchema, Models};
@@ -17,20 +18,13 @@ pub(crate) fn foreign_keys(sql: &Connection, models: &Models) -> rusqlite::Resul
          FROM pragma_foreign_key_list(?1) k GROUP BY k.id HAVING count(*) = 1 ORDER BY k.id",
     )?;
     for model in models.iter() {
-        let child = model.schema;
-        let rows = select.query_map([child.table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let child = model.schema.table;
+        let rows = select.query_map([child], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         for row in rows {
-            let (table, from, to): (String, String, Option<String>) = row?;
-            let field = child.fields.iter().position(|field| field.name.eq_ignore_ascii_case(&from));
-            let parent = models.iter().map(|model| model.schema).find(|parent| {
-                let id = parent.id_field().name;
-                parent.table.eq_ignore_ascii_case(&table)
-                    && !parent.has_composite_id()
-                    && to.as_deref().is_some_and(|to| to.eq_ignore_ascii_case(id))
-            });
-            if let (Some(place), Some(parent)) = (field, parent) {
-                found.push(ForeignKey { child: child.name, field: place, parent: parent.name });
-            }
+            let (parent, column, target): (String, String, Option<String>) = row?;
+            let reference =
+                target.map(|target| Reference { child: child.to_owned(), column, parent, target });
+            found.extend(reference.and_then(|reference| reference.between(models)));
         }
     }
     Ok(found)

@@ -2,9 +2,10 @@
 
 use super::{MODE, MariaDb, own, triggers};
 use crate::names::{self, LengthIn, Quote, literal};
+use crate::references::Reference;
+use crate::server::catalog::{Catalog, Found, Session, Thing, texts};
 use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
-use crate::server::parents::Reference;
-use crate::server::prepare::{Catalog, Found, Session, Thing, texts};
+use crate::server::parents::reference;
 use crate::server::statement::Dialect;
 use crate::server::tables::Table;
 use crate::server::unadopt::Held;
@@ -486,7 +487,7 @@ impl Catalog for Database {
              GROUP BY TABLE_NAME, CONSTRAINT_NAME HAVING count(*) = 1 ORDER BY 1, 2, 3";
         let name = Arg::text(self.name.as_str());
         let found = session.fetch(select, vec![name.clone(), name]).await?;
-        Ok(found.into_iter().filter_map(Reference::of).collect())
+        Ok(found.into_iter().filter_map(reference).collect())
     }
 
     async fn is_indexed(&self, session: &mut Session<'_>, table: &str, column: &str) -> Result<bool> {

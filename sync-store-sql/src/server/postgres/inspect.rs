@@ -3,9 +3,10 @@
 use super::triggers;
 use super::{Postgres, own};
 use crate::names::{self, LengthIn, literal, quoted};
+use crate::references::Reference;
+use crate::server::catalog::{Catalog, Found, Session, Thing, texts};
 use crate::server::link::{Arg, Cell, Kind, Link, Row};
-use crate::server::parents::Reference;
-use crate::server::prepare::{Catalog, Found, Session, Thing, texts};
+use crate::server::parents::reference;
 use crate::server::statement::Dialect;
 use crate::server::tables::Table;
 use crate::server::unadopt::Held;
@@ -257,7 +258,7 @@ impl Catalog for Schema {
              WHERE f.contype = 'f' AND cardinality(f.conkey) = 1 AND c.relnamespace = p.relnamespace \
              AND c.relnamespace = $1::text::regnamespace ORDER BY 1, 2, 3";
         let found = session.fetch(select, vec![Arg::text(quoted(&self.name))]).await?;
-        Ok(found.into_iter().filter_map(Reference::of).collect())
+        Ok(found.into_iter().filter_map(reference).collect())
     }
 
     async fn is_indexed(&self, session: &mut Session<'_>, table: &str, column: &str) -> Result<bool> {

@@ -71,7 +71,6 @@ impl SqlTransaction<'_> {
     async fn with_records(&mut self, table: &Table, changes: Vec<Change>) -> Result<Vec<State>> {
         let live: Vec<&Id> =
             changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
-        let asked = live.iter().map(|id| (*id).clone()).collect();
         let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
         for row in self.neighbours(table, &live).await? {
             // One that cannot be read may be none of these.
@@ -88,7 +87,12 @@ impl SqlTransaction<'_> {
                 found.insert(table.schema.id_of(&record)?, record);
             }
         }
-        self.looked = Some(Looked { model: table.number, asked, there: found.keys().cloned().collect() });
+        // Only who writes afterwards asks again.
+        if self.write {
+            let asked = changes.iter().filter(|change| !change.is_delete()).map(|change| change.id.clone());
+            let there = found.keys().cloned().collect();
+            self.looked = Some(Looked { model: table.number, asked: asked.collect(), there });
+        }
         let states = changes.into_iter().map(|change| {
             let record = found.remove(&change.id);
             State { change, record }
