@@ -14,6 +14,12 @@ use sync_runtime::value::date_text;
 /// Statements with more parameters than this are not kept prepared: their text follows from the number of rows.
 const KEPT: usize = 64;
 
+/// Statements up to this size fit into a packet of any server that is used in earnest; most are smaller.
+const SMALL: usize = 4 << 20;
+
+/// What a value takes in a packet besides itself.
+const PER_VALUE: usize = 16;
+
 /// Times without a zone are in UTC here; those of the last day have no place among jiff's points in time.
 const EPOCH: civil::DateTime = civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
@@ -179,11 +185,34 @@ impl MyLink<'_> {
             false => sql.into(),
         })
     }
+
+    /// Refuses a statement that no packet holds. The server would close the connection, often before it has said why, and
+    /// that looks like one that was lost.
+    async fn fits(&mut self, sql: &str, args: &[Arg]) -> Result<(), Failure> {
+        let size = |arg: &Arg| match arg {
+            Arg::One(_, cell) => cell.size(),
+            Arg::Many(_, cells) => cells.iter().map(Cell::size).sum(),
+        };
+        let bytes = sql.len() + args.iter().map(|arg| size(arg) + PER_VALUE).sum::<usize>();
+        if bytes <= SMALL {
+            return Ok(());
+        }
+        let asked =
+            sqlx::query_scalar::<_, u64>("SELECT @@max_allowed_packet").fetch_one(&mut *self.connection);
+        let most = asked.await.map_err(failure)?;
+        if u64::try_from(bytes).is_ok_and(|bytes| bytes < most) {
+            return Ok(());
+        }
+        let message =
+            format!("a statement of {bytes} bytes, and the server's `max_allowed_packet` is {most}");
+        Err(Failure::Other(sqlx::Error::Encode(message.into())))
+    }
 }
 
 impl Link for MyLink<'_> {
     fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
+            self.fits(sql, &args).await?;
             let kept = args.len() <= KEPT;
             let query = sqlx::query_with(self.text(sql), arguments(args)?).persistent(kept);
             let mut found = query.fetch(&mut *self.connection);
@@ -199,6 +228,7 @@ impl Link for MyLink<'_> {
 
     fn execute<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<u64, Failure>> {
         Box::pin(async move {
+            self.fits(sql, &args).await?;
             let kept = args.len() <= KEPT;
             let query = sqlx::query_with(self.text(sql), arguments(args)?).persistent(kept);
             Ok(query.execute(&mut *self.connection).await.map_err(failure)?.rows_affected())
