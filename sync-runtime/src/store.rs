@@ -213,13 +213,6 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
         Ok(Vec::new())
     }
 
-    /// A name of the history that the database goes on in, where it can tell: another one after a fail-over to a standby,
-    /// and in a database that a backup was restored into. Positions and revisions of the one before may be given out
-    /// twice then. `None` where the database cannot tell.
-    async fn history(&self) -> Result<Option<String>> {
-        Ok(None)
-    }
-
     /// A number that differs whenever anybody, this program or another, committed since the last call: a change, a
     /// local field, a note, anything.
     ///
@@ -364,6 +357,13 @@ impl Room {
 pub trait Transaction: MaybeSend {
     /// The store's replica id.
     async fn replica(&mut self) -> Result<ReplicaId>;
+
+    /// A name of the history that the database goes on in, where it can tell: another one after a fail-over to a standby,
+    /// and in a database that a backup was restored into. Positions and revisions of the one before may be given out
+    /// twice then. `None` where the database cannot tell.
+    async fn history(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Takes another replica id. Revisions written from now on carry it; no change is touched.
     async fn rename(&mut self, fresh: ReplicaId) -> Result<()>;

@@ -359,14 +359,6 @@ impl Store for SqlStore {
         }
     }
 
-    async fn history(&self) -> Result<Option<String>> {
-        match &self.database {
-            Database::Sqlite(_) => Ok(None),
-            #[cfg(feature = "server")]
-            Database::Server(server) => server.clone().history().await,
-        }
-    }
-
     async fn version(&self) -> Result<u64> {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.version(),

@@ -124,7 +124,8 @@ impl Cluster {
 
     fn start(&self) {
         let options = format!(
-            "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=40",
+            "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=40 \
+             -c max_prepared_transactions=4",
             self.port
         );
         let log = format!("{}/log", self.folder.display());
@@ -254,8 +255,9 @@ fn a_restore_into_another_cluster_is_noticed() {
     });
 }
 
-#[test]
-fn a_standby_that_took_over_without_the_last_commits_is_noticed() {
+/// Fails over to a standby that lacks the last commit, which opens anew, or takes the place of the primary while the
+/// server goes on.
+fn fail_over(in_place: bool) {
     runtime().block_on(async {
         let primary = Cluster::new();
         let (server, phone) = (primary.workspace().await, device().await);
@@ -263,7 +265,7 @@ fn a_standby_that_took_over_without_the_last_commits_is_noticed() {
         cards.create(card(1, "on both")).await.expect("made");
         phone.sync(&server).await.expect("synced");
         let name = server.id().await.expect("a name");
-        let standby = primary.standby();
+        let mut standby = primary.standby();
         let until = Instant::now() + Duration::from_secs(20);
         while standby.psql("SELECT count(*) FROM card") != "1" && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -277,14 +279,55 @@ fn a_standby_that_took_over_without_the_last_commits_is_noticed() {
         cards.create(card(2, "lost with the primary")).await.expect("made");
         phone.sync(&server).await.expect("synced");
         primary.stop();
+        if in_place {
+            standby.stop();
+            standby.port = primary.port;
+            standby.start();
+        }
         standby.psql("SELECT pg_promote(true, 30)");
-        let promoted = standby.workspace().await;
+        let promoted = if in_place { server } else { standby.workspace().await };
         let promoted_cards = promoted.collection::<Card>().expect("registered");
         promoted_cards.create(card(3, "at a position that was given out before")).await.expect("made");
-        assert_ne!(promoted.id().await.expect("a name"), name, "a new name");
         phone.sync(&promoted).await.expect("synced");
+        assert_ne!(promoted.id().await.expect("a name"), name, "a new name");
         let expected = ["on both", "lost with the primary", "at a position that was given out before"];
         assert_eq!(titles(&promoted).await, expected);
         assert_eq!(titles(&phone).await, expected);
+    });
+}
+
+#[test]
+fn a_standby_that_took_over_without_the_last_commits_is_noticed() {
+    fail_over(false);
+}
+
+#[test]
+fn a_standby_that_takes_over_under_an_open_server_is_noticed() {
+    fail_over(true);
+}
+
+#[test]
+fn a_prepared_transaction_and_writers_of_other_databases_hold_up_nothing_else() {
+    runtime().block_on(async {
+        let cluster = Cluster::new();
+        let (server, phone) = (cluster.workspace().await, device().await);
+        cluster.psql("CREATE DATABASE other");
+        let elsewhere = format!("postgres://postgres@127.0.0.1:{}/other", cluster.port);
+        let in_other = |sql: &str| done(Command::new("psql").args([&elsewhere, "-X", "-q", "-c", sql]));
+        in_other("CREATE TABLE t(id int); BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'elsewhere'");
+        cluster.psql("BEGIN; INSERT INTO card VALUES (1, 'prepared'); PREPARE TRANSACTION 'here'");
+        cluster.psql("INSERT INTO card VALUES (2, 'committed')");
+        phone.sync(&server).await.expect("synced");
+        assert_eq!(titles(&phone).await, ["committed"]);
+        let store = SqlStore::open(&cluster.url()).await.expect("the database opens");
+        Workspace::builder(store.clone()).model::<Card>().build().await.expect("a workspace");
+        let held = store.feed_status().await.expect("a status");
+        assert!(held.oldest_writer.is_some_and(|open| open > Duration::ZERO), "{held:?}");
+        cluster.psql("COMMIT PREPARED 'here'");
+        phone.sync(&server).await.expect("synced");
+        assert_eq!(titles(&phone).await, ["prepared", "committed"]);
+        let free = store.feed_status().await.expect("a status");
+        assert_eq!((free.waiting, free.oldest_writer), (0, None));
+        in_other("ROLLBACK PREPARED 'elsewhere'");
     });
 }

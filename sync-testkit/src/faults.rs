@@ -251,10 +251,6 @@ impl<S: Store> Store for FaultStore<S> {
         self.inner.foreign_keys(models).await
     }
 
-    async fn history(&self) -> Result<Option<String>> {
-        self.inner.history().await
-    }
-
     async fn version(&self) -> Result<u64> {
         self.faults.around(Call::Version, self.inner.version()).await
     }

@@ -53,10 +53,6 @@ impl<S: Store> Store for Keyed<S> {
         Ok(self.keys.clone())
     }
 
-    async fn history(&self) -> Result<Option<String>> {
-        self.inner.history().await
-    }
-
     async fn version(&self) -> Result<u64> {
         self.inner.version().await
     }

@@ -41,7 +41,7 @@ use notes::PeerState;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A replica over a store. Cheap to clone; clones are the same replica.
 #[derive(Clone)]
@@ -246,9 +246,13 @@ impl Engine {
         (self.0.commits.load(Ordering::Acquire), listener)
     }
 
-    /// The history that was last seen of the database, to be looked at and set.
-    pub(crate) fn history(&self) -> &Mutex<Option<String>> {
-        &self.0.history
+    /// The history that was last seen of the database.
+    pub(crate) fn history_seen(&self) -> Option<String> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn saw_history(&self, history: String) {
+        *self.0.history.lock().unwrap_or_else(PoisonError::into_inner) = Some(history);
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

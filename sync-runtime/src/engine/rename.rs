@@ -2,14 +2,16 @@
 
 use super::Engine;
 use super::notes::{self, PUSHERS, PeerState};
-use crate::Result;
 use crate::change::{Change, State};
-use crate::env::fresh_replica;
+use crate::env::{BoxFuture, MaybeSend, fresh_replica};
 use crate::store::{Access, Feed, Room, Transaction};
 use crate::version::{Ancestry, ReplicaId, Stamp};
+use crate::{Error, ErrorKind, Result};
 
 /// How many changes are stamped anew at a time.
 const BATCH: usize = 500;
+/// How often an answer may find the database in another history.
+const LOOKS: usize = 3;
 /// The key of the history that the database was last seen in.
 const HISTORY_NOTE: &str = "history";
 /// The access of the transaction in which a new name is taken.
@@ -35,11 +37,10 @@ impl Engine {
     /// server, or a standby took over that lacked the last commits. What it gave out before may be given out again, so
     /// the store goes on under a new replica id.
     pub(crate) async fn check_history(&self) -> Result<()> {
-        let Some(history) = self.store().history().await? else { return Ok(()) };
-        let seen = || self.history().lock().map(|seen| seen.clone()).unwrap_or_default();
-        if seen().as_ref() == Some(&history) {
+        let history = self.read(|tx| Box::pin(async move { tx.history().await })).await?;
+        let Some(history) = history.filter(|history| self.history_seen().as_ref() != Some(history)) else {
             return Ok(());
-        }
+        };
         let (fresh, now, current) = (fresh_replica(&**self.env()), self.now(), history.clone());
         self.run(RENAMING, move |tx| {
             Box::pin(async move {
@@ -54,10 +55,35 @@ impl Engine {
             })
         })
         .await?;
-        if let Ok(mut seen) = self.history().lock() {
-            *seen = Some(history);
-        }
+        self.saw_history(history);
         Ok(())
+    }
+
+    /// Runs work whose answer a peer gets, in the history that the store knows of. Where the database goes on in another
+    /// one, the store takes its other name first.
+    pub(crate) async fn answer<T, F>(&self, access: Access, work: F) -> Result<T>
+    where
+        T: MaybeSend + 'static,
+        F: for<'t> FnOnce(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T>> + Clone + MaybeSend + 'static,
+    {
+        for _ in 0..LOOKS {
+            let (work, seen) = (work.clone(), self.history_seen());
+            let done = self.run(access, move |tx| {
+                Box::pin(async move {
+                    match tx.history().await? {
+                        Some(history) if seen.as_ref() != Some(&history) => Ok(None),
+                        _ => work(tx).await.map(Some),
+                    }
+                })
+            });
+            if let Some(done) = done.await? {
+                return Ok(done);
+            }
+            self.check_history().await?;
+        }
+        let message = "the database went over into another history again and again; \
+                       do the connections of the store lead to two databases?";
+        Err(Error::new(ErrorKind::Busy, message))
     }
 
     /// Goes on under a new replica id, because of something that was seen under this one. Where another process, or

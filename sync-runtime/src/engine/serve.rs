@@ -87,7 +87,6 @@ impl Replica for Engine {
     }
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
-        self.check_history().await?;
         let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
         let puller = caller.clone();
         let pushed_by = Some((caller.clone(), self.hooks().clone()));
@@ -101,7 +100,7 @@ impl Replica for Engine {
         let access = sized(access, pushed.max(to_read)).durable();
         let access = if exchange.pull.is_some() { access.feed() } else { access };
         let (from, pull) = (exchange.from, exchange.pull.clone());
-        let answer = self.run(access, move |tx| {
+        let answer = self.answer(access, move |tx| {
             Box::pin(async move {
                 let me = tx.replica().await?;
                 let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
@@ -156,11 +155,10 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.may_read()?;
-        self.check_history().await?;
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self
-            .run(access, move |tx| {
+            .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
                     Ok((me, feed_page(tx, me, &models, &limits, None, &pull).await?))

@@ -301,9 +301,12 @@ impl Server {
         let begin = self.pool.begin(&self.shared.own, access, self.busy_timeout);
         let mut lent = self.pool.lend(self.location()).await.map_err(fresh)?;
         let mut others = self.pool.size();
-        loop {
-            let begun = lent.link().script(&begin).await;
-            let Err(failure) = begun else { break };
+        let own = loop {
+            let begun = lent.link().begin(&begin).await;
+            let failure = match begun {
+                Ok(own) => break own,
+                Err(failure) => failure,
+            };
             // The server may have been away while it lay in the pool. Nothing was begun on it.
             if !matches!(failure, Failure::Lost(_)) || others == 0 {
                 return Err(self.not_begun(lent, failure).await);
@@ -311,9 +314,10 @@ impl Server {
             others -= 1;
             drop(lent);
             lent = self.pool.lend(self.location()).await.map_err(fresh)?;
-        }
+        };
         let mut transaction =
             SqlTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
+        transaction.begun_with(own);
         let result = work.run(&mut transaction).await;
         let told = transaction.ended();
         let commit = match transaction.cleaning() {
@@ -322,6 +326,16 @@ impl Server {
         };
         let replicas = transaction.into_replicas();
         match (result, told) {
+            (Ok(()), None) if !access.write => {
+                // What was read stands, whatever comes of the end.
+                self.runtime.spawn(async move {
+                    if lent.link().script(&commit).await.is_ok() {
+                        lent.give_back();
+                    }
+                });
+                self.learned(replicas);
+                Ok(())
+            }
             (Ok(()), None) => {
                 if let Err(failure) = lent.link().script(&commit).await {
                     // Nobody knows whether it was committed; the connection is closed.
@@ -329,7 +343,7 @@ impl Server {
                     return Err((failure.at(self.location()), conflict));
                 }
                 lent.give_back();
-                *self.shared.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
+                self.learned(replicas);
                 Ok(())
             }
             (result, told) => {
@@ -342,6 +356,11 @@ impl Server {
                 Err((error, told))
             }
         }
+    }
+
+    /// Names of replicas that a transaction got to know.
+    fn learned(&self, replicas: Replicas) {
+        *self.shared.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
     }
 
     async fn not_begun(&self, lent: Lent, failure: Failure) -> (Error, Option<Ended>) {
@@ -383,15 +402,6 @@ impl Server {
             }
         });
         ended(read.await)
-    }
-
-    /// A name of the history that the database goes on in.
-    pub(crate) async fn history(self: Arc<Self>) -> Result<Option<String>> {
-        let Some(sql) = self.shared.dialect.history() else { return Ok(None) };
-        match self.look(sql.to_owned()).await?.pop().as_deref() {
-            Some([Cell::Text(history)]) => Ok(Some(history.clone())),
-            _ => Ok(None),
-        }
     }
 
     /// What waits for its position, and who may hold it up.

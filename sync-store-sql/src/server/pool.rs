@@ -122,14 +122,15 @@ impl Pool {
         Ok(Lent(Some(connection)))
     }
 
-    /// What begins a transaction. Where positions are asked for, the committed changes are numbered first.
+    /// What begins a transaction, and gives what the store knows of itself. Where positions are asked for, the committed
+    /// changes are numbered first.
     pub(super) fn begin(&self, own: &str, access: Access, busy_timeout: Duration) -> String {
         let dialect = self.dialect();
         let number = match access.feed {
             true => dialect.number(own),
             false => String::new(),
         };
-        format!("{number}{}", dialect.begin(access, busy_timeout, self.of_app()))
+        format!("{number}{}; {}", dialect.begin(access, busy_timeout, self.of_app()), dialect.own(own))
     }
 
     /// How many connections there are.

@@ -151,10 +151,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// none.
     fn oldest_writer(&self, own: &str) -> String;
 
-    /// What names the history that the database goes on in, as text; `None` where it cannot tell.
-    fn history(&self) -> Option<&'static str> {
-        None
-    }
+    /// Gives in one row of texts what the store knows of itself: the number of its replica, through which position bases
+    /// are kept, the newest position, and a name of the history that the database goes on in; null where it cannot tell.
+    fn own(&self, own: &str) -> String;
 
     /// Something that differs whenever anybody committed.
     fn version(&self, own: &str) -> String;

@@ -76,10 +76,6 @@ impl Store for SimStore {
         self.store.foreign_keys(models).await
     }
 
-    async fn history(&self) -> Result<Option<String>> {
-        self.store.history().await
-    }
-
     async fn version(&self) -> Result<u64> {
         self.store.version().await
     }

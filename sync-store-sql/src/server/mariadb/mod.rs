@@ -318,6 +318,13 @@ impl Dialect for MariaDb {
         own::numbering(own)
     }
 
+    fn own(&self, own: &str) -> String {
+        format!(
+            "SELECT CAST(s.me AS CHAR), CAST(s.keep_through AS CHAR), CAST(n.newest AS CHAR), NULL \
+             FROM {own}sync_state s CROSS JOIN {own}sync_newest n"
+        )
+    }
+
     /// Of those that wrote anything, by connections to this database. Needs the right `PROCESS`.
     fn oldest_writer(&self, _: &str) -> String {
         "SET STATEMENT time_zone = 'SYSTEM' FOR SELECT max(TIMESTAMPDIFF(MICROSECOND, x.trx_started, NOW(6))) \

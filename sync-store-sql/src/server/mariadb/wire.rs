@@ -119,6 +119,15 @@ fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
     })
 }
 
+/// The text in this column.
+fn text(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
+    let value = row.try_get_raw(column)?;
+    if value.is_null() {
+        return Ok(Cell::Null);
+    }
+    Ok(Cell::Text(<&str as Decode<MySql>>::decode(value)?.to_owned()))
+}
+
 /// What to do about an error.
 pub(super) fn failure(error: sqlx::Error) -> Failure {
     let sqlx::Error::Database(database) = &error else {
@@ -232,6 +241,20 @@ impl Link for MyLink<'_> {
             let kept = args.len() <= KEPT;
             let query = sqlx::query_with(self.text(sql), arguments(args)?).persistent(kept);
             Ok(query.execute(&mut *self.connection).await.map_err(failure)?.rows_affected())
+        })
+    }
+
+    fn begin<'l>(&'l mut self, sql: &'l str) -> BoxFuture<'l, Result<Option<Row>, Failure>> {
+        Box::pin(async move {
+            let script = sqlx::raw_sql(AssertSqlSafe(Arc::<str>::from(sql)));
+            let mut found = script.fetch(&mut *self.connection);
+            let mut last = None;
+            while let Some(row) = found.try_next().await.map_err(failure)? {
+                last = Some(row);
+            }
+            let text = |row: MySqlRow| (0..row.len()).map(|column| text(&row, column)).collect();
+            let cells: Option<Result<Row, BoxDynError>> = last.map(text);
+            cells.transpose().map_err(|error| Failure::Other(sqlx::Error::Decode(error)))
         })
     }
 

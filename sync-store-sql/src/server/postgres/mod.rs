@@ -196,20 +196,28 @@ impl Dialect for Postgres {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {own}sync_number(); COMMIT; ")
     }
 
+    /// A transaction that is prepared for two phases belongs to no connection any more, and is as old as its preparation.
     fn oldest_writer(&self, own: &str) -> String {
         format!(
-            "SELECT (extract(epoch FROM max(clock_timestamp() - a.xact_start)) * 1000000)::int8 \
-             FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+            "SELECT (extract(epoch FROM max(clock_timestamp() - coalesce(a.xact_start, p.prepared))) * 1000000)::int8 \
+             FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+             LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' \
+               AND x.virtualtransaction = l.virtualtransaction \
+             LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid \
              WHERE l.relation = {}::regclass AND l.mode = 'RowExclusiveLock' AND l.granted",
             literal(&format!("{own}sync_change"))
         )
     }
 
-    fn history(&self) -> Option<&'static str> {
+    fn own(&self, own: &str) -> String {
         // The cluster, and the timeline, which a standby leaves when it is promoted. A standby has none of its own yet.
-        Some(
-            "SELECT (SELECT system_identifier::text FROM pg_control_system()) || ' ' \
-             || CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END",
+        // A connection never comes into another history, so it is asked once on each.
+        format!(
+            "SELECT s.me::text, s.keep_through::text, n.newest::text, \
+             coalesce(nullif(current_setting('sync.history', true), ''), set_config('sync.history', \
+               (SELECT system_identifier::text FROM pg_control_system()) || ' ' || CASE WHEN pg_is_in_recovery() \
+               THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, false)) \
+             FROM {own}sync_state s CROSS JOIN {own}sync_newest n"
         )
     }
 

@@ -88,7 +88,8 @@ impl Writer<'_> {
             "CREATE OR REPLACE FUNCTION {own}{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = {schema}, pg_temp AS $sync$
 #variable_conflict use_column
-DECLARE sync_me int4; sync_keep int8; sync_put bytea[]; sync_at int8;
+DECLARE sync_me int4; sync_keep int8; sync_put bytea[]; sync_at int8; sync_group int8;
+  sync_least bytea;
 BEGIN
   SELECT s.me, s.keep_through INTO sync_me, sync_keep FROM {own}sync_state s;
   IF sync_me IS NULL THEN RETURN NULL; END IF;
@@ -97,6 +98,7 @@ BEGIN
   IF current_setting('sync.put_model', true) = '{number}' THEN
     sync_put := current_setting('sync.put_ids')::bytea[];
   END IF;
+  sync_group := pg_current_xact_id_if_assigned()::text::int8;
 {body}  RETURN NULL;
 END $sync$",
             own = self.own,
@@ -120,7 +122,7 @@ END $sync$",
         format!(
             "INSERT INTO {own}sync_change AS c (model, id, kind, position, stamp, writer, grp, stamps)
   SELECT {number}, s.key, s.kind, -nextval('{own_text}sync_written'), sync_at, sync_me,
-    pg_current_xact_id()::text::int8, s.stamps
+    coalesce(sync_group, pg_current_xact_id()::text::int8), s.stamps
   FROM ({rows}) s WHERE {not_put}{order}",
             own = self.own,
             own_text = self.own.replace('\'', "''"),
@@ -149,8 +151,9 @@ END $sync$",
         )
     }
 
-    /// The same for rows that are new in the table. Ids are often made in the order of time: then one look says of all of
-    /// them that they have no change yet, and to insert without minding what is there costs two thirds.
+    /// The same for rows that are new in the table. Ids are often made in the order of time: then one look, behind the
+    /// least of them or at least between it and the greatest, says of all of them that they have no change yet, and to
+    /// insert without minding what is there costs two thirds.
     fn track_new(&self, rows: &str) -> String {
         let key = self.key("n");
         // Numbers and UUIDs have their order without being made into keys.
@@ -158,17 +161,19 @@ END $sync$",
             (IdType::Int, _) | (IdType::Uuid, Kind::Uuid) => self.table.key_names("n."),
             _ => key.clone(),
         };
-        let ends = |order: &str| format!("(SELECT {key} FROM sync_new n ORDER BY {by} {order} LIMIT 1)");
+        let end = |order: &str| format!("(SELECT {key} FROM sync_new n ORDER BY {by} {order} LIMIT 1)");
         format!(
-            "IF EXISTS (SELECT FROM {own}sync_change c WHERE c.model = {number} AND c.id BETWEEN {first} AND {last}) THEN
+            "sync_least := {least};
+  IF EXISTS (SELECT FROM {own}sync_change c WHERE c.model = {number} AND c.id >= sync_least)
+    AND EXISTS (SELECT FROM {own}sync_change c WHERE c.model = {number} AND c.id BETWEEN sync_least AND {greatest}) THEN
   {moved};
   ELSE
   {made};
   END IF",
             own = self.own,
             number = self.table.number,
-            first = ends("ASC"),
-            last = ends("DESC"),
+            least = end("ASC"),
+            greatest = end("DESC"),
             moved = self.track(rows, ""),
             made = self.make(rows, ""),
         )

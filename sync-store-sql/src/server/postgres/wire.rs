@@ -5,8 +5,12 @@ use futures_util::TryStreamExt;
 use sqlx::encode::IsNull;
 use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgRow, PgTypeInfo, PgValueFormat};
-use sqlx::{Arguments, AssertSqlSafe, Encode, Executor, Postgres, Row as _, Type, TypeInfo, ValueRef};
+use sqlx::postgres::{
+    PgArgumentBuffer, PgArguments, PgConnection, PgRow, PgTypeInfo, PgTypeKind, PgValueFormat,
+};
+use sqlx::{
+    Arguments, AssertSqlSafe, Column as _, Encode, Executor, Postgres, Row as _, Type, TypeInfo, ValueRef,
+};
 use std::sync::Arc;
 use sync_runtime::BoxFuture;
 use uuid::Uuid;
@@ -202,8 +206,17 @@ fn numeric(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// The cell in this column.
-fn cell(row: &PgRow, column: usize) -> Result<Cell, BoxDynError> {
+/// What the columns of a row hold: the number of each type, which text has whatever its name is.
+fn types(row: &PgRow) -> Vec<u32> {
+    let number = |info: &PgTypeInfo| match info.kind() {
+        PgTypeKind::Enum(_) => TEXT,
+        _ => info.oid().map_or(0, |oid| oid.0),
+    };
+    row.columns().iter().map(|column| number(column.type_info())).collect()
+}
+
+/// The cell in this column, which is of this type.
+fn cell(row: &PgRow, column: usize, ty: u32) -> Result<Cell, BoxDynError> {
     let value = row.try_get_raw(column)?;
     if value.is_null() {
         return Ok(Cell::Null);
@@ -213,8 +226,7 @@ fn cell(row: &PgRow, column: usize) -> Result<Cell, BoxDynError> {
     }
     let bytes = value.as_bytes()?;
     let text = || Ok::<_, BoxDynError>(Cell::Text(std::str::from_utf8(bytes)?.to_owned()));
-    let info = value.type_info();
-    Ok(match info.oid().map_or(0, |oid| oid.0) {
+    Ok(match ty {
         BOOL => Cell::Bool(bytes.first() == Some(&1)),
         INT2 => Cell::Int(i16::from_be_bytes(bytes.try_into()?).into()),
         INT4 => Cell::Int(i32::from_be_bytes(bytes.try_into()?).into()),
@@ -233,23 +245,20 @@ fn cell(row: &PgRow, column: usize) -> Result<Cell, BoxDynError> {
             Cell::Day(day.checked_add(EPOCH_DAYS).ok_or("a day at infinity")?)
         }
         JSONB => Cell::Text(std::str::from_utf8(bytes.get(1..).unwrap_or_default())?.to_owned()),
-        // Text by any name: `varchar`, `name`, an enumeration, a domain over one of them.
+        // Text by any name: `varchar`, `name`, a domain over one of them.
         TEXT | JSON | 1042 | 1043 | 18 | 19 => text()?,
         VOID => Cell::Null,
-        _ if info.kind().try_enum_variants() => text()?,
-        _ => return Err(format!("a value of the type `{}`, which is not known here", info.name()).into()),
+        _ => {
+            let name = value.type_info();
+            return Err(format!("a value of the type `{}`, which is not known here", name.name()).into());
+        }
     })
 }
 
-/// Whether a type is an enumeration, whose values are text.
-trait EnumKind {
-    fn try_enum_variants(&self) -> bool;
-}
-
-impl EnumKind for sqlx::postgres::PgTypeKind {
-    fn try_enum_variants(&self) -> bool {
-        matches!(self, sqlx::postgres::PgTypeKind::Enum(_))
-    }
+/// The text in this column.
+fn text(row: &PgRow, column: usize) -> Result<Cell, BoxDynError> {
+    let value = row.try_get_raw(column)?;
+    Ok(if value.is_null() { Cell::Null } else { Cell::Text(value.as_str()?.to_owned()) })
 }
 
 /// What to do about an error.
@@ -304,11 +313,15 @@ impl Link for PgLink<'_> {
         Box::pin(async move {
             let query = sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?);
             let mut found = query.fetch(&mut *self.0);
-            let mut rows = Vec::new();
+            let (mut rows, mut columns) = (Vec::new(), None);
             while let Some(row) = found.try_next().await.map_err(failure)? {
-                let cells: Result<Row, BoxDynError> =
-                    (0..row.len()).map(|column| cell(&row, column)).collect();
-                rows.push(cells.map_err(|error| Failure::Other(sqlx::Error::Decode(error)))?);
+                let types = columns.get_or_insert_with(|| types(&row));
+                let mut cells = Row::with_capacity(types.len());
+                for (column, ty) in types.iter().enumerate() {
+                    let cell = cell(&row, column, *ty);
+                    cells.push(cell.map_err(|error| Failure::Other(sqlx::Error::Decode(error)))?);
+                }
+                rows.push(cells);
             }
             Ok(rows)
         })
@@ -318,6 +331,20 @@ impl Link for PgLink<'_> {
         Box::pin(async move {
             let query = sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?);
             Ok(query.execute(&mut *self.0).await.map_err(failure)?.rows_affected())
+        })
+    }
+
+    fn begin<'l>(&'l mut self, sql: &'l str) -> BoxFuture<'l, Result<Option<Row>, Failure>> {
+        Box::pin(async move {
+            let script = sqlx::raw_sql(AssertSqlSafe(Arc::<str>::from(sql)));
+            let mut found = script.fetch(&mut *self.0);
+            let mut last = None;
+            while let Some(row) = found.try_next().await.map_err(failure)? {
+                last = Some(row);
+            }
+            let text = |row: PgRow| (0..row.len()).map(|column| text(&row, column)).collect();
+            let cells: Option<Result<Row, BoxDynError>> = last.map(text);
+            cells.transpose().map_err(|error| Failure::Other(sqlx::Error::Decode(error)))
         })
     }
 

@@ -84,8 +84,11 @@ pub struct SqlTransaction<'c> {
     write: bool,
     /// Whether a refusal by a constraint must leave the rest standing, for which a savepoint stands before each write.
     careful: bool,
+    /// What the store knows of itself, as it was read when the transaction began.
+    begun_with: Option<Row>,
     own: Option<Own>,
     newest: Option<Position>,
+    history: Option<String>,
     /// What the feed goes on with behind a position, where a page told.
     next: Option<Next>,
     /// The rows that were looked for last, as long as nothing was written since.
@@ -118,8 +121,10 @@ impl<'c> SqlTransaction<'c> {
             replicas,
             write,
             careful,
+            begun_with: None,
             own: None,
             newest: None,
+            history: None,
             next: None,
             looked: None,
             told: None,
@@ -129,6 +134,11 @@ impl<'c> SqlTransaction<'c> {
             handed: false,
             ended: None,
         }
+    }
+
+    /// Takes what was read of the store itself when the transaction began.
+    pub(crate) fn begun_with(&mut self, own: Option<Row>) {
+        self.begun_with = own;
     }
 
     /// In a transaction of the app, which goes on whatever is refused here.
@@ -269,27 +279,29 @@ impl<'c> SqlTransaction<'c> {
         if let Some(own) = self.own {
             return Ok(own);
         }
-        // Whoever asks for the one asks for the other next.
-        let sql = format!(
-            "SELECT s.me, s.keep_through, n.newest FROM {} s CROSS JOIN {} n",
-            self.own_table("state"),
-            self.own_table("newest")
-        );
-        let row = self.fetch(Statement::new(sql)).await?.pop();
-        let Some([Cell::Int(me), keep_through, Cell::Int(newest)]) = row.as_deref() else {
-            return Err(rows::corrupt("the store does not know its own name"));
+        let row = match self.begun_with.take() {
+            Some(row) => Some(row),
+            None => self.fetch(Statement::new(self.dialect().own(&self.shared.own))).await?.pop(),
         };
-        self.newest.get_or_insert(*newest);
-        if self.replicas.id(*me).is_none() {
-            self.read_replicas().await?;
-        }
-        let replica =
-            self.replicas.id(*me).ok_or_else(|| rows::corrupt("the store's own name is unknown"))?;
-        let keep_through = match keep_through {
-            Cell::Int(position) => Some(*position),
+        let number = |cell: &Cell| match cell {
+            Cell::Text(text) => text.parse().ok(),
             _ => None,
         };
-        let own = Own { replica, keep_through };
+        let Some([me, keep_through, newest, history]) = row.as_deref() else {
+            return Err(rows::corrupt("the store does not know its own name"));
+        };
+        let (Some(me), Some(newest)) = (number(me), number(newest)) else {
+            return Err(rows::corrupt("the store cannot read its own name"));
+        };
+        self.newest.get_or_insert(newest);
+        if let Cell::Text(history) = history {
+            self.history = Some(history.clone()).filter(|history| !history.is_empty());
+        }
+        if self.replicas.id(me).is_none() {
+            self.read_replicas().await?;
+        }
+        let replica = self.replicas.id(me).ok_or_else(|| rows::corrupt("the store's own name is unknown"))?;
+        let own = Own { replica, keep_through: number(keep_through) };
         self.own = Some(own);
         Ok(own)
     }
@@ -394,6 +406,11 @@ impl Transaction for SqlTransaction<'_> {
         Ok(self.own().await?.replica)
     }
 
+    async fn history(&mut self) -> Result<Option<String>> {
+        self.own().await?;
+        Ok(self.history.clone())
+    }
+
     async fn rename(&mut self, fresh: ReplicaId) -> Result<()> {
         self.writing()?;
         self.know([fresh]).await?;
@@ -401,7 +418,7 @@ impl Transaction for SqlTransaction<'_> {
         let mut update = Statement::new(format!("UPDATE {} SET me = ", self.own_table("state")));
         update.bind(self.dialect(), Arg::One(Kind::Int(4), Cell::Int(number)));
         self.execute(update).await?;
-        self.own = None;
+        (self.begun_with, self.own) = (None, None);
         Ok(())
     }
 
@@ -409,13 +426,8 @@ impl Transaction for SqlTransaction<'_> {
         if let Some(newest) = self.newest {
             return Ok(newest);
         }
-        let sql = format!("SELECT newest FROM {}", self.own_table("newest"));
-        let newest = match self.fetch(Statement::new(sql)).await?.first().map(Vec::as_slice) {
-            Some([Cell::Int(newest)]) => *newest,
-            _ => return Err(rows::corrupt("the newest position is gone")),
-        };
-        self.newest = Some(newest);
-        Ok(newest)
+        self.own().await?;
+        self.newest.ok_or_else(|| rows::corrupt("the newest position is gone"))
     }
 
     async fn read(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<Record>>> {

@@ -5,8 +5,7 @@ use super::super::statement::{Dialect, Statement};
 use super::super::tables::{IdType, Table, change_columns, id_of_key};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
@@ -66,38 +65,41 @@ impl SqlTransaction<'_> {
         Ok(in_order(ids, changes))
     }
 
-    /// Adds their records to changes of one model. The two are read by two statements: a transaction sees one snapshot,
-    /// and the database finds rows by their own ids sooner than by what stands in the changes.
-    async fn with_records(&mut self, table: &Table, changes: Vec<Change>) -> Result<Vec<State>> {
-        let live: Vec<&Id> =
-            changes.iter().filter(|change| !change.is_delete()).map(|change| &change.id).collect();
-        let mut found: HashMap<Id, Record> = HashMap::with_capacity(live.len());
+    /// Adds their records to the changes of this model among these. The two are read by two statements: a transaction sees
+    /// one snapshot, and the database finds rows by their own ids sooner than by what stands in the changes.
+    async fn add_records(&mut self, table: &Table, states: &mut [State]) -> Result<()> {
+        let schema = table.schema;
+        let live = ids_without_record(states, schema);
+        let mut found = Vec::with_capacity(live.len());
         for row in self.neighbours(table, &live).await? {
             // One that cannot be read may be none of these.
             let Ok(record) = table.record(row, false) else { continue };
-            found.insert(table.schema.id_of(&record)?, record);
-        }
-        // Not every database has ids in the order that they have here.
-        if live.iter().any(|id| !found.contains_key(*id)) {
-            let mut select =
-                Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
-            table.one_of(self.dialect(), &mut select, "", live);
-            for row in self.fetch(select).await? {
-                let record = table.record(row, false)?;
-                found.insert(table.schema.id_of(&record)?, record);
-            }
+            found.push((schema.id_of(&record)?, record));
         }
         // Only who writes afterwards asks again.
-        if self.write {
-            let asked = changes.iter().filter(|change| !change.is_delete()).map(|change| change.id.clone());
-            let there = found.keys().cloned().collect();
-            self.looked = Some(Looked { model: table.number, asked: asked.collect(), there });
+        let asked: Option<HashSet<Id>> = self.write.then(|| live.into_iter().cloned().collect());
+        give(states, schema, found);
+        // Not every database has ids in the order that they have here.
+        let missing = ids_without_record(states, schema);
+        if !missing.is_empty() {
+            let mut select =
+                Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
+            table.one_of(self.dialect(), &mut select, "", missing);
+            let mut found = Vec::new();
+            for row in self.fetch(select).await? {
+                let record = table.record(row, false)?;
+                found.push((schema.id_of(&record)?, record));
+            }
+            give(states, schema, found);
         }
-        let states = changes.into_iter().map(|change| {
-            let record = found.remove(&change.id);
-            State { change, record }
-        });
-        Ok(states.collect())
+        if let Some(asked) = asked {
+            let mut there = asked.clone();
+            for id in ids_without_record(states, schema) {
+                there.remove(id);
+            }
+            self.looked = Some(Looked { model: table.number, asked, there });
+        }
+        Ok(())
     }
 
     /// All rows between the first and the last of these ids, if those are about as many: records that were made one after
@@ -132,8 +134,10 @@ impl SqlTransaction<'_> {
         for change in self.changes_by_id(table, ids).await?.into_iter().flatten() {
             changes.insert(change.id.clone(), change);
         }
-        let states = self.with_records(table, changes.into_values().collect()).await?.into_iter();
-        Ok(in_order(ids, states.map(|state| (state.change.id.clone(), state)).collect()))
+        let states = changes.into_values().map(|change| State { change, record: None });
+        let mut states: Vec<State> = states.collect();
+        self.add_records(table, &mut states).await?;
+        Ok(in_order(ids, states.into_iter().map(|state| (state.change.id.clone(), state)).collect()))
     }
 
     pub(super) async fn selected(
@@ -264,38 +268,64 @@ impl SqlTransaction<'_> {
                 self.next = Some(Next { feed, change: more.as_ref().map(|more| more.change.clone()) });
             }
             let ended = more.is_none();
-            let part = self.of_all_models(part).await?;
-            let took: usize = part.iter().filter_map(|state| state.record.as_ref()).map(Record::size).sum();
-            self.shared.saw_records(part.len(), took);
-            for state in part {
-                after = state.change.position;
-                bytes = bytes.saturating_add(state.record.as_ref().map_or(0, Record::size));
-                if bytes > feed.bytes && !states.is_empty() {
-                    return Ok(states);
+            self.add_all_records(&mut part).await?;
+            let (mut fitting, mut took) = (0, 0_usize);
+            for state in &part {
+                took = took.saturating_add(state.record.as_ref().map_or(0, Record::size));
+                if bytes.saturating_add(took) > feed.bytes && fitting + states.len() > 0 {
+                    break;
                 }
-                states.push(state);
+                fitting += 1;
             }
-            if ended || states.len() >= feed.limit {
+            self.shared.saw_records((fitting + 1).min(part.len()), took);
+            let full = fitting < part.len();
+            part.truncate(fitting);
+            bytes = bytes.saturating_add(took);
+            after = part.last().map_or(after, |state| state.change.position);
+            states.append(&mut part);
+            if full || ended || states.len() >= feed.limit {
                 return Ok(states);
             }
         }
     }
 
     /// Adds their records to changes of any models.
-    async fn of_all_models(&mut self, changes: Vec<State>) -> Result<Vec<State>> {
-        let mut by_model: Vec<(Arc<Table>, Vec<Change>)> = Vec::new();
-        for State { change, .. } in changes {
-            match by_model.iter_mut().find(|(table, _)| table.schema.name == change.schema.name) {
-                Some((_, changes)) => changes.push(change),
-                None => by_model.push((self.table(change.schema)?, vec![change])),
+    async fn add_all_records(&mut self, states: &mut [State]) -> Result<()> {
+        let mut schemas: Vec<&'static ModelSchema> = Vec::new();
+        for state in &*states {
+            if !schemas.iter().any(|schema| schema.name == state.change.schema.name) {
+                schemas.push(state.change.schema);
             }
         }
-        let mut states = Vec::new();
-        for (table, changes) in by_model {
-            states.extend(self.with_records(&table, changes).await?);
+        for schema in schemas {
+            let table = self.table(schema)?;
+            self.add_records(&table, states).await?;
         }
-        states.sort_by_key(|state| state.change.position);
-        Ok(states)
+        Ok(())
+    }
+}
+
+/// The ids of live records of a model that have not been read.
+fn ids_without_record<'s>(states: &'s [State], schema: &ModelSchema) -> Vec<&'s Id> {
+    states.iter().filter(|state| lacks_record(state, schema)).map(|state| &state.change.id).collect()
+}
+
+fn lacks_record(state: &State, schema: &ModelSchema) -> bool {
+    state.record.is_none() && !state.change.is_delete() && state.change.schema.name == schema.name
+}
+
+/// Gives their records to the states of a model. Most often they come in the same order.
+fn give(states: &mut [State], schema: &ModelSchema, found: Vec<(Id, Record)>) {
+    let mut found = found.into_iter().peekable();
+    let mut others: HashMap<Id, Record> = HashMap::new();
+    for state in states.iter_mut().filter(|state| lacks_record(state, schema)) {
+        state.record = match found.next_if(|(id, _)| *id == state.change.id) {
+            Some((_, record)) => Some(record),
+            None => {
+                others.extend(found.by_ref());
+                others.remove(&state.change.id)
+            }
+        };
     }
 }
 

@@ -75,10 +75,10 @@ fn merged(cell: &Cell) -> Result<Option<Merged>> {
 
 /// Whether the change whose columns ([`CHANGE`]) these are names a replica that is not known.
 pub(crate) fn names_unknown(replicas: &Replicas, row: &[Cell]) -> Result<bool> {
-    let mut numbers: Vec<i64> = [3, 6, 8].into_iter().filter_map(|column| integer(&row[column])).collect();
-    numbers.extend(others(&row[4])?.into_keys());
-    numbers.extend(merged(&row[9])?.into_iter().flat_map(|(_, a, _, b)| [a, b]));
-    Ok(numbers.into_iter().any(|number| replicas.id(number).is_none()))
+    let unknown = |number: i64| replicas.id(number).is_none();
+    let written = [3, 6, 8].into_iter().filter_map(|column| integer(&row[column])).any(unknown);
+    let merged = merged(&row[9])?.is_some_and(|(_, a, _, b)| unknown(a) || unknown(b));
+    Ok(written || merged || others(&row[4])?.into_keys().any(unknown))
 }
 
 /// A position as it is seen: what has none yet stands behind all that have one.
