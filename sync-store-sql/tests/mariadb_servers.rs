@@ -3,22 +3,18 @@
 
 #![cfg(feature = "mariadb")]
 
+#[path = "common/restart.rs"]
+mod restart;
+
+use restart::Card;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use sync_runtime::prelude::*;
-use sync_runtime::{ErrorKind, Syncable, Workspace};
-use sync_store_memory::MemoryStore;
+use sync_runtime::{ErrorKind, Workspace};
 use sync_store_sql::SqlStore;
-
-#[derive(Debug, Clone, PartialEq, Syncable)]
-struct Card {
-    #[sync(id)]
-    id: i64,
-    title: String,
-}
 
 /// A program of MariaDB; the server is often not on the path.
 fn program(name: &str) -> PathBuf {
@@ -159,27 +155,8 @@ fn a_database_that_is_down_read_only_or_closed_to_us_is_named() {
 #[test]
 fn a_database_that_restarts_in_the_middle_of_a_sync_loses_nothing() {
     runtime().block_on(async {
-        let mut database = Server::new();
-        let store = SqlStore::open(&database.url("root")).await.expect("the database opens");
-        let server = Workspace::builder(store).model::<Card>().build().await.expect("a workspace");
-        let phone =
-            Workspace::builder(MemoryStore::new()).model::<Card>().build().await.expect("a workspace");
-        let cards = phone.collection::<Card>().expect("registered");
-        for id in 0..2_500 {
-            cards.create(Card { id, title: "to be sent".into() }).await.expect("made");
-        }
-        let (syncing, other) = (phone.clone(), server.clone());
-        let sync = tokio::spawn(async move { syncing.sync(&other).await });
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        database.stop();
-        let cut = sync.await.expect("it ends");
-        if let Err(error) = &cut {
-            assert!(error.is_retryable(), "{error}");
-        }
-        database.start();
-        phone.sync(&server).await.expect("synced");
-        let served = server.collection::<Card>().expect("registered");
-        assert_eq!(served.count(Query::all()).await.expect("counted"), 2_500);
-        served.create(Card { id: 9_999, title: "after it".into() }).await.expect("it writes again");
+        let database = RefCell::new(Server::new());
+        let url = database.borrow().url("root");
+        restart::loses_nothing(&url, || database.borrow_mut().stop(), || database.borrow_mut().start()).await;
     });
 }

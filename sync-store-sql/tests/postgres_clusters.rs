@@ -3,21 +3,17 @@
 
 #![cfg(feature = "postgres")]
 
+#[path = "common/restart.rs"]
+mod restart;
+
+use restart::{Card, device};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use sync_runtime::prelude::*;
-use sync_runtime::{ErrorKind, Syncable, Workspace};
-use sync_store_memory::MemoryStore;
+use sync_runtime::{ErrorKind, Workspace};
 use sync_store_sql::SqlStore;
-
-#[derive(Debug, Clone, PartialEq, Syncable)]
-struct Card {
-    #[sync(id)]
-    id: i64,
-    title: String,
-}
 
 fn card(id: i64, title: &str) -> Card {
     Card { id, title: title.to_owned() }
@@ -141,8 +137,7 @@ impl Cluster {
     }
 
     async fn workspace(&self) -> Workspace {
-        let store = SqlStore::open(&self.url()).await.expect("the database opens");
-        Workspace::builder(store).model::<Card>().build().await.expect("a workspace")
+        restart::server(&self.url()).await
     }
 
     fn psql(&self, sql: &str) -> String {
@@ -191,33 +186,12 @@ fn a_database_that_is_down_read_only_or_closed_to_us_is_named() {
 fn a_database_that_restarts_in_the_middle_of_a_sync_loses_nothing() {
     runtime().block_on(async {
         let cluster = Cluster::new();
-        let (server, phone) = (cluster.workspace().await, device().await);
-        let cards = phone.collection::<Card>().expect("registered");
-        for id in 0..2_500 {
-            cards.create(card(id, "to be sent")).await.expect("made");
-        }
-        let (syncing, other) = (phone.clone(), server.clone());
-        let sync = tokio::spawn(async move { syncing.sync(&other).await });
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        cluster.stop();
-        let cut = sync.await.expect("it ends");
-        if let Err(error) = &cut {
-            assert!(error.is_retryable(), "{error}");
-        }
-        cluster.start();
-        phone.sync(&server).await.expect("synced");
-        assert_eq!(titles(&server).await.len(), 2_500);
-        let served = server.collection::<Card>().expect("registered");
-        served.create(card(9_999, "after it")).await.expect("it writes again");
+        restart::loses_nothing(&cluster.url(), || cluster.stop(), || cluster.start()).await;
     });
 }
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-}
-
-async fn device() -> Workspace {
-    Workspace::builder(MemoryStore::new()).model::<Card>().build().await.expect("a workspace")
 }
 
 async fn titles(workspace: &Workspace) -> Vec<String> {

@@ -267,6 +267,10 @@ impl Transaction for FaultTransaction<'_> {
         self.faults.around(Call::Replica, self.inner.replica()).await
     }
 
+    async fn history(&mut self) -> Result<Option<String>> {
+        self.inner.history().await
+    }
+
     async fn rename(&mut self, fresh: ReplicaId) -> Result<()> {
         self.faults.around(Call::Rename, self.inner.rename(fresh)).await
     }

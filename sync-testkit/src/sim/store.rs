@@ -124,6 +124,10 @@ impl Transaction for SimTransaction<'_> {
         self.tx.replica().await
     }
 
+    async fn history(&mut self) -> Result<Option<String>> {
+        self.tx.history().await
+    }
+
     async fn rename(&mut self, fresh: ReplicaId) -> Result<()> {
         self.tx.rename(fresh).await?;
         self.renaming = true;
