@@ -52,11 +52,24 @@ impl Dialect for Postgres {
             true => "; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
             false => "",
         };
-        format!("BEGIN ISOLATION LEVEL REPEATABLE READ{mode}; SET LOCAL lock_timeout = {timeout}{by_index}")
+        // A plan that was made and kept while the table was small reads all of it for a thousand ids.
+        let as_it_is = if access.long { "; SET LOCAL plan_cache_mode = force_custom_plan" } else { "" };
+        format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ{mode}; SET LOCAL lock_timeout = {timeout}{by_index}{as_it_is}"
+        )
     }
 
-    fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>) {
-        statement.push(&format!("{column} = ANY(")).bind(self, Arg::Many(kind, cells)).push(")");
+    fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, mut cells: Vec<Cell>) {
+        // One alone is looked up by the index whatever the plan that is kept, see `begin`.
+        match cells.pop() {
+            Some(cell) if cells.is_empty() => {
+                statement.push(&format!("{column} = ")).bind(self, Arg::One(kind, cell));
+            }
+            last => {
+                cells.extend(last);
+                statement.push(&format!("{column} = ANY(")).bind(self, Arg::Many(kind, cells)).push(")");
+            }
+        }
     }
 
     fn one_row_of(&self, statement: &mut Statement, columns: &[(String, Kind)], rows: Vec<Vec<Cell>>) {
@@ -211,13 +224,14 @@ impl Dialect for Postgres {
 
     fn own(&self, own: &str) -> String {
         // The cluster, and the timeline, which a standby leaves when it is promoted. A standby has none of its own yet.
-        // A connection never comes into another history, so it is asked once on each.
+        // A connection never comes into another history, so it is asked once on each. Joined, two small tables of which
+        // PostgreSQL has no statistics look large enough to it to compile the query.
         format!(
-            "SELECT s.me::text, s.keep_through::text, n.newest::text, \
+            "SELECT s.me::text, s.keep_through::text, (SELECT n.newest::text FROM {own}sync_newest n), \
              coalesce(nullif(current_setting('sync.history', true), ''), set_config('sync.history', \
                (SELECT system_identifier::text FROM pg_control_system()) || ' ' || CASE WHEN pg_is_in_recovery() \
                THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, false)) \
-             FROM {own}sync_state s CROSS JOIN {own}sync_newest n"
+             FROM {own}sync_state s"
         )
     }
 
