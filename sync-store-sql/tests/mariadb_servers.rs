@@ -6,15 +6,14 @@
 #[path = "common/restart.rs"]
 mod restart;
 
-use restart::Card;
+use restart::refused;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use sync_runtime::{ErrorKind, Workspace};
-use sync_store_sql::SqlStore;
+use sync_runtime::ErrorKind;
 
 /// A program of MariaDB; the server is often not on the path.
 fn program(name: &str) -> PathBuf {
@@ -122,13 +121,6 @@ impl Drop for Server {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-}
-
-/// The kind and the text of what a store fails with.
-async fn refused(url: &str) -> (ErrorKind, bool, String) {
-    let opened = async { Workspace::builder(SqlStore::open(url).await?).model::<Card>().build().await };
-    let error = opened.await.expect_err("it does not open");
-    (error.kind(), error.is_retryable(), error.to_string())
 }
 
 #[test]

@@ -6,7 +6,7 @@
 #[path = "common/restart.rs"]
 mod restart;
 
-use restart::{Card, device};
+use restart::{Card, device, refused};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -153,13 +153,6 @@ impl Drop for Cluster {
         let _ = as_postgres(&program).args(["-D", &data, "-m", "immediate", "stop"]).output();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// The kind and the text of what a store fails with.
-async fn refused(url: &str) -> (ErrorKind, bool, String) {
-    let opened = async { Workspace::builder(SqlStore::open(url).await?).model::<Card>().build().await };
-    let error = opened.await.expect_err("it does not open");
-    (error.kind(), error.is_retryable(), error.to_string())
 }
 
 #[test]

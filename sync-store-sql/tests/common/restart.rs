@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 use sync_runtime::prelude::*;
-use sync_runtime::{Syncable, Workspace};
+use sync_runtime::{ErrorKind, Syncable, Workspace};
 use sync_store_memory::MemoryStore;
 use sync_store_sql::SqlStore;
 
@@ -24,6 +24,13 @@ pub async fn server(url: &str) -> Workspace {
 /// A workspace in memory.
 pub async fn device() -> Workspace {
     Workspace::builder(MemoryStore::new()).model::<Card>().build().await.expect("a workspace")
+}
+
+/// The kind and the text of what a store fails with.
+pub async fn refused(url: &str) -> (ErrorKind, bool, String) {
+    let opened = async { Workspace::builder(SqlStore::open(url).await?).model::<Card>().build().await };
+    let error = opened.await.expect_err("it does not open");
+    (error.kind(), error.is_retryable(), error.to_string())
 }
 
 /// Sends 2,500 records to the database while it is stopped and started.
