@@ -161,7 +161,7 @@ pub(crate) trait Link: Send + fmt::Debug {
     /// Runs a statement and gives how many rows it touched.
     fn execute<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<u64, Failure>>;
 
-    /// Runs statements without parameters as [`Link::script`] does, and gives the last row of the last one, as text.
+    /// Runs statements without parameters as [`Link::script`] does, and gives the last row that any of them gave, as text.
     fn begin<'l>(&'l mut self, sql: &'l str) -> BoxFuture<'l, Result<Option<Row>, Failure>>;
 
     /// Runs statements without parameters, in one round trip where the database can.
