@@ -6,6 +6,7 @@
 
 mod compile;
 mod figure;
+mod live;
 mod local;
 mod mariadb;
 mod memory;
@@ -19,7 +20,7 @@ use std::error::Error;
 /// What a workload ends with.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-const WORKLOADS: [(&str, &str); 16] = [
+const WORKLOADS: [(&str, &str); 17] = [
     ("insert", "tracked single insert on SQLite"),
     ("update", "tracked single update on SQLite"),
     ("bulk", "100,000 tracked inserts on SQLite in batches of 1,000"),
@@ -28,6 +29,7 @@ const WORKLOADS: [(&str, &str); 16] = [
     ("push", "first push of 100,000 records over HTTP"),
     ("scale", "first pull of 100,000 against 10,000"),
     ("idle", "a sync with nothing to do, and with one changed record"),
+    ("live", "an edit that reaches a thousand listening clients, against a bare route that answers as many"),
     ("merge", "a sync that merges 1,000 records, against one without conflicts"),
     ("peak", "peak memory of client and server in a first pull of 100,000"),
     ("postgres-bulk", "100,000 tracked inserts by plain SQL on PostgreSQL"),
@@ -64,6 +66,7 @@ fn main() -> Outcome {
             "push" => network::push()?,
             "scale" => network::scale()?,
             "idle" => network::idle()?,
+            "live" => live::live_updates()?,
             "merge" => merge::merge()?,
             "postgres-bulk" => postgres::bulk()?,
             "postgres-pull" => postgres::pull()?,

@@ -57,6 +57,58 @@ fn spawn(role: &str, folder: &Path, rest: &[&str]) -> std::io::Result<Child> {
     command.arg(ROLE).arg(role).arg(folder).args(rest).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
 }
 
+/// A server in a process of its own; it is killed where it is dropped.
+pub(crate) struct ServerProcess {
+    pub(crate) url: String,
+    child: Child,
+}
+
+impl ServerProcess {
+    pub(crate) fn start(folder: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut child = spawn("server", folder, &[])?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let url = lines.next().ok_or("the server said nothing")??;
+        Ok(ServerProcess { url, child })
+    }
+
+    fn file(&self, name: &str) -> std::io::Result<String> {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    fn memory(&self, name: &str) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+        let status = self.file("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? << 10)
+    }
+
+    /// The memory that is resident now, in bytes.
+    pub(crate) fn resident(&self) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that ever was.
+    pub(crate) fn peak(&self) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+        self.memory("VmHWM:")
+    }
+
+    /// The time of a core that it has used so far, in seconds.
+    pub(crate) fn cpu(&self) -> Result<f64, Box<dyn std::error::Error + Send + Sync>> {
+        let stat = self.file("stat")?;
+        let (_, behind) = stat.rsplit_once(')').ok_or("no such process")?;
+        let fields: Vec<&str> = behind.split_whitespace().collect();
+        // In hundredths of a second, on every Linux that this runs on.
+        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        Ok(ticks / 100.0)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub(crate) fn peak() -> Outcome {
     let folder = tempfile::tempdir()?;
     let filled = spawn("fill", folder.path(), &[])?.wait_with_output()?;

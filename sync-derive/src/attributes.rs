@@ -24,7 +24,7 @@ const ON_STRUCT: [&str; 10] = [
     "methods",
 ];
 /// The words on a field.
-const ON_FIELD: [&str; 8] = ["id", "parent", "local", "json", "rename", "default", "merge", "with"];
+const ON_FIELD: [&str; 9] = ["id", "parent", "local", "server", "json", "rename", "default", "merge", "with"];
 
 /// What the attributes of the struct say.
 pub(crate) struct StructAttributes {
@@ -76,6 +76,8 @@ pub(crate) struct FieldAttributes {
     pub(crate) parent: Option<(Span, ExprPath)>,
     /// It stays on the device.
     pub(crate) local: Option<Span>,
+    /// Only the server sets it.
+    pub(crate) server: Option<Span>,
     /// It is kept as one JSON value.
     pub(crate) json: Option<Span>,
     /// Its name.
@@ -182,6 +184,7 @@ pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAt
         id: None,
         parent: None,
         local: None,
+        server: None,
         json: None,
         rename: None,
         default: None,
@@ -197,6 +200,7 @@ pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAt
             "id" => found.id = flag(errors),
             "parent" => found.parent = word.path(errors, "Artist").map(|parent| (word.span(), parent)),
             "local" => found.local = flag(errors),
+            "server" => found.server = flag(errors),
             "json" => found.json = flag(errors),
             "rename" => found.rename = word.string(errors),
             "default" => found.default = default(word, errors).map(|default| (word.span(), default)),

@@ -88,6 +88,21 @@ fn policy(field: &Field<'_>, errors: &mut Errors) {
             return errors.at(word.span(), message);
         }
     }
+    if let Some(word) = field.server {
+        if field.id.is_some() {
+            let message = "whoever makes a record names it, so its id cannot be the server's to set";
+            return errors.at(word, message);
+        }
+        if field.local.is_some() {
+            let message = "a local field never leaves this device, so no server can set it";
+            return errors.at(word, message);
+        }
+        if let Some(merge) = &field.merge_word {
+            let message = "the server sets this field, so where both sides changed it, its value stands: leave out \
+                           `server` or the policy";
+            return errors.at(merge.span(), message);
+        }
+    }
     match field.merge {
         Some(Merge::Policy(policy, at)) if policy.needs_type() && field.json.is_some() => {
             errors.at(at, no_json(policy, "`manual`, `last_write`, `server_wins`, `client_wins`, "));

@@ -236,8 +236,9 @@ fn field_schema(field: &Field<'_>, composite: bool) -> TokenStream {
         }
     });
     let local = field.local.map(|_| quote!(local: true,));
-    match default.is_some() || local.is_some() {
-        true => quote!((#name, &__sync::FieldSchema { #default #local ..*#column })),
+    let server = field.server.map(|_| quote!(server: true,));
+    match default.is_some() || local.is_some() || server.is_some() {
+        true => quote!((#name, &__sync::FieldSchema { #default #local #server ..*#column })),
         false => quote!((#name, #column)),
     }
 }
@@ -375,7 +376,7 @@ fn default(field: &Field<'_>) -> Option<TokenStream> {
                 None => quote!(<Self as __sync::HasDefault>::value().#ident),
             })
         }
-        None if field.local.is_some() => Some(of_type()),
+        None if field.local.is_some() || field.server.is_some() => Some(of_type()),
         None => None,
     }
 }

@@ -3,7 +3,7 @@
 use crate::attributes::{self, FieldDefault, FieldMerge, RenameAll, StructAttributes, WholeDefault};
 use crate::case::{self, Rule};
 use crate::errors::Errors;
-use crate::policy::Merge;
+use crate::policy::{Merge, Policy};
 use proc_macro2::Span;
 use quote::format_ident;
 use syn::ext::IdentExt;
@@ -57,6 +57,8 @@ pub(crate) struct Field<'a> {
     pub(crate) parent: Option<(Span, ExprPath)>,
     /// The word that keeps it on the device.
     pub(crate) local: Option<Span>,
+    /// The word that makes it the server's own.
+    pub(crate) server: Option<Span>,
     /// The word that keeps it as JSON.
     pub(crate) json: Option<Span>,
     /// Its value in records that lack it.
@@ -227,11 +229,13 @@ fn build_field<'a>(
         id: attributes.id,
         parent: attributes.parent,
         local: attributes.local,
+        server: attributes.server,
         json: attributes.json,
         default,
-        merge: match merge_word.is_some() || attributes.id.is_some() {
-            true => merge,
-            false => of_struct.merge.clone(),
+        merge: match (merge_word.is_some() || attributes.id.is_some(), attributes.server) {
+            (true, _) => merge,
+            (false, Some(word)) => Some(Merge::Policy(Policy::ServerWins, word)),
+            (false, None) => of_struct.merge.clone(),
         },
         merge_word,
         refused,

@@ -4,9 +4,10 @@
 //! whoever syncs.
 
 mod builder;
+mod events;
 mod request;
 
-pub use builder::HttpReplicaBuilder;
+pub use builder::{HttpReplicaBuilder, TokenProvider};
 pub use request::Traffic;
 
 use crate::format::Format;
@@ -22,9 +23,9 @@ use sync_runtime::codec::{Plain, Reader};
 use sync_runtime::engine::Engine;
 use sync_runtime::replica::{
     Caller, Description, Diff, Exchange, Exchanged, Limits, Outcome, Pull, Pulled, RemoteWrite, Replica,
-    Update, Wanted,
+    Tell, Update, Wanted, Watching,
 };
-use sync_runtime::{Checkpoint, ErrorKind, ModelSchema, Models, Result};
+use sync_runtime::{Checkpoint, ErrorKind, ModelSchema, Models, ReplicaId, Result};
 
 /// The most changes that an answer may list; how many bytes they have is limited apart.
 const MOST_ANSWERED: usize = 100_000;
@@ -96,6 +97,11 @@ impl HttpReplica {
         description.as_ref().map(use_it)
     }
 
+    /// Asks the server again what it is, the next time.
+    fn forget_description(&self) {
+        *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn limits(&self) -> Limits {
         self.described(|description| description.limits).unwrap_or_default()
     }
@@ -107,6 +113,15 @@ impl HttpReplica {
             Some(true) => None,
             _ => Some(models.iter().map(|model| model.schema.name).collect()),
         }
+    }
+
+    /// Whether a page covers models that the server did not name when it described itself.
+    fn is_outdated(&self, pulled: &Pulled, wanted: Option<&[&'static str]>) -> bool {
+        let Pulled::Page(page) = pulled else { return false };
+        let names =
+            |name: &str| self.described(|server| server.models.iter().any(|model| model.name == name));
+        let covered = wanted.unwrap_or_default().iter().filter(|name| page.covers(name));
+        covered.into_iter().any(|name| names(name) == Some(false))
     }
 
     async fn get<T>(&self, path: &str, read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>) -> Result<T> {
@@ -193,9 +208,16 @@ impl Replica for HttpReplica {
             let seed = wire::ReadExchanged::seed(reader, MOST_ANSWERED);
             format.read(body, reader, seed, "reading the answer to an exchange")
         };
-        let exchanged = self.post(path::EXCHANGE, &text, reader, read).await?;
-        if exchanged.replica != exchange.to {
-            *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let exchanged = self.post(path::EXCHANGE, &text, reader, read).await;
+        if exchanged.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnknownModel) {
+            // It had the model when it described itself: it is not to be seen any more.
+            self.forget_description();
+        }
+        let exchanged = exchanged?;
+        if exchanged.replica != exchange.to
+            || exchanged.pulled.as_ref().is_some_and(|it| self.is_outdated(it, wanted.as_deref()))
+        {
+            self.forget_description();
         }
         Ok(exchanged)
     }
@@ -232,11 +254,16 @@ impl Replica for HttpReplica {
         Ok(parts.into_iter().flatten().collect())
     }
 
-    async fn bulk_update(&self, _caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
+    async fn bulk_update(
+        &self,
+        _caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
         let read = |format: Format, body: &[u8], reader: &Reader| {
             format.read(body, reader, wire::ReadOutcomes::seed(reader, MOST_ANSWERED), "reading outcomes")
         };
-        let text = |part| wire::UpdatesText::from(part);
+        let text = |part| wire::BulkText::of(from, part);
         let schema = |update: &Update| update.state.change.schema;
         let parts = self.in_parts(path::BULK_UPDATE, &updates, text, schema, read).await?;
         Ok(parts.into_iter().flatten().collect())
@@ -249,7 +276,7 @@ impl Replica for HttpReplica {
         };
         let checkpoint = self.get(path::CHECKPOINT, read).await?;
         if self.described(|description| description.replica != checkpoint.replica) == Some(true) {
-            *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.forget_description();
         }
         Ok(checkpoint)
     }
@@ -284,12 +311,11 @@ impl Replica for HttpReplica {
         self.post(path::WRITE, &wire::WritesText::from(writes.as_slice()), reader, read).await
     }
 
-    async fn watch(&self, _caller: &Caller) -> Result<u64> {
-        let read = |format: Format, body: &[u8], reader: &Reader| {
-            let seed = Plain::<wire::VersionText>::seed();
-            format.read(body, reader, seed, "reading a version").map(|text| text.version.0)
-        };
-        self.get(path::WATCH, read).await
+    async fn watch(&self, _caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {
+        let from = watch.from.map(|from| format!("from={from}"));
+        let since = watch.since.map(|since| format!("since={since}"));
+        let query = from.into_iter().chain(since).collect::<Vec<_>>().join("&");
+        self.0.connection.listen(&format!("{}?{query}", path::EVENTS), tell).await
     }
 
     fn models(&self) -> Option<&Models> {

@@ -14,16 +14,7 @@ use sync_runtime::{FieldSchema, FieldType, ModelSchema, Models, schema::Model};
 const PAGE: &str = include_str!("../../docs/protocol.md");
 const MOST: usize = 1_000;
 
-const TITLE: FieldSchema = FieldSchema {
-    name: "title",
-    ty: FieldType::Text,
-    nullable: false,
-    local: false,
-    default: None,
-    merge: sync_runtime::Merge::Manual,
-    parent: None,
-    part_of_id: false,
-};
+const TITLE: FieldSchema = FieldSchema::new("title", FieldType::Text);
 static TODO: ModelSchema = ModelSchema {
     name: "Todo",
     table: "todo",
@@ -78,7 +69,8 @@ fn again(what: &str, text: &str) -> Option<Json> {
         "describe" => written(&read(text, &reader, Plain::<Description>::seed())),
         "exchange" => {
             let asked = read(text, &reader, wire::ReadExchange::seed(&reader, MOST));
-            let pull = asked.pull.map(|pull| pull.fit(&models, &Limits::default()).expect("a wish"));
+            let pull =
+                asked.pull.map(|pull| pull.fit(&models, &models, &Limits::default()).expect("a wish").0);
             let exchange = Exchange { from: asked.from, to: asked.to, push: asked.push, pull };
             written(&wire::ExchangeText::of(&exchange, None))
         }
@@ -96,7 +88,7 @@ fn again(what: &str, text: &str) -> Option<Json> {
             let asked = read(text, &reader, wire::ReadPull::seed(&reader, MOST));
             let names = [TODO.name];
             let names = asked.models.is_some().then_some(&names[..]);
-            let pull = asked.fit(&models, &Limits::default()).expect("a wish");
+            let (pull, _) = asked.fit(&models, &models, &Limits::default()).expect("a wish");
             written(&wire::PullText::of(&pull, names))
         }
         "pulled" => {
@@ -104,7 +96,6 @@ fn again(what: &str, text: &str) -> Option<Json> {
             written(&wire::PulledText::from(&pulled))
         }
         "checkpoint" => written(&read(text, &reader, Plain::<wire::CheckpointText>::seed())),
-        "version" => written(&read(text, &reader, Plain::<wire::VersionText>::seed())),
         "changes" => {
             let changes: Vec<Change> = read(text, &reader, wire::ReadChanges::seed(&reader, MOST));
             written(&wire::ChangesText::from(changes.as_slice()))
@@ -120,6 +111,10 @@ fn again(what: &str, text: &str) -> Option<Json> {
         "updates" => {
             let updates = read(text, &reader, wire::ReadUpdates::seed(&reader, MOST));
             written(&wire::UpdatesText::from(updates.as_slice()))
+        }
+        "bulk" => {
+            let (from, updates) = read(text, &reader, wire::ReadBulk::seed(&reader, MOST));
+            written(&wire::BulkText::of(from, &updates))
         }
         "outcomes" => {
             let outcomes = read(text, &reader, wire::ReadOutcomes::seed(&reader, MOST));

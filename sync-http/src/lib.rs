@@ -15,7 +15,7 @@
 //! | `POST /v1/diff`, `/v1/create-updates`, `/v1/bulk-update` | LoopBack's replication, step by step |
 //! | `GET /v1/checkpoint` | the newest checkpoint |
 //! | `POST /v1/read`, `/v1/write` | records |
-//! | `GET /v1/watch` | a number that differs when something may have been committed |
+//! | `GET /v1/events` | a stream that says when there is something to pull |
 //!
 //! A page of a feed reads with `curl 'https://example.org/sync/v1/changes?limit=10&model=Todo'`.
 
@@ -43,6 +43,8 @@ mod server;
 mod wire;
 
 #[cfg(feature = "client")]
-pub use client::{HttpReplica, HttpReplicaBuilder, Traffic};
+pub use client::{HttpReplica, HttpReplicaBuilder, TokenProvider, Traffic};
 #[cfg(feature = "server")]
-pub use server::{AllowAll, Policy, Refusal, SyncRoutes, serve, sync_router};
+pub use server::{
+    AllowAll, Policy, RateLimit, Refusal, SyncRoutes, health_router, serve, serve_until, sync_router,
+};

@@ -4,9 +4,16 @@
 //! it gave. Every call runs in a task of its own, so a client that hangs up leaves nothing half done.
 
 mod body;
+mod events;
+mod health;
+mod listen;
 mod policy;
+mod rate;
 
+pub use health::health_router;
+pub use listen::{serve, serve_until};
 pub use policy::{AllowAll, Policy, Refusal};
+pub use rate::RateLimit;
 
 use crate::encoding::{Encoding, WORTH_COMPRESSING};
 use crate::format::Format;
@@ -18,15 +25,17 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use axum::routing::{get, post};
+use events::Hub;
 use futures_util::FutureExt;
+use policy::ByPolicy;
+use rate::Rates;
 use std::fmt;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use sync_runtime::codec::{Reader, Whole};
-use sync_runtime::replica::{Caller, Exchange, Limits, Pulled, Replica};
-use sync_runtime::{AsReplica, Error, ErrorKind, Models, Result};
+use sync_runtime::codec::Reader;
+use sync_runtime::replica::{Exchange, Limits, Pulled, Replica};
+use sync_runtime::{AsReplica, Caller, Error, ErrorKind, Guard, Models, Result, Right};
 use tokio::sync::OnceCell;
 
 /// Messages above this many bytes are read and written on a thread that may block.
@@ -48,73 +57,107 @@ pub fn sync_router(replica: impl AsReplica, policy: impl Policy) -> Router {
     SyncRoutes::new(replica, policy).router()
 }
 
-/// Serves an app, with `TCP_NODELAY` on every connection: without it a small answer waits some 40 ms for the
-/// client's delayed acknowledgement.
-///
-/// # Errors
-/// What the listener fails with.
-pub async fn serve(listener: tokio::net::TcpListener, app: Router) -> std::io::Result<()> {
-    use axum::serve::ListenerExt;
-    let listener = listener.tap_io(|connection| {
-        // A connection without it still works.
-        let _ = connection.set_nodelay(true);
-    });
-    axum::serve(listener, app).await
-}
-
 /// The routes of a replica, with settings; [`sync_router`] takes the defaults.
 #[must_use = "the routes serve nobody until they are in a router"]
 pub struct SyncRoutes {
     replica: Arc<dyn Replica>,
     policy: Arc<dyn Policy>,
-    timeout: Option<Duration>,
+    rate: Option<RateLimit>,
 }
 
 impl fmt::Debug for SyncRoutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyncRoutes").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("SyncRoutes").field("rate", &self.rate).finish_non_exhaustive()
     }
 }
 
 impl SyncRoutes {
     /// The routes of this replica.
     pub fn new(replica: impl AsReplica, policy: impl Policy) -> Self {
-        let timeout = Some(Duration::from_secs(30));
-        SyncRoutes { replica: replica.to_replica(), policy: Arc::new(policy), timeout }
+        SyncRoutes {
+            replica: replica.to_replica(),
+            policy: Arc::new(policy),
+            rate: Some(RateLimit::default()),
+        }
     }
 
-    /// How long the body of a request may take to come, and the replica to answer; `None` waits for ever.
-    /// The default is 30 seconds. A call that is cut off here goes on to its end.
-    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        SyncRoutes { timeout: timeout.into(), ..self }
+    /// How often one caller may ask; `None` as often as it likes. A request above it is answered with status 429, and
+    /// when to come again.
+    pub fn rate_limit(self, limit: impl Into<Option<RateLimit>>) -> Self {
+        SyncRoutes { rate: limit.into(), ..self }
+    }
+
+    /// The methods and paths of the routes, below where they are nested: for a firewall, or for a test of who may do what
+    /// that is to fail when a route is missing from it.
+    ///
+    /// ```
+    /// use sync_http::SyncRoutes;
+    ///
+    /// assert!(SyncRoutes::paths().any(|(method, path)| method == "POST" && path == "/v1/exchange"));
+    /// ```
+    pub fn paths() -> impl Iterator<Item = (&'static str, String)> {
+        let calls = ROUTES.into_iter().map(|(method, path, _)| (method.name(), at(path)));
+        calls.chain([(Method::Get.name(), at(path::EVENTS))])
     }
 
     /// The routes, to nest or merge.
     pub fn router(self) -> Router {
-        let at = |path: &str| format!("/{VERSION}/{path}");
-        let call = |call: Call| {
-            move |State(server): State<Arc<Server>>, request: Request| server.handle(call, request)
-        };
-        let server = Server {
+        let server = Arc::new(Server {
             replica: self.replica,
+            guard: Arc::new(ByPolicy(self.policy.clone())),
             policy: self.policy,
-            timeout: self.timeout,
+            rates: self.rate.map(Rates::new),
             limits: OnceCell::new(),
-        };
-        Router::new()
-            .route(&format!("/{VERSION}"), get(call(Call::Describe)))
-            .route(&at(path::EXCHANGE), post(call(Call::Exchange)))
-            .route(&at(path::CHANGES), get(call(Call::ChangesByQuery)).post(call(Call::Changes)))
-            .route(&at(path::DIFF), post(call(Call::Diff)))
-            .route(&at(path::CREATE_UPDATES), post(call(Call::CreateUpdates)))
-            .route(&at(path::BULK_UPDATE), post(call(Call::BulkUpdate)))
-            .route(&at(path::CHECKPOINT), get(call(Call::Checkpoint)))
-            .route(&at(path::READ), post(call(Call::Read)))
-            .route(&at(path::WRITE), post(call(Call::Write)))
-            .route(&at(path::WATCH), get(call(Call::Watch)))
-            .fallback(no_such_path)
-            .method_not_allowed_fallback(no_such_method)
-            .with_state(Arc::new(server))
+            hub: Hub::new(),
+        });
+        let events = |State(server): State<Arc<Server>>, request: Request| server.events(request);
+        let mut router = Router::new().route(&at(path::EVENTS), get(events));
+        for (method, path, call) in ROUTES {
+            let handle =
+                move |State(server): State<Arc<Server>>, request: Request| server.handle(call, request);
+            let handle = match method {
+                Method::Get => get(handle),
+                Method::Post => post(handle),
+            };
+            router = router.route(&at(path), handle);
+        }
+        router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(server)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        }
+    }
+}
+
+/// The routes that are a call and its answer, each with its path below the version.
+const ROUTES: [(Method, &str, Call); 10] = [
+    (Method::Get, "", Call::Describe),
+    (Method::Post, path::EXCHANGE, Call::Exchange),
+    (Method::Get, path::CHANGES, Call::ChangesByQuery),
+    (Method::Post, path::CHANGES, Call::Changes),
+    (Method::Post, path::DIFF, Call::Diff),
+    (Method::Post, path::CREATE_UPDATES, Call::CreateUpdates),
+    (Method::Post, path::BULK_UPDATE, Call::BulkUpdate),
+    (Method::Get, path::CHECKPOINT, Call::Checkpoint),
+    (Method::Post, path::READ, Call::Read),
+    (Method::Post, path::WRITE, Call::Write),
+];
+
+fn at(path: &str) -> String {
+    match path {
+        "" => format!("/{VERSION}"),
+        path => format!("/{VERSION}/{path}"),
     }
 }
 
@@ -131,21 +174,23 @@ enum Call {
     Checkpoint,
     Read,
     Write,
-    Watch,
 }
 
 impl Call {
     /// Whether the request says what it wants in its body.
     fn has_body(self) -> bool {
-        !matches!(self, Call::Describe | Call::ChangesByQuery | Call::Checkpoint | Call::Watch)
+        !matches!(self, Call::Describe | Call::ChangesByQuery | Call::Checkpoint)
     }
 }
 
 struct Server {
     replica: Arc<dyn Replica>,
     policy: Arc<dyn Policy>,
-    timeout: Option<Duration>,
+    /// Asks the policy inside the transactions of writes.
+    guard: Arc<dyn Guard>,
+    rates: Option<Rates>,
     limits: OnceCell<Limits>,
+    hub: Arc<Hub>,
 }
 
 /// A request that the policy let in.
@@ -180,10 +225,10 @@ impl Server {
         let admitted = AssertUnwindSafe(self.admit(call, request)).catch_unwind().await;
         let answered = match admitted.unwrap_or_else(|_| Err(broken())) {
             Ok(asked) => {
-                let server = self.clone();
+                let (server, time) = (self.clone(), request_time(&asked.limits));
                 // A task of its own: the client may hang up at any time, and what was begun has to end.
                 let task = tokio::spawn(async move { server.run(call, asked).await });
-                match within(self.timeout, task).await {
+                match tokio::time::timeout(time, task).await.ok() {
                     Some(Ok(answered)) => answered.map_err(|error| Problem::of(&error)),
                     Some(Err(_)) => Err(broken()),
                     None => Err(Problem::new(
@@ -198,10 +243,30 @@ impl Server {
         response.unwrap_or_else(|problem| problem_response(&problem))
     }
 
+    /// Answers with a stream of events.
+    async fn events(self: Arc<Self>, request: Request) -> Response<Body> {
+        let (parts, _) = request.into_parts();
+        let streamed = async {
+            let caller = self.caller(&parts).await?;
+            events::stream_of(&self.hub, &*self.replica, self.policy.clone(), caller, parts).await
+        };
+        let response = AssertUnwindSafe(streamed).catch_unwind().await.unwrap_or_else(|_| Err(broken()));
+        response.unwrap_or_else(|problem| problem_response(&problem))
+    }
+
+    /// Who calls, with the policy as the guard of what they write.
+    async fn caller(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let caller = self.policy.caller(parts).await.map_err(Refusal::into_problem)?;
+        if let Some(rates) = &self.rates {
+            rates.count(&caller)?;
+        }
+        Ok(caller.guarded_by(self.guard.clone()))
+    }
+
     /// Lets a request in: the policy first, then the headers, then the body.
     async fn admit(&self, call: Call, request: Request) -> Result<Asked, Problem> {
         let (parts, body) = request.into_parts();
-        let caller = self.policy.caller(&parts).await.map_err(Refusal::into_problem)?;
+        let caller = self.caller(&parts).await?;
         let limits =
             *self.limits.get_or_try_init(|| self.limits()).await.map_err(|error| Problem::of(&error))?;
         let (format, encoding) = match call.has_body() {
@@ -211,8 +276,9 @@ impl Server {
         let answer = answering(&parts, format)?;
         let body = match call.has_body() {
             true => {
-                let body = within(self.timeout, body::read(&parts.headers, body, limits.body)).await;
-                body.ok_or_else(|| body::too_slow(self.timeout))??
+                let time = request_time(&limits);
+                let body = tokio::time::timeout(time, body::read(&parts.headers, body, limits.body)).await;
+                body.map_err(|_| body::too_slow(time))??
             }
             false => Vec::new(),
         };
@@ -224,12 +290,15 @@ impl Server {
     }
 
     async fn run(&self, call: Call, mut asked: Asked) -> Result<Answer> {
-        let models = self.models()?;
         let limits = asked.limits;
         let most = limits.page_records;
         let answer = asked.answer;
         let caller = std::mem::replace(&mut asked.caller, Caller::owner());
         let (replica, caller) = (&self.replica, &caller);
+        // A model that the caller may not read is one that it never heard of.
+        let all = self.models()?;
+        caller.needs_anywhere(Right::Read, &all)?;
+        let models = all.with_right(Right::Read, caller);
         match call {
             Call::Describe => {
                 let description = replica.describe(caller).await?;
@@ -241,11 +310,12 @@ impl Server {
                     format.read(body, reader, wire::ReadExchange::seed(reader, most), doing)
                 });
                 let wire::ExchangeAsked { from, to, push, pull } = read.await?;
-                let pull = pull.map(|pull| pull.fit(&models, &limits)).transpose()?;
+                let pull = pull.map(|pull| pull.fit(&all, &models, &limits)).transpose()?;
+                let (pull, has_all) = pull.unzip();
                 let wanted = pull.as_ref().map(|pull| pull.models.clone());
                 let mut exchanged = replica.exchange(caller, Exchange { from, to, push, pull }).await?;
                 if let (Some(pulled), Some(wanted)) = (&mut exchanged.pulled, wanted) {
-                    leave_out_unwanted(pulled, &wanted);
+                    fit_to_wish(pulled, &wanted, has_all == Some(true));
                 }
                 let size = exchanged.pulled.as_ref().map_or(0, size_of);
                 let write = |format: Format, it: &_| format.write(&wire::ExchangedText::from(it));
@@ -262,10 +332,10 @@ impl Server {
                         read.await?
                     }
                 };
-                let pull = pull.fit(&models, &limits)?;
+                let (pull, has_all) = pull.fit(&all, &models, &limits)?;
                 let wanted = pull.models.clone();
                 let mut pulled = replica.changes(caller, pull).await?;
-                leave_out_unwanted(&mut pulled, &wanted);
+                fit_to_wish(&mut pulled, &wanted, has_all);
                 let write = |format: Format, it: &_| format.write(&wire::PulledText::from(it));
                 answer.write(size_of(&pulled), limits, pulled, write).await
             }
@@ -287,9 +357,10 @@ impl Server {
             }
             Call::BulkUpdate => {
                 let read = asked.read(models, move |format, body, reader| {
-                    format.read(body, reader, wire::ReadUpdates::seed(reader, most), "reading updates")
+                    format.read(body, reader, wire::ReadBulk::seed(reader, most), "reading updates")
                 });
-                let outcomes = replica.bulk_update(caller, read.await?).await?;
+                let (from, updates) = read.await?;
+                let outcomes = replica.bulk_update(caller, from, updates).await?;
                 let write =
                     |format: Format, it: &Vec<_>| format.write(&wire::OutcomesMessage::from(it.as_slice()));
                 answer.write(0, limits, outcomes, write).await
@@ -319,10 +390,6 @@ impl Server {
                 let write =
                     |format: Format, it: &Vec<_>| format.write(&wire::StatesText::from(it.as_slice()));
                 answer.write(0, limits, states, write).await
-            }
-            Call::Watch => {
-                let version = Whole(replica.watch(caller).await?);
-                answer.write(0, limits, wire::VersionText { version }, |format, it| format.write(it)).await
             }
         }
     }
@@ -419,20 +486,22 @@ fn size_of(pulled: &Pulled) -> usize {
     }
 }
 
-/// Takes changes of models that the puller does not know out of a page.
-fn leave_out_unwanted(pulled: &mut Pulled, wanted: &Models) {
+/// Takes changes of models that the puller does not know out of a page, and says which models it covers, unless that is
+/// all that was wished for.
+fn fit_to_wish(pulled: &mut Pulled, wanted: &Models, has_all: bool) {
     if let Pulled::Page(page) = pulled {
+        if !has_all {
+            let names = || wanted.iter().map(|model| model.schema.name.to_owned()).collect();
+            page.covers.get_or_insert_with(names);
+        }
         let before = page.page.updates.len();
         page.page.updates.retain(|update| wanted.get(update.state.change.schema.name).is_ok());
         page.skipped += (before - page.page.updates.len()) as u64;
     }
 }
 
-async fn within<F: Future>(timeout: Option<Duration>, future: F) -> Option<F::Output> {
-    match timeout {
-        Some(timeout) => tokio::time::timeout(timeout, future).await.ok(),
-        None => Some(future.await),
-    }
+fn request_time(limits: &Limits) -> Duration {
+    Duration::from_micros(limits.request_time.unsigned_abs())
 }
 
 /// How to answer: what `Accept` names, else as the request came.

@@ -8,6 +8,7 @@ use crate::filter::{FilterText, ReadFilter};
 use crate::message::{Choice, Chosen, message};
 use serde::de::{self, MapAccess};
 use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeSet;
 use sync_runtime::change::{Change, State};
 use sync_runtime::codec::{self, Each, Fielded, List, Plain, Reader, Tracked, Whole, Written, required};
 use sync_runtime::query::Filter;
@@ -20,6 +21,9 @@ use sync_runtime::{Checkpoint, Error, ErrorKind, Id, ModelSchema, Models, Replic
 /// The version that stands in every path.
 pub(crate) const VERSION: &str = "v1";
 
+/// The most names of models in a message.
+const MOST_MODELS: usize = 10_000;
+
 /// The paths below the version.
 pub(crate) mod path {
     pub(crate) const EXCHANGE: &str = "exchange";
@@ -30,7 +34,7 @@ pub(crate) mod path {
     pub(crate) const CHECKPOINT: &str = "checkpoint";
     pub(crate) const READ: &str = "read";
     pub(crate) const WRITE: &str = "write";
-    pub(crate) const WATCH: &str = "watch";
+    pub(crate) const EVENTS: &str = "events";
 }
 
 type Dressed<'a, T> = Each<'a, T, fn(&'a T) -> Written<'a, T>>;
@@ -77,15 +81,18 @@ pub(crate) struct PullAsked {
 }
 
 impl PullAsked {
-    /// The wish to a server with these models. Wanted models that it does not have say nothing.
-    pub(crate) fn fit(self, all: &Models, limits: &Limits) -> Result<Pull, Error> {
-        let model = self.model.map(|name| all.get(&name)).transpose()?.map(|model| model.schema);
-        let models = match self.models {
-            None => all.clone(),
+    /// The wish to a server with these models, of which the caller sees some; and whether it has all of the wanted
+    /// models.
+    pub(crate) fn fit(self, all: &Models, seen: &Models, limits: &Limits) -> Result<(Pull, bool), Error> {
+        let model = self.model.map(|name| seen.get(&name)).transpose()?.map(|model| model.schema);
+        let (models, has_all) = match self.models {
+            None => (all.clone(), true),
             Some(names) => {
                 let mut models = Models::default();
-                names.iter().filter_map(|name| all.get(name).ok()).for_each(|model| models.add(model));
-                models
+                let known: Vec<_> = names.iter().filter_map(|name| all.get(name).ok()).collect();
+                let has_all = known.len() == names.len();
+                known.into_iter().for_each(|model| models.add(model));
+                (models, has_all)
             }
         };
         let limit = self.limit.unwrap_or(limits.page_records).min(limits.page_records);
@@ -95,7 +102,7 @@ impl PullAsked {
                 "a page of no records brings nothing; ask for at least 1",
             ));
         }
-        Ok(Pull { since: self.since, limit, data: self.data.unwrap_or(true), model, models })
+        Ok((Pull { since: self.since, limit, data: self.data.unwrap_or(true), model, models }, has_all))
     }
 }
 
@@ -104,7 +111,7 @@ message! { ReadPull, "a wish for changes", |message, reader, most| {
     limit: usize = Plain::seed();
     data: bool = Plain::seed();
     model: String = Plain::seed();
-    models: Vec<String> = List { item: Plain::seed(), most: 10_000, what: "models" };
+    models: Vec<String> = List { item: Plain::seed(), most: MOST_MODELS, what: "models" };
 } -> PullAsked {
     let ReadPull { since, limit, data, model, models, .. } = message;
     Ok(PullAsked { since, limit, data, model, models })
@@ -130,11 +137,13 @@ pub(crate) struct FeedText<'a> {
     ahead: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<Whole>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covers: Option<&'a BTreeSet<String>>,
 }
 
 impl<'a> From<&'a Pulled> for PulledText<'a> {
     fn from(pulled: &'a Pulled) -> Self {
-        let Pulled::Page(FeedPage { page, checkpoint, more, ahead, skipped }) = pulled else {
+        let Pulled::Page(FeedPage { page, checkpoint, more, ahead, skipped, covers }) = pulled else {
             return PulledText::UnknownCheckpoint;
         };
         PulledText::Page(FeedText {
@@ -144,6 +153,7 @@ impl<'a> From<&'a Pulled> for PulledText<'a> {
             more: *more,
             ahead: Some(*ahead).filter(|ahead| *ahead != 0),
             skipped: Some(Whole(*skipped)).filter(|skipped| skipped.0 != 0),
+            covers: covers.as_ref(),
         })
     }
 }
@@ -155,6 +165,7 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
     more: bool = Plain::seed();
     ahead: i64 = Plain::seed();
     skipped: Whole = Plain::seed();
+    covers: Vec<String> = List { item: Plain::seed(), most: MOST_MODELS, what: "models" };
 } -> FeedPage {
     let updates = required(message.updates, "updates")?;
     Ok(FeedPage {
@@ -163,6 +174,7 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
         more: message.more.unwrap_or(false),
         ahead: message.ahead.unwrap_or(0),
         skipped: message.skipped.map_or(0, |skipped| skipped.0) + message.reader.skipped(),
+        covers: message.covers.map(|covers| covers.into_iter().collect()),
     })
 }}
 
@@ -440,6 +452,27 @@ list_message!(DeltasText, ReadDeltas, "deltas", deltas: Change);
 list_message!(UpdatesText, ReadUpdates, "updates", updates: Update);
 list_message!(StatesText, ReadStates, "states", states: State);
 
+/// Updates to apply, with who brings them.
+#[derive(Serialize)]
+pub(crate) struct BulkText<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<ReplicaId>,
+    updates: Dressed<'a, Update>,
+}
+
+impl<'a> BulkText<'a> {
+    pub(crate) fn of(from: Option<ReplicaId>, updates: &'a [Update]) -> Self {
+        BulkText { from, updates: each(updates) }
+    }
+}
+
+message! { ReadBulk, "updates to apply", |message, reader, most| {
+    from: ReplicaId = Plain::seed();
+    updates: Vec<Update> = reader.list(most, false);
+} -> (Option<ReplicaId>, Vec<Update>) {
+    Ok((message.from, required(message.updates, "updates")?))
+}}
+
 #[derive(Serialize)]
 pub(crate) struct OutcomesMessage<'a> {
     outcomes: OutcomesText<'a>,
@@ -500,12 +533,6 @@ message! { ReadDiff, "a diff", |message, reader, most| {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CheckpointText {
     pub(crate) checkpoint: Checkpoint,
-}
-
-/// What `watch` gives, as a message.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct VersionText {
-    pub(crate) version: Whole,
 }
 
 // ---- Reading and writing records ----

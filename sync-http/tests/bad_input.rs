@@ -277,8 +277,8 @@ async fn answers_are_compressed_only_where_it_pays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_slow_bodies_end_in_the_request_time() {
-    let routes = SyncRoutes::new(Arc::new(Shelf::default()), AllowAll).timeout(Duration::from_millis(500));
-    let address = served_with(routes).await;
+    let limits = Limits { request_time: 500_000, ..Limits::default() };
+    let address = served(Shelf::limited(limits)).await;
     let began = Instant::now();
     let slow = (0..100).map(|_| async move {
         let mut connection = TcpStream::connect(address).await.expect("connects");
@@ -308,7 +308,7 @@ fn bulk(title: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_leaves_nothing_half_done() {
-    let shelf = Arc::new(Shelf::slow(Duration::from_millis(300)));
+    let shelf = Arc::new(Shelf::default().slow(Duration::from_millis(300)));
     let address = served(shelf.clone()).await;
     let whole = request("POST", "/sync/v1/bulk-update", &[JSON], &bulk("eat"));
     // Cut at every place before the end: the call is never begun.
@@ -332,9 +332,9 @@ async fn a_client_that_hangs_up_leaves_nothing_half_done() {
 
 #[tokio::test]
 async fn a_call_that_lasts_too_long_is_answered_and_goes_on() {
-    let shelf = Arc::new(Shelf::slow(Duration::from_millis(400)));
-    let routes = SyncRoutes::new(shelf.clone(), AllowAll).timeout(Duration::from_millis(100));
-    let address = served_with(routes).await;
+    let limits = Limits { request_time: 100_000, ..Limits::default() };
+    let shelf = Arc::new(Shelf::limited(limits).slow(Duration::from_millis(400)));
+    let address = served(shelf.clone()).await;
     let answer = post(address, "/sync/v1/bulk-update", &[JSON], &bulk("eat")).await;
     assert_eq!(answer.header("retry-after"), Some("1"));
     let problem = answer.problem();
@@ -380,23 +380,10 @@ async fn who_is_refused_is_told_why_before_anything_is_read() {
         }
     }
     let address = served_by(Shelf::default(), Nobody).await;
-    let routes = [
-        ("GET", "v1"),
-        ("POST", "v1/exchange"),
-        ("GET", "v1/changes"),
-        ("POST", "v1/changes"),
-        ("POST", "v1/diff"),
-        ("POST", "v1/create-updates"),
-        ("POST", "v1/bulk-update"),
-        ("GET", "v1/checkpoint"),
-        ("POST", "v1/read"),
-        ("POST", "v1/write"),
-        ("GET", "v1/watch"),
-    ];
-    for (method, path) in routes {
+    for (method, path) in SyncRoutes::paths() {
         // The body is announced and never sent: a server that waited for it would not answer.
         let head = format!(
-            "{method} /sync/{path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 10\r\n"
+            "{method} /sync{path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 10\r\n"
         );
         let answer = raw(address, format!("{head}\r\n").as_bytes()).await;
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");

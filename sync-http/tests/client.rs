@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use sync_http::{AllowAll, HttpReplica, SyncRoutes, serve};
-use sync_runtime::replica::{Caller, Exchange, Page, Pulled, PushPage, Replica};
+use sync_runtime::replica::{Caller, Exchange, Page, Pulled, PushPage, Replica, Watching};
 use sync_runtime::{Checkpoint, Error, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -217,13 +217,13 @@ fn any_executor_will_do() {
 
 #[tokio::test]
 async fn a_dropped_call_ends_its_request() {
-    let shelf = Arc::new(Shelf::slow(Duration::from_millis(200)));
+    let shelf = Arc::new(Shelf::default().slow(Duration::from_millis(200)));
     let client = HttpReplica::new(&url(served(shelf.clone()).await)).expect("a URL");
-    let call = client.bulk_update(&Caller::owner(), vec![update(todo(1, "eat"))]).await;
+    let call = client.bulk_update(&Caller::owner(), None, vec![update(todo(1, "eat"))]).await;
     assert_eq!(call.expect("applies").len(), 1);
     let cut = {
         let caller = Caller::owner();
-        let call = client.bulk_update(&caller, vec![update(todo(2, "eat"))]);
+        let call = client.bulk_update(&caller, None, vec![update(todo(2, "eat"))]);
         tokio::time::timeout(Duration::from_millis(80), call).await
     };
     assert!(cut.is_err());
@@ -372,5 +372,6 @@ async fn a_restarted_server_is_found_again() {
 fn calls_can_be_made_from_any_thread() {
     fn sendable<T: Send>(_: impl Future<Output = T> + Send) {}
     let client = HttpReplica::new("http://localhost/").expect("a URL");
-    sendable(client.watch(&Caller::owner()));
+    sendable(client.checkpoint(&Caller::owner()));
+    sendable(client.watch(&Caller::owner(), Watching::default(), &|_| ()));
 }

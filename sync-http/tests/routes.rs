@@ -12,7 +12,7 @@ use sync_runtime::record::{Id, Record};
 use sync_runtime::replica::{
     Caller, Exchange, Page, Pull, Pulled, PushPage, Pushed, RemoteWrite, Replica, Update, Wanted,
 };
-use sync_runtime::{Checkpoint, ErrorKind, ReplicaId, Revision, Value};
+use sync_runtime::{Checkpoint, ErrorKind, ReplicaId, Revision, Right, Value};
 use uuid::Uuid;
 
 fn clients(url: &str) -> Vec<HttpReplica> {
@@ -41,7 +41,6 @@ async fn every_call_gives_over_http_what_it_gives_here() {
 
         same("describe", &here.describe(&caller).await, &there.describe(&caller).await);
         same("checkpoint", &here.checkpoint(&caller).await, &there.checkpoint(&caller).await);
-        same("watch", &here.watch(&caller).await, &there.watch(&caller).await);
 
         let pulls = [
             pull(None, 1000),
@@ -100,8 +99,8 @@ async fn every_call_gives_over_http_what_it_gives_here() {
         let updates: Vec<_> = (300..330).map(|n| update(todo(n, "bulk"))).collect();
         same(
             "bulk",
-            &here.bulk_update(&caller, updates.clone()).await,
-            &there.bulk_update(&caller, updates).await,
+            &here.bulk_update(&caller, None, updates.clone()).await,
+            &there.bulk_update(&caller, None, updates).await,
         );
 
         let filters = [
@@ -184,7 +183,7 @@ async fn a_server_without_a_wanted_model_sends_what_it_has() {
     };
     assert_eq!((page.page.updates.len(), page.skipped), (1, 0));
     let error =
-        client.bulk_update(&Caller::owner(), vec![update(tag("x"))]).await.expect_err("unknown there");
+        client.bulk_update(&Caller::owner(), None, vec![update(tag("x"))]).await.expect_err("unknown there");
     assert_eq!(error.kind(), ErrorKind::UnknownModel);
     assert!(error.to_string().contains("`Tag`"), "{error}");
 }
@@ -242,7 +241,7 @@ async fn long_lists_go_in_parts_that_fit() {
         HttpReplica::builder(&url(served(shelf.clone()).await)).compress(false).build().expect("a URL");
     client.describe(&Caller::owner()).await.expect("describes");
     let updates: Vec<_> = (0..45).map(|n| update(todo(n, "many"))).collect();
-    let outcomes = client.bulk_update(&Caller::owner(), updates.clone()).await.expect("applies");
+    let outcomes = client.bulk_update(&Caller::owner(), None, updates.clone()).await.expect("applies");
     assert_eq!((outcomes.len(), shelf.len()), (45, 45));
     let changes: Vec<_> = updates.iter().map(|update| update.state.change.clone()).collect();
     assert!(client.diff(&Caller::owner(), changes.clone()).await.expect("answers").deltas.is_empty());
@@ -250,7 +249,7 @@ async fn long_lists_go_in_parts_that_fit() {
 
     let mut large = todo(500, "large");
     large.record.as_mut().expect("a record").set(4, Value::Text("x".repeat(3000)));
-    let error = client.bulk_update(&Caller::owner(), vec![update(large)]).await.expect_err("too large");
+    let error = client.bulk_update(&Caller::owner(), None, vec![update(large)]).await.expect_err("too large");
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::TooLarge, false));
 }
 
@@ -261,7 +260,7 @@ async fn a_token_is_asked_for_before_every_request() {
     impl sync_http::Policy for Token {
         async fn caller(&self, request: &axum::http::request::Parts) -> Result<Caller, sync_http::Refusal> {
             match request.headers.get("authorization").map(|value| value.to_str().expect("text")) {
-                Some("Bearer 1") => Ok(Caller::named("one").read_only()),
+                Some("Bearer 1") => Ok(Caller::named("one").with(Right::Read)),
                 Some(_) => Err(sync_http::Refusal::forbidden("another token, please")),
                 None => Err(sync_http::Refusal::unauthorized("sign in first")),
             }

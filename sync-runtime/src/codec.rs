@@ -19,8 +19,7 @@
 //! use sync_runtime::codec::{self, Reader};
 //! use sync_runtime::{FieldSchema, FieldType, ModelSchema, Record, Value};
 //!
-//! const TITLE: FieldSchema =
-//!     FieldSchema { name: "title", ty: FieldType::Text, nullable: false, local: false, default: None, merge: sync_runtime::Merge::Manual, parent: None, part_of_id: false };
+//! const TITLE: FieldSchema = FieldSchema::new("title", FieldType::Text);
 //! static NOTE: ModelSchema =
 //!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual, adopt: false, removed: &[] };
 //!

@@ -9,6 +9,7 @@
 extern crate self as sync_runtime;
 
 pub mod adoption;
+mod caller;
 pub mod change;
 pub mod codec;
 pub mod collection;
@@ -39,6 +40,7 @@ pub mod watch;
 pub mod workspace;
 
 pub use adoption::{Adopt, Adopted};
+pub use caller::{Attempt, Caller, Guard, Right};
 pub use collection::Collection;
 pub use conflict::{Conflict, ConflictKind};
 pub use engine::Engine;
@@ -48,12 +50,12 @@ pub use env::SystemEnv;
 pub use env::{BoxFuture, Env};
 pub use error::{Error, ErrorKind, Result};
 pub use incoming::{Incoming, Ruling};
-pub use live::{Connection, KeepInSync, Live};
+pub use live::{Connection, KeepInSync, Live, LiveState};
 pub use merge::{Merge, OnDelete, Side, SyncFields};
 pub use methods::{ModelFuture, Replicate, replicate_all};
 pub use query::{Condition, Query};
 pub use record::{Id, Record};
-pub use replica::{Caller, Limits, Replica};
+pub use replica::{Limits, Replica};
 pub use report::{Checkpoints, Merged, MergedField, Rejected, ReplicationReport, SyncReport};
 pub use schema::{FieldSchema, ForeignKey, ModelSchema, Models};
 pub use syncable::{Field, FieldValue, Syncable};

@@ -1,14 +1,18 @@
-//! Keeping in sync: at the start, after local writes, and from time to time, until dropped.
+//! Keeping in sync: at the start, after local writes, when the peer says that it has something, and from time to time,
+//! until dropped.
 
+use crate::caller::Caller;
+use crate::change;
 use crate::engine::notes;
 use crate::env::Env;
-use crate::replica::Replica;
+use crate::replica::{Replica, Watching};
 use crate::report::SyncReport;
-use crate::store::Access;
+use crate::store::{Access, Feed};
+use crate::version::{Checkpoint, ReplicaId, Stamp};
 use crate::workspace::Workspace;
-use crate::{Error, Result};
-use event_listener::{Event, EventListener};
-use futures_util::future::{Either, select};
+use crate::{Error, ErrorKind, Result};
+use event_listener::Event;
+use futures_util::future::{Either, pending, select};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,6 +26,11 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How long local writes are gathered before they are sent together.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether what was waited for has come.
+const LOOK: Duration = Duration::from_millis(250);
+/// How many changes are counted at a time.
+const BATCH: usize = 1_000;
 
 type Observer = Arc<dyn Fn(&Result<SyncReport>) + Send + Sync>;
 
@@ -67,24 +76,34 @@ impl KeepInSync {
     /// Starts; the first sync runs at once. It goes on until the handle is dropped.
     pub fn start(self) -> Live {
         let shared = Arc::new(Shared::default());
-        let env = self.workspace.engine().env().clone();
+        let workspace = self.workspace.clone();
+        workspace.engine().keeps(&shared);
         let task = run(self, shared.clone());
-        env.spawn("syncable-keep-in-sync", Box::pin(task));
-        Live { shared }
+        workspace.engine().env().spawn("syncable-keep-in-sync", Box::pin(task));
+        Live { workspace, shared }
     }
 }
 
+/// What the task that keeps a workspace in sync tells of itself.
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     stopped: AtomicBool,
     stop: Event,
     wake: Event,
+    /// The peer said that it has something.
+    moved: Event,
+    /// A sync has succeeded.
+    met: Event,
     state: Mutex<State>,
 }
 
 #[derive(Default, Clone)]
 struct State {
     connection: Connection,
+    peer: Option<ReplicaId>,
+    /// What the peer said last that it has.
+    told: Option<Checkpoint>,
+    last_success: Option<Stamp>,
     synced: u64,
     failed: u32,
     error: Option<String>,
@@ -101,15 +120,37 @@ pub enum Connection {
     Online,
     /// A sync is running.
     Syncing,
-    /// The last sync failed; waiting to try again.
+    /// The last sync failed, as happens without a network; waiting to try again.
     Offline,
+    /// The last sync was refused, and the next one will be too unless something is done: a token that is not good, a right
+    /// that is missing, schemas that do not fit each other. [`LiveState::error`] says which.
+    Blocked,
     /// It was stopped.
     Stopped,
+}
+
+/// How a workspace stands that is kept in sync, see [`Workspace::connection`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LiveState {
+    /// What is being done.
+    pub connection: Connection,
+    /// With whom; `None` before the first sync has ended.
+    pub peer: Option<ReplicaId>,
+    /// When a sync succeeded last, in microseconds since 1970; `None` if none did since it was started.
+    pub last_success: Option<Stamp>,
+    /// About how many changes of the peer are not here yet, as far as it has said; 0 where nothing is known.
+    pub behind: u64,
+    /// How many changes of this workspace are not at the peer yet.
+    pub pending: u64,
+    /// Why the last sync failed, or `None` if it did not.
+    pub error: Option<String>,
 }
 
 /// A workspace being kept in sync. Ends when dropped; a sync that is running then is cut, which loses nothing.
 #[must_use = "the sync ends when this is dropped"]
 pub struct Live {
+    workspace: Workspace,
     shared: Arc<Shared>,
 }
 
@@ -135,6 +176,41 @@ impl Live {
         self.shared.read().error
     }
 
+    /// How it stands.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn state(&self) -> Result<LiveState> {
+        self.shared.state_of(&self.workspace).await
+    }
+
+    /// Waits until everything that was written here up to now is at the peer, or parked with the reason why not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] when the workspace is closed meanwhile, [`ErrorKind::Unreachable`] when it is not kept in sync
+    /// any more, and what the store fails with. A peer that cannot be reached is waited for.
+    pub async fn flush(&self) -> Result<()> {
+        let engine = self.workspace.engine();
+        let newest = engine.run(Access::READ.feed(), |tx| tx.newest()).await?;
+        loop {
+            let met = self.shared.met.listen();
+            engine.still_open()?;
+            let State { connection, peer, .. } = self.shared.read();
+            if connection == Connection::Stopped {
+                return Err(Error::new(ErrorKind::Unreachable, "the workspace is not kept in sync any more"));
+            }
+            if let Some(peer) = peer {
+                let pushed =
+                    engine.read(move |tx| Box::pin(async move { Ok(notes::peer(tx, peer).await?.pushed) }));
+                if pushed.await? >= newest {
+                    return Ok(());
+                }
+            }
+            // A failed sync may have ended in between; whoever waits for it looks again from time to time.
+            select(met, engine.env().sleep(LOOK)).await;
+        }
+    }
+
     /// Syncs now instead of when the time has come, also while waiting after a failure.
     pub fn sync_now(&self) {
         self.shared.wake.notify(usize::MAX);
@@ -149,6 +225,40 @@ impl Drop for Live {
 }
 
 impl Shared {
+    /// How the workspace stands with this peer.
+    pub(crate) async fn state_of(&self, workspace: &Workspace) -> Result<LiveState> {
+        let State { connection, peer, told, last_success, error, .. } = self.read();
+        let Some(id) = peer else {
+            return Ok(LiveState { connection, peer, last_success, behind: 0, pending: 0, error });
+        };
+        let counted = workspace.engine().run(Access::READ.long().feed(), move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                let mut pending = 0;
+                let mut after = peer.pushed;
+                loop {
+                    let feed = Feed { not_from: Some(id), limit: BATCH, ..Feed::after(after) };
+                    let states = tx.feed(&feed).await?;
+                    let Some(last) = states.last() else { return Ok((peer.pulled, pending)) };
+                    after = last.change.position;
+                    let there = |state: &&change::State| peer.has_acknowledged(state.change.position);
+                    pending += (states.len() - states.iter().filter(there).count()) as u64;
+                }
+            })
+        });
+        let (pulled, pending) = counted.await?;
+        let behind = match (told, pulled) {
+            (Some(told), Some(pulled)) if told.replica == pulled.replica => told.position - pulled.position,
+            _ => 0,
+        };
+        let behind = u64::try_from(behind).unwrap_or(0);
+        Ok(LiveState { connection, peer, last_success, behind, pending, error })
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.read().connection == Connection::Stopped
+    }
+
     fn read(&self) -> State {
         self.state.lock().map(|state| state.clone()).unwrap_or_default()
     }
@@ -163,7 +273,15 @@ impl Shared {
 async fn run(settings: KeepInSync, shared: Arc<Shared>) {
     let stop = shared.stop.listen();
     if !shared.stopped.load(Ordering::Acquire) {
-        select(stop, Box::pin(keep(&settings, &shared))).await;
+        let hear = async {
+            match settings.pull {
+                true => hear(&settings, &shared).await,
+                false => pending().await,
+            }
+        };
+        let closes = Box::pin(settings.workspace.engine().closes());
+        let work = select(Box::pin(keep(&settings, &shared)), Box::pin(hear));
+        select(select(stop, closes), work).await;
     }
     shared.set(|state| state.connection = Connection::Stopped);
 }
@@ -171,7 +289,7 @@ async fn run(settings: KeepInSync, shared: Arc<Shared>) {
 async fn keep(settings: &KeepInSync, shared: &Shared) {
     let engine = settings.workspace.engine();
     while !engine.is_closed() {
-        let wake = shared.wake.listen();
+        let (wake, moved) = (shared.wake.listen(), shared.moved.listen());
         shared.set(|state| state.connection = Connection::Syncing);
         let sync = settings.workspace.sync(&settings.peer);
         let done = if settings.pull { sync.await } else { sync.push_only().await };
@@ -179,32 +297,78 @@ async fn keep(settings: &KeepInSync, shared: &Shared) {
             tell(&done);
         }
         match &done {
-            Ok(_) => shared.set(|state| {
+            Ok(report) => shared.set(|state| {
                 *state = State {
                     connection: Connection::Online,
+                    peer: Some(report.peer),
+                    told: state.told,
+                    last_success: Some(engine.env().now()),
                     synced: state.synced + 1,
                     failed: 0,
                     error: None,
                 };
             }),
             Err(error) => shared.set(|state| {
-                state.connection = Connection::Offline;
+                state.connection = match error.is_retryable() {
+                    true => Connection::Offline,
+                    false => Connection::Blocked,
+                };
                 state.failed = state.failed.saturating_add(1);
                 state.error = Some(error.to_string());
             }),
         }
         match done {
-            Ok(report) => idle(settings, report.peer, wake).await,
+            Ok(report) => {
+                shared.met.notify(usize::MAX);
+                idle(settings, report.peer, select(wake, moved)).await;
+            }
+            // A peer that has something says nothing of when it wants to be asked again.
             Err(error) => {
-                let wait = back_off(&**engine.env(), shared.read().failed, settings.every, &error);
+                let wait = back_off(&**engine.env(), shared.read().failed, settings.every, Some(&error));
                 select(engine.env().sleep(wait), wake).await;
             }
         }
     }
 }
 
+/// Listens to what the peer says, and begins again whenever that ends: it may end at any time, as the syncs from time to
+/// time miss nothing.
+async fn hear(settings: &KeepInSync, shared: &Shared) {
+    let engine = settings.workspace.engine();
+    let env = &**engine.env();
+    let mut failed = 0;
+    while !engine.is_closed() {
+        let met = shared.met.listen();
+        let Some(peer) = shared.read().peer else {
+            met.await;
+            continue;
+        };
+        let since = env.now();
+        let ended = listen(settings, peer, shared).await;
+        let lasted = Duration::from_micros(u64::try_from(env.now() - since).unwrap_or(0));
+        failed = if lasted > LONGEST_WAIT { 1 } else { failed + 1 };
+        let wait = match ended {
+            Ok(()) => back_off(env, failed, settings.every, None),
+            Err(error) => back_off(env, failed, settings.every, Some(&error)),
+        };
+        env.sleep(wait).await;
+    }
+}
+
+async fn listen(settings: &KeepInSync, peer: ReplicaId, shared: &Shared) -> Result<()> {
+    let engine = settings.workspace.engine();
+    let pulled =
+        engine.read(move |tx| Box::pin(async move { Ok(notes::peer(tx, peer).await?.pulled) })).await?;
+    let watching = Watching { from: Some(engine.id().await?), since: pulled };
+    let tell = |checkpoint| {
+        shared.set(|state| state.told = Some(checkpoint));
+        shared.moved.notify(usize::MAX);
+    };
+    settings.peer.watch(&Caller::owner(), watching, &tell).await
+}
+
 /// Waits for a local write, the time, or somebody who asks.
-async fn idle(settings: &KeepInSync, peer: crate::ReplicaId, mut wake: EventListener) {
+async fn idle(settings: &KeepInSync, peer: ReplicaId, mut wake: impl Future + Unpin) {
     let engine = settings.workspace.engine();
     let mut time = engine.env().sleep(settings.every);
     loop {
@@ -224,12 +388,15 @@ async fn idle(settings: &KeepInSync, peer: crate::ReplicaId, mut wake: EventList
 }
 
 /// How long to wait after so many failures: doubling, with jitter, never shorter than the server asked for.
-fn back_off(env: &dyn Env, failed: u32, every: Duration, error: &Error) -> Duration {
+fn back_off(env: &dyn Env, failed: u32, every: Duration, error: Option<&Error>) -> Duration {
     let longest = LONGEST_WAIT.max(every);
     let wait = FIRST_WAIT.saturating_mul(1 << failed.saturating_sub(1).min(16)).min(longest);
-    let wait = if error.is_retryable() { wait } else { wait.max(every.min(longest)) };
+    let wait = match error {
+        Some(error) if !error.is_retryable() => wait.max(every.min(longest)),
+        _ => wait,
+    };
     let mut byte = [0];
     env.random(&mut byte);
     let wait = wait.mul_f64(0.5 + f64::from(byte[0]) / 512.0);
-    wait.max(error.retry_after().unwrap_or_default())
+    wait.max(error.and_then(Error::retry_after).unwrap_or_default())
 }

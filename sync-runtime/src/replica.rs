@@ -3,45 +3,19 @@
 //! Everything that holds records is a [`Replica`]: a workspace over a store, or a remote server. Device to
 //! server, server to server, database to database are all the same calls.
 
+pub use crate::caller::Caller;
 use crate::change::{Change, State};
 use crate::env::{MaybeSend, MaybeSync};
 use crate::query::Filter;
-use crate::record::{Id, Record};
+use crate::record::{Id, MAX_ID_BYTES, Record};
 use crate::schema::{ModelSchema, Models};
+use crate::value::{MAX_JSON_DEPTH, MAX_VALUE_BYTES, Value, json_depth};
 use crate::version::{Checkpoint, Position, ReplicaId, Revision, Stamp};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
-
-/// Who makes a call, and what they may do. Travels with each call; the engine asks it inside the transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Caller {
-    /// A stable name for messages and logs; `None` is the owner of the store.
-    pub subject: Option<String>,
-    /// Whether records and changes may be read.
-    pub read: bool,
-    /// Whether records may be written.
-    pub write: bool,
-}
-
-impl Caller {
-    /// The owner of the store: a device's own app. May do everything.
-    pub fn owner() -> Self {
-        Caller { subject: None, read: true, write: true }
-    }
-
-    /// Somebody with a stable name, who may read and write.
-    pub fn named(subject: impl Into<String>) -> Self {
-        Caller { subject: Some(subject.into()), read: true, write: true }
-    }
-
-    /// The same caller, without the right to write.
-    pub fn read_only(self) -> Self {
-        Caller { write: false, ..self }
-    }
-}
 
 /// What a replica says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +77,16 @@ pub struct Limits {
     pub page_bytes: usize,
     /// Bytes of one record.
     pub record_bytes: usize,
+    /// Bytes of one value; no store takes more than 4 MiB.
+    pub value_bytes: usize,
+    /// How deep JSON in a value may nest; nothing nests deeper than 64.
+    pub depth: usize,
+    /// Bytes of a text as id; no store takes more than 255.
+    pub id_bytes: usize,
     /// How far a pushed stamp may be ahead of this replica's clock, in microseconds.
     pub clock_skew: i64,
+    /// How long a request may take, in microseconds: its body to come, and then the answer. The server's routes keep it.
+    pub request_time: i64,
 }
 
 impl Default for Limits {
@@ -115,8 +97,43 @@ impl Default for Limits {
             page_records: 1_000,
             page_bytes: 4 << 20,
             record_bytes: 6 << 20,
+            value_bytes: MAX_VALUE_BYTES,
+            depth: MAX_JSON_DEPTH,
+            id_bytes: MAX_ID_BYTES,
             clock_skew: 120_000_000,
+            request_time: 30_000_000,
         }
+    }
+}
+
+impl Limits {
+    /// Whether a record that came is within them.
+    pub(crate) fn check(&self, change: &Change, record: &Record) -> Result<()> {
+        let too_large = |what: &str, size: usize, most: usize| {
+            let message = format!("{}: {what} has {size} bytes; at most {most} are accepted", change.name());
+            Err(Error::new(ErrorKind::TooLarge, message))
+        };
+        if record.size() > self.record_bytes {
+            return too_large("the record", record.size(), self.record_bytes);
+        }
+        if let Id::Text(id) = &change.id
+            && id.len() > self.id_bytes
+        {
+            return too_large("its id", id.len(), self.id_bytes);
+        }
+        for (place, field) in change.schema.replicated() {
+            let Some(value) = record.get(place) else { continue };
+            if value.size() > self.value_bytes {
+                return too_large(&format!("`{}`", field.name), value.size(), self.value_bytes);
+            }
+            if let Value::Json(json) = value
+                && json_depth(json) > self.depth
+            {
+                let message = format!("{}: `{}` nests deeper than {}", change.name(), field.name, self.depth);
+                return Err(Error::new(ErrorKind::TooLarge, message));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -268,6 +285,16 @@ pub struct FeedPage {
     pub ahead: Position,
     /// How many changes of the page were left out because the puller does not know their model.
     pub skipped: u64,
+    /// The models that the page and its checkpoint cover, by name; `None` if that is all of the wish. Of the others the
+    /// caller learns nothing: they are not here, or it may not read them.
+    pub covers: Option<BTreeSet<String>>,
+}
+
+impl FeedPage {
+    /// Whether the page and its checkpoint cover the model of this name.
+    pub fn covers(&self, model: &str) -> bool {
+        self.covers.as_ref().is_none_or(|covers| covers.contains(model))
+    }
 }
 
 /// What a target lacks, and what it would not take.
@@ -308,6 +335,18 @@ pub enum Wanted {
     },
 }
 
+/// From where on a replica is watched, and for whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watching {
+    /// Who watches; what it brought itself is not told.
+    pub from: Option<ReplicaId>,
+    /// What it has.
+    pub since: Option<Checkpoint>,
+}
+
+/// Is told that a replica moved, with a checkpoint behind what is new.
+pub type Tell<'a> = &'a (dyn Fn(Checkpoint) + Send + Sync);
+
 /// Anything that holds records and can replicate.
 ///
 /// Every call names its [`Caller`]; permission is decided inside the transaction of the call, never in a layer.
@@ -330,9 +369,14 @@ pub trait Replica: Debug + MaybeSend + MaybeSync + 'static {
     /// one that was never here is left out. LoopBack's `createUpdates`.
     async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>>;
 
-    /// Applies updates; each revision is compared again inside the transaction. One outcome for each.
-    /// LoopBack's `bulkUpdate`.
-    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>>;
+    /// Applies updates; each revision is compared again inside the transaction. One outcome for each. The caller's own
+    /// edits are those written as `from`, or as another replica id that it pushed under. LoopBack's `bulkUpdate`.
+    async fn bulk_update(
+        &self,
+        caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>>;
 
     /// The newest checkpoint: everything committed up to now.
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint>;
@@ -344,8 +388,10 @@ pub trait Replica: Debug + MaybeSend + MaybeSync + 'static {
     /// Writes on behalf of the caller, tracked here; gives the resulting states. All or nothing.
     async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>>;
 
-    /// A number that differs whenever something may have been committed since the last call.
-    async fn watch(&self, caller: &Caller) -> Result<u64>;
+    /// Tells whenever something was committed that the caller may read and the peer `from` has not brought itself, with a
+    /// checkpoint behind it; at once if that is so since the checkpoint `since`, or if none is given. Goes on until the
+    /// connection ends or the caller is not known any more. Dropping the future ends it.
+    async fn watch(&self, caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()>;
 
     /// The models that are registered here; `None` where the replica is not in this process.
     fn models(&self) -> Option<&Models>;
@@ -376,8 +422,13 @@ impl<R: Replica + ?Sized> Replica for Arc<R> {
         (**self).create_updates(caller, deltas).await
     }
 
-    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
-        (**self).bulk_update(caller, updates).await
+    async fn bulk_update(
+        &self,
+        caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
+        (**self).bulk_update(caller, from, updates).await
     }
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
@@ -397,8 +448,8 @@ impl<R: Replica + ?Sized> Replica for Arc<R> {
         (**self).write(caller, writes).await
     }
 
-    async fn watch(&self, caller: &Caller) -> Result<u64> {
-        (**self).watch(caller).await
+    async fn watch(&self, caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {
+        (**self).watch(caller, watch, tell).await
     }
 
     fn models(&self) -> Option<&Models> {

@@ -1,5 +1,6 @@
 //! What a model is to stores and peers: its name, its table, its fields.
 
+use crate::caller::{Caller, Right};
 use crate::merge::{Merge, OnDelete};
 use crate::query::{Comparison, Filter};
 use crate::record::{Id, Record};
@@ -23,6 +24,8 @@ pub struct FieldSchema {
     pub nullable: bool,
     /// Whether it stays on this device.
     pub local: bool,
+    /// Whether only the server sets it, and whoever has the right [`crate::Right::Replicate`] there.
+    pub server: bool,
     /// The value for peers and rows that lack the field; `None` if such a record is refused.
     pub default: Option<fn() -> Value>,
     /// What decides where both sides of a conflict changed it.
@@ -35,6 +38,28 @@ pub struct FieldSchema {
 }
 
 impl FieldSchema {
+    /// A required field that travels, without anything else that could be said of it.
+    ///
+    /// ```
+    /// use sync_runtime::{FieldSchema, FieldType};
+    ///
+    /// const NOTES: FieldSchema = FieldSchema { nullable: true, ..FieldSchema::new("notes", FieldType::Text) };
+    /// assert!(NOTES.replicated());
+    /// ```
+    pub const fn new(name: &'static str, ty: FieldType) -> Self {
+        FieldSchema {
+            name,
+            ty,
+            nullable: false,
+            local: false,
+            server: false,
+            default: None,
+            merge: Merge::Manual,
+            parent: None,
+            part_of_id: false,
+        }
+    }
+
     /// Whether the field travels.
     pub fn replicated(&self) -> bool {
         !self.local
@@ -221,6 +246,17 @@ impl ModelSchema {
         Ok(Filter::Or(any))
     }
 
+    /// Gives the fields that are the server's own the values that they have here; of a record that is not here, their
+    /// defaults.
+    pub(crate) fn keep_server_fields(&self, record: &mut Record, here: Option<&Record>) {
+        for (place, field) in self.fields.iter().enumerate().filter(|(_, field)| field.server) {
+            let kept = here.and_then(|here| here.get(place).cloned()).or_else(|| field.missing());
+            if let Some(kept) = kept {
+                record.set(place, kept);
+            }
+        }
+    }
+
     /// Checks every value of a whole record.
     ///
     /// # Errors
@@ -343,6 +379,17 @@ impl Models {
             let places = self.parents_of(model.schema).filter(move |(_, name)| *name == parent);
             places.map(move |(place, _)| (model.schema, place))
         })
+    }
+
+    /// Those of the models on which the caller has at least this right.
+    pub fn with_right(&self, right: Right, caller: &Caller) -> Models {
+        let may = |name: &str| caller.right_on(name) >= right;
+        if self.all.keys().all(|name| may(name)) {
+            return self.clone();
+        }
+        let all =
+            self.all.iter().filter(|(name, _)| may(name)).map(|(name, model)| (*name, *model)).collect();
+        Models { all: Arc::new(all), found: self.found.clone() }
     }
 
     /// All models, by name.

@@ -315,6 +315,15 @@ fn check_size(bytes: usize) -> Result<(), ValueError> {
     }
 }
 
+/// How deep a JSON value nests; 1 for one that is no list and no object.
+pub(crate) fn json_depth(json: &Json) -> usize {
+    1 + match json {
+        Json::Array(items) => items.iter().map(json_depth).max().unwrap_or(0),
+        Json::Object(items) => items.values().map(json_depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 fn check_json(json: &Json, depth: usize) -> Result<(), ValueError> {
     if depth > MAX_JSON_DEPTH {
         return Err(ValueError::new(format!("JSON nested deeper than {MAX_JSON_DEPTH}")));

@@ -10,7 +10,7 @@ use crate::engine::replicate::{Replicated, Route, replicate};
 use crate::engine::session::{self, Plan, Progress, Summary};
 use crate::env::{BoxFuture, Env, MaybeSend, MaybeSync, fresh_uuid};
 use crate::incoming::{Hooks, Incoming, Ruling};
-use crate::live::KeepInSync;
+use crate::live::{KeepInSync, LiveState};
 use crate::record::Id;
 use crate::replica::{Limits, Replica};
 use crate::report::{Rejected, ReplicationConflicts, ReplicationReport, SyncReport};
@@ -249,6 +249,19 @@ impl Workspace {
     /// Syncs with a peer again and again, until the handle is dropped.
     pub fn keep_in_sync(&self, peer: &dyn AsReplica) -> KeepInSync {
         KeepInSync::new(self.clone(), peer.to_replica())
+    }
+
+    /// How this workspace stands with each peer that it is kept in sync with, in the order in which that was started: online
+    /// or not, and why, how much is still to be sent, how far it is behind. Empty where it is kept in sync with none.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn connection(&self) -> Result<Vec<LiveState>> {
+        let mut states = Vec::new();
+        for kept in self.engine.kept() {
+            states.push(kept.state_of(self).await?);
+        }
+        Ok(states)
     }
 
     /// The peers that this workspace has synced with.

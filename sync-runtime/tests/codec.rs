@@ -15,16 +15,7 @@ use sync_runtime::{
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema {
-        name,
-        ty,
-        nullable: false,
-        local: false,
-        default: None,
-        merge: sync_runtime::Merge::Manual,
-        parent: None,
-        part_of_id: false,
-    }
+    FieldSchema::new(name, ty)
 }
 
 static ALL: ModelSchema = ModelSchema {

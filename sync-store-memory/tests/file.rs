@@ -107,16 +107,7 @@ mod conformance {
     sync_testkit::store_conformance!(Filed::new());
 }
 
-const TEXT: FieldSchema = FieldSchema {
-    name: "text",
-    ty: FieldType::Text,
-    nullable: false,
-    local: false,
-    default: None,
-    merge: sync_runtime::Merge::Manual,
-    parent: None,
-    part_of_id: false,
-};
+const TEXT: FieldSchema = FieldSchema::new("text", FieldType::Text);
 static NOTE: ModelSchema = ModelSchema {
     name: "Note",
     table: "note",

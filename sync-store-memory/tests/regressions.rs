@@ -9,10 +9,10 @@ use sync_runtime::change::{Change, State};
 use sync_runtime::engine::Engine;
 use sync_runtime::prelude::*;
 use sync_runtime::replica::{
-    Caller, Description, Diff, Exchange, Exchanged, Outcome, Pull, Pulled, RemoteWrite, Replica, Update,
-    Wanted,
+    Caller, Description, Diff, Exchange, Exchanged, Outcome, Pull, Pulled, RemoteWrite, Replica, Tell,
+    Update, Wanted, Watching,
 };
-use sync_runtime::{Checkpoint, Error, ErrorKind, ModelSchema, Models, Result, Status, Workspace};
+use sync_runtime::{Checkpoint, Error, ErrorKind, ModelSchema, Models, ReplicaId, Result, Status, Workspace};
 use sync_store_memory::MemoryStore;
 
 #[derive(Debug, Clone, PartialEq, Syncable)]
@@ -81,8 +81,13 @@ impl Replica for Lossy {
         self.inner.create_updates(caller, deltas).await
     }
 
-    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
-        self.inner.bulk_update(caller, updates).await
+    async fn bulk_update(
+        &self,
+        caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
+        self.inner.bulk_update(caller, from, updates).await
     }
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
@@ -102,8 +107,8 @@ impl Replica for Lossy {
         self.inner.write(caller, writes).await
     }
 
-    async fn watch(&self, caller: &Caller) -> Result<u64> {
-        self.inner.watch(caller).await
+    async fn watch(&self, caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {
+        self.inner.watch(caller, watch, tell).await
     }
 
     fn models(&self) -> Option<&Models> {

@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sync_runtime::change::{Change, State};
-use sync_runtime::record::Id;
+use sync_runtime::record::{Id, Record};
 use sync_runtime::replica::{
     Caller, Description, Diff, Exchange, Exchanged, Outcome, Pull, Pulled, PushPage, RemoteWrite, Replica,
-    Update, Wanted,
+    Tell, Update, Wanted, Watching,
 };
 use sync_runtime::schema::{ModelSchema, Models};
-use sync_runtime::version::Checkpoint;
+use sync_runtime::version::{Checkpoint, ReplicaId};
 use sync_runtime::{AsReplica, BoxFuture, Engine, Error, ErrorKind, Result};
 
 /// A kind of request, named after its method of [`Replica`].
@@ -92,6 +92,8 @@ struct Line {
 #[derive(Clone)]
 pub struct FlakyReplica {
     inner: Arc<dyn Replica>,
+    caller: Option<Caller>,
+    most: usize,
     line: Arc<Mutex<Line>>,
 }
 
@@ -104,7 +106,18 @@ impl fmt::Debug for FlakyReplica {
 impl FlakyReplica {
     /// A line to this replica, good until it is told otherwise.
     pub fn new(replica: &dyn AsReplica) -> Self {
-        FlakyReplica { inner: replica.to_replica(), line: Arc::default() }
+        FlakyReplica { inner: replica.to_replica(), caller: None, most: usize::MAX, line: Arc::default() }
+    }
+
+    /// The same line, but whoever calls over it is this caller to the replica, as a server's policy would have it.
+    pub fn calling_as(self, caller: Caller) -> Self {
+        FlakyReplica { caller: Some(caller), ..self }
+    }
+
+    /// The same line, but a page whose records have more bytes than this ([`sync_runtime::Record::size`]) is refused unread,
+    /// as something between a device and its server may do.
+    pub fn taking_at_most(self, bytes: usize) -> Self {
+        FlakyReplica { most: bytes, ..self }
     }
 
     /// The next request of this kind that has no fault yet has this one.
@@ -152,9 +165,13 @@ impl FlakyReplica {
         let late = std::mem::take(&mut self.line().late);
         let mut answers = Vec::with_capacity(late.len());
         for (caller, exchange) in late {
-            answers.push(self.inner.exchange(&caller, exchange).await);
+            answers.push(self.inner.exchange(self.caller(&caller), exchange).await);
         }
         answers
+    }
+
+    fn caller<'a>(&'a self, caller: &'a Caller) -> &'a Caller {
+        self.caller.as_ref().unwrap_or(caller)
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -212,10 +229,15 @@ impl FlakyReplica {
 #[sync_runtime::async_trait]
 impl Replica for FlakyReplica {
     async fn describe(&self, caller: &Caller) -> Result<Description> {
-        self.pass(Request::Describe, || self.inner.describe(caller)).await
+        self.pass(Request::Describe, || self.inner.describe(self.caller(caller))).await
     }
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+        let updates = exchange.push.iter().flat_map(|push| &push.page.updates);
+        let bytes: usize = updates.filter_map(|update| update.state.record.as_ref()).map(Record::size).sum();
+        if bytes > self.most {
+            return Err(Error::new(ErrorKind::TooLarge, format!("{bytes} bytes; {} pass here", self.most)));
+        }
         {
             let mut line = self.line();
             line.pages.extend(exchange.push.clone());
@@ -224,27 +246,34 @@ impl Replica for FlakyReplica {
                 line.late.push((caller.clone(), exchange.clone()));
             }
         }
-        self.pass(Request::Exchange, || self.inner.exchange(caller, exchange.clone())).await
+        self.pass(Request::Exchange, || self.inner.exchange(self.caller(caller), exchange.clone())).await
     }
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
-        self.pass(Request::Changes, || self.inner.changes(caller, pull.clone())).await
+        self.pass(Request::Changes, || self.inner.changes(self.caller(caller), pull.clone())).await
     }
 
     async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
-        self.pass(Request::Diff, || self.inner.diff(caller, changes.clone())).await
+        self.pass(Request::Diff, || self.inner.diff(self.caller(caller), changes.clone())).await
     }
 
     async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
-        self.pass(Request::CreateUpdates, || self.inner.create_updates(caller, deltas.clone())).await
+        self.pass(Request::CreateUpdates, || self.inner.create_updates(self.caller(caller), deltas.clone()))
+            .await
     }
 
-    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
-        self.pass(Request::BulkUpdate, || self.inner.bulk_update(caller, updates.clone())).await
+    async fn bulk_update(
+        &self,
+        caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
+        self.pass(Request::BulkUpdate, || self.inner.bulk_update(self.caller(caller), from, updates.clone()))
+            .await
     }
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
-        self.pass(Request::Checkpoint, || self.inner.checkpoint(caller)).await
+        self.pass(Request::Checkpoint, || self.inner.checkpoint(self.caller(caller))).await
     }
 
     async fn read(
@@ -253,15 +282,15 @@ impl Replica for FlakyReplica {
         schema: &'static ModelSchema,
         wanted: Wanted,
     ) -> Result<Vec<State>> {
-        self.pass(Request::Read, || self.inner.read(caller, schema, wanted.clone())).await
+        self.pass(Request::Read, || self.inner.read(self.caller(caller), schema, wanted.clone())).await
     }
 
     async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
-        self.pass(Request::Write, || self.inner.write(caller, writes.clone())).await
+        self.pass(Request::Write, || self.inner.write(self.caller(caller), writes.clone())).await
     }
 
-    async fn watch(&self, caller: &Caller) -> Result<u64> {
-        self.pass(Request::Watch, || self.inner.watch(caller)).await
+    async fn watch(&self, caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {
+        self.pass(Request::Watch, || self.inner.watch(self.caller(caller), watch, tell)).await
     }
 
     fn models(&self) -> Option<&Models> {

@@ -116,16 +116,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
     const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
     let kinds: Vec<Kind> =
         (0..1 + random.below(NAMES.len())).map(|_| KINDS[random.below(KINDS.len())]).collect();
-    let id = FieldSchema {
-        name: "id",
-        ty: FieldType::I64,
-        nullable: false,
-        local: false,
-        default: None,
-        merge: Merge::Manual,
-        parent: None,
-        part_of_id: false,
-    };
+    let id = FieldSchema::new("id", FieldType::I64);
     let of_kind = kinds.iter().zip(NAMES).map(|((ty, nullable, merge, _), name)| FieldSchema {
         name,
         ty: *ty,
@@ -177,16 +168,7 @@ fn random_structs_keep_the_laws() {
 #[test]
 fn every_policy_keeps_the_laws_by_itself() {
     for (n, (ty, nullable, merge, value)) in KINDS.into_iter().enumerate() {
-        let id = FieldSchema {
-            name: "id",
-            ty: FieldType::I64,
-            nullable: false,
-            local: false,
-            default: None,
-            merge: Merge::Manual,
-            parent: None,
-            part_of_id: false,
-        };
+        let id = FieldSchema::new("id", FieldType::I64);
         let fields = Vec::leak(vec![id, FieldSchema { name: "field", ty, nullable, merge: merge(), ..id }]);
         let schema: &'static ModelSchema = Box::leak(Box::new(ModelSchema {
             name: "One",

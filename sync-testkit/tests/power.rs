@@ -190,7 +190,9 @@ const CALLS: [(&str, Ask); 9] = [
         Box::pin(async move { engine.create_updates(&Caller::owner(), vec![subject.mine]).await.map(drop) })
     }),
     ("bulk_update", |engine, subject| {
-        Box::pin(async move { engine.bulk_update(&Caller::owner(), vec![subject.theirs]).await.map(drop) })
+        Box::pin(
+            async move { engine.bulk_update(&Caller::owner(), None, vec![subject.theirs]).await.map(drop) },
+        )
     }),
     ("checkpoint", |engine, _| Box::pin(async move { engine.checkpoint(&Caller::owner()).await.map(drop) })),
     ("read", |engine, subject| {

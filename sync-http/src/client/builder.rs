@@ -11,8 +11,49 @@ use std::sync::Arc;
 use std::time::Duration;
 use sync_runtime::{Error, ErrorKind, Result};
 
-/// Gives the token for the next request.
-pub(super) type Token = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Gives the bearer token for the next request.
+///
+/// ```
+/// use sync_http::{HttpReplica, TokenProvider};
+///
+/// struct Session;
+///
+/// #[sync_runtime::async_trait]
+/// impl TokenProvider for Session {
+///     async fn token(&self, refused: Option<&str>) -> Option<String> {
+///         match refused {
+///             // The last one is kept somewhere.
+///             None => Some("the token of today".into()),
+///             // It has expired: this is where a refresh token goes to the issuer.
+///             Some(_) => Some("the token of tomorrow".into()),
+///         }
+///     }
+/// }
+///
+/// let server = HttpReplica::builder("https://example.org/sync").token_provider(Session).build()?;
+/// # Ok::<(), sync_runtime::Error>(())
+/// ```
+#[sync_runtime::async_trait]
+pub trait TokenProvider: Send + Sync + 'static {
+    /// The token; `None` sends none. Asked before each request, and once more with the token that the server has just
+    /// refused (status 401). If another one comes of that, the request is sent again.
+    async fn token(&self, refused: Option<&str>) -> Option<String>;
+}
+
+pub(super) type Token = Arc<dyn TokenProvider>;
+
+/// A function as a provider, which is not asked a second time.
+struct ByFunction<F>(F);
+
+#[sync_runtime::async_trait]
+impl<F: Fn() -> Option<String> + Send + Sync + 'static> TokenProvider for ByFunction<F> {
+    async fn token(&self, refused: Option<&str>) -> Option<String> {
+        match refused {
+            None => (self.0)(),
+            Some(_) => None,
+        }
+    }
+}
 
 /// Settings of an [`HttpReplica`].
 ///
@@ -68,7 +109,13 @@ impl HttpReplicaBuilder {
 
     /// Asks for the bearer token before every request, so that it can be renewed; `None` sends none.
     pub fn token_from(self, token: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
-        HttpReplicaBuilder { token: Some(Arc::new(token)), ..self }
+        self.token_provider(ByFunction(token))
+    }
+
+    /// Asks this provider for the bearer token before every request, and once more where the server refuses it. A sync
+    /// that was refused all the same fails; what is to be sent stays for the next one.
+    pub fn token_provider(self, provider: impl TokenProvider) -> Self {
+        HttpReplicaBuilder { token: Some(Arc::new(provider)), ..self }
     }
 
     /// Sends this header with every request.

@@ -1,6 +1,7 @@
 //! One request and its answer, with every way in which a network fails as the project's error.
 
 use super::builder::{Token, bearer};
+use super::events;
 use crate::encoding::{Encoding, WORTH_COMPRESSING};
 use crate::format::Format;
 use crate::problem::{MEDIA_TYPE, Problem, kind_of};
@@ -26,6 +27,9 @@ const MOST_ANSWERED: usize = 32 << 20;
 
 /// The longest wait that a server can ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a stream of events may last: a client's own time for a request does not hold for it.
+const LONGEST_STREAM: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 pub(super) use reqwest::Method as HttpMethod;
 
@@ -68,7 +72,7 @@ pub(super) struct Connection {
 }
 
 /// An answer, before its body is read as a message.
-struct Answered {
+pub(super) struct Answered {
     format: Option<Format>,
     status: u16,
     media_type: String,
@@ -104,7 +108,7 @@ impl Connection {
         }
     }
 
-    fn at(&self, path: &str) -> String {
+    pub(super) fn at(&self, path: &str) -> String {
         match path {
             "" => format!("{}/{VERSION}", self.url),
             path => format!("{}/{VERSION}/{path}", self.url),
@@ -127,19 +131,88 @@ impl Connection {
     ) -> Result<(Format, Vec<u8>)> {
         let url = self.at(path);
         let request = self.request(method, &url, format, body, limits)?;
+        let counters = self.counters.clone();
+        let fetch = move |client, request| fetch(client, request, counters.clone());
+        let answered = self.send(&url, request, fetch).await?;
+        accept(&url, answered)
+    }
+
+    /// Sends a request with the token; once more with another token, where there is one after it was refused.
+    pub(super) async fn send<T, F>(
+        &self,
+        url: &str,
+        request: reqwest::Request,
+        send: impl Fn(Client, reqwest::Request) -> F,
+    ) -> Result<T>
+    where
+        T: Refused + Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let token = match &self.token {
+            Some(provider) => provider.token(None).await,
+            None => None,
+        };
+        // The same bytes once more: a copy of a request shares its body.
+        let again = token.as_ref().and_then(|_| request.try_clone());
+        let answered = self.send_with(url, request, token.as_deref(), &send).await?;
+        let (Some(provider), Some(token), Some(again)) = (&self.token, token, again) else {
+            return Ok(answered);
+        };
+        if !answered.is_refused() {
+            return Ok(answered);
+        }
+        match provider.token(Some(&token)).await.filter(|other| *other != token) {
+            Some(other) => self.send_with(url, again, Some(&other), &send).await,
+            None => Ok(answered),
+        }
+    }
+
+    async fn send_with<T, F>(
+        &self,
+        url: &str,
+        mut request: reqwest::Request,
+        token: Option<&str>,
+        send: impl Fn(Client, reqwest::Request) -> F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        if let Some(token) = token {
+            let (name, value) = bearer(token)?;
+            request.headers_mut().insert(name, value);
+        }
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.sent.fetch_add(size_of_request(&request), Ordering::Relaxed);
-        let (client, counters) = (self.client.clone(), self.counters.clone());
-        let answered = spawned(async move { fetch(&client, request, &counters).await }).await;
-        match answered {
-            Some(Ok(answered)) => accept(&url, answered),
-            Some(Err(Failure::Network(error))) => Err(self.failed(&url, &error)),
+        match spawned(send(self.client.clone(), request)).await {
+            Some(Ok(answered)) => Ok(answered),
+            Some(Err(Failure::Network(error))) => Err(self.failed(url, &error)),
             Some(Err(Failure::Answer(error))) => Err(error.context(format!("the answer of {url}"))),
             None => {
                 let message = format!("the request to {url} was stopped with its tokio runtime");
                 Err(Error::new(ErrorKind::Unreachable, message))
             }
         }
+    }
+
+    /// A request for a stream of events, which lasts as long as it lasts.
+    pub(super) fn listening(&self, url: &str) -> Result<reqwest::Request> {
+        let mut request = self.empty(Method::Get, url)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(events::MEDIA_TYPE));
+        *request.timeout_mut() = Some(LONGEST_STREAM);
+        Ok(request)
+    }
+
+    fn empty(&self, method: Method, url: &str) -> Result<reqwest::Request> {
+        let parsed = Url::parse(url)
+            .map_err(|error| Error::new(ErrorKind::Usage, format!("`{url}` is not a URL: {error}")))?;
+        let method = match method {
+            Method::Get => HttpMethod::GET,
+            Method::Post => HttpMethod::POST,
+        };
+        let mut request = reqwest::Request::new(method, parsed);
+        request.headers_mut().extend(self.headers.clone());
+        Ok(request)
     }
 
     fn request(
@@ -150,19 +223,8 @@ impl Connection {
         body: Option<Vec<u8>>,
         limits: Limits,
     ) -> Result<reqwest::Request> {
-        let parsed = Url::parse(url)
-            .map_err(|error| Error::new(ErrorKind::Usage, format!("`{url}` is not a URL: {error}")))?;
-        let method = match method {
-            Method::Get => HttpMethod::GET,
-            Method::Post => HttpMethod::POST,
-        };
-        let mut request = reqwest::Request::new(method, parsed);
+        let mut request = self.empty(method, url)?;
         let headers = request.headers_mut();
-        headers.extend(self.headers.clone());
-        if let Some(token) = self.token.as_ref().and_then(|token| token()) {
-            let (name, value) = bearer(&token)?;
-            headers.insert(name, value);
-        }
         headers.insert(ACCEPT, HeaderValue::from_static(format.media_type()));
         if self.compress {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Encoding::Zstd.name()));
@@ -226,7 +288,24 @@ impl Connection {
     }
 }
 
-enum Failure {
+/// Whether an answer says that the token is not good.
+pub(super) trait Refused {
+    fn is_refused(&self) -> bool;
+}
+
+impl Refused for Answered {
+    fn is_refused(&self) -> bool {
+        self.status == 401
+    }
+}
+
+impl<T: Refused> Refused for Option<T> {
+    fn is_refused(&self) -> bool {
+        self.as_ref().is_some_and(T::is_refused)
+    }
+}
+
+pub(super) enum Failure {
     Network(reqwest::Error),
     Answer(Error),
 }
@@ -242,10 +321,21 @@ fn causes(error: &reqwest::Error) -> String {
     if text.is_empty() { "no cause was given".to_owned() } else { text.join(": ") }
 }
 
-async fn fetch(client: &Client, request: reqwest::Request, counters: &Counters) -> Result<Answered, Failure> {
-    let network = |error: reqwest::Error| Failure::Network(error.without_url());
-    let mut response = client.execute(request).await.map_err(network)?;
-    counters.received.fetch_add(size_of_head(&response), Ordering::Relaxed);
+async fn fetch(
+    client: Client,
+    request: reqwest::Request,
+    counters: Arc<Counters>,
+) -> Result<Answered, Failure> {
+    let response = client.execute(request).await.map_err(|error| Failure::Network(error.without_url()))?;
+    let count = |bytes| {
+        counters.received.fetch_add(bytes, Ordering::Relaxed);
+    };
+    count(size_of_head(&response));
+    answered(response, count).await
+}
+
+/// Reads an answer to its end; `count` is told how many bytes of the body came.
+pub(super) async fn answered(mut response: Response, count: impl Fn(u64)) -> Result<Answered, Failure> {
     let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let encoding = match header(CONTENT_ENCODING) {
         None => Encoding::Identity,
@@ -264,8 +354,9 @@ async fn fetch(client: &Client, request: reqwest::Request, counters: &Counters) 
         body: Vec::new(),
     };
     let mut body = Vec::new();
+    let network = |error: reqwest::Error| Failure::Network(error.without_url());
     while let Some(chunk) = response.chunk().await.map_err(network)? {
-        counters.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        count(chunk.len() as u64);
         if body.len() + chunk.len() > MOST_ANSWERED {
             let message = format!("it has more than {MOST_ANSWERED} bytes; ask for smaller pages");
             return Err(Failure::Answer(Error::new(ErrorKind::TooLarge, message)));
@@ -282,7 +373,7 @@ fn wait(text: &str) -> Option<Duration> {
 }
 
 /// The body of a good answer; a bad one as what it says, or as what it cannot be.
-fn accept(url: &str, answered: Answered) -> Result<(Format, Vec<u8>)> {
+pub(super) fn accept(url: &str, answered: Answered) -> Result<(Format, Vec<u8>)> {
     let Answered { format, status, media_type, location, retry_after, body } = answered;
     if let (200, Some(format)) = (status, format) {
         return Ok((format, body));

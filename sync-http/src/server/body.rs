@@ -61,8 +61,8 @@ fn too_large(limit: usize) -> Problem {
 }
 
 /// What a client learns whose body did not come in time.
-pub(super) fn too_slow(timeout: Option<Duration>) -> Problem {
-    let seconds = timeout.unwrap_or_default().as_secs_f32();
+pub(super) fn too_slow(time: Duration) -> Problem {
+    let seconds = time.as_secs_f32();
     Problem {
         retryable: true,
         ..Problem::new(ErrorKind::Protocol, format!("the body did not come within {seconds} s"))

@@ -1,6 +1,8 @@
 //! A small replica to serve, a server to serve it, and a client that can send anything.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod tokens;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,28 +14,19 @@ use sync_runtime::engine::Engine;
 use sync_runtime::record::{Id, Record};
 use sync_runtime::replica::{
     Caller, Description, Diff, Exchange, Exchanged, FeedPage, Limits, ModelDescription, Outcome, Page, Pull,
-    Pulled, Pushed, Rejection, RemoteWrite, Replica, Update, Wanted,
+    Pulled, Pushed, Rejection, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
 };
 use sync_runtime::schema::Model;
 use sync_runtime::{
     Ancestry, Checkpoint, Error, ErrorKind, FieldSchema, FieldType, ModelSchema, Models, ReplicaId, Result,
-    Revision, Value,
+    Revision, Right, Value,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema {
-        name,
-        ty,
-        nullable: false,
-        local: false,
-        default: None,
-        merge: sync_runtime::Merge::Manual,
-        parent: None,
-        part_of_id: false,
-    }
+    FieldSchema::new(name, ty)
 }
 
 pub static TODO: ModelSchema = ModelSchema {
@@ -163,8 +156,8 @@ impl Shelf {
         Shelf { models: models(schemas), ..self }
     }
 
-    pub fn slow(slowness: Duration) -> Self {
-        Shelf { slowness, ..Shelf::default() }
+    pub fn slow(self, slowness: Duration) -> Self {
+        Shelf { slowness, ..self }
     }
 
     pub fn len(&self) -> usize {
@@ -248,6 +241,7 @@ impl Shelf {
             more,
             ahead,
             skipped: 0,
+            covers: None,
         })
     }
 }
@@ -308,7 +302,12 @@ impl Replica for Shelf {
         Ok(deltas.iter().filter_map(|change| self.held(change)).map(update).collect())
     }
 
-    async fn bulk_update(&self, _caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
+    async fn bulk_update(
+        &self,
+        _caller: &Caller,
+        _from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.slowness).await;
         let outcomes = updates.into_iter().map(|update| self.apply(update)).collect();
@@ -340,7 +339,7 @@ impl Replica for Shelf {
     }
 
     async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
-        if !caller.write {
+        if caller.right_on(TODO.name) < Right::Write {
             return Err(Error::new(ErrorKind::Forbidden, "this caller may only read"));
         }
         let mut states = Vec::new();
@@ -370,8 +369,8 @@ impl Replica for Shelf {
         Ok(states)
     }
 
-    async fn watch(&self, _caller: &Caller) -> Result<u64> {
-        Ok(u64::MAX - self.len() as u64)
+    async fn watch(&self, _caller: &Caller, _watch: Watching, _tell: Tell<'_>) -> Result<()> {
+        Err(Error::new(ErrorKind::Usage, "a shelf does not move by itself"))
     }
 
     fn models(&self) -> Option<&Models> {
@@ -441,6 +440,22 @@ pub async fn raw(address: SocketAddr, request: &[u8]) -> Plain {
     let mut bytes = Vec::new();
     let _ = connection.read_to_end(&mut bytes).await;
     parse(&bytes)
+}
+
+/// Sends bytes as they are, and reads no further than the head and what comes with it; what is a problem is read whole.
+pub async fn raw_head(address: SocketAddr, request: &[u8]) -> Plain {
+    let mut connection = TcpStream::connect(address).await.expect("connects");
+    connection.write_all(request).await.expect("is sent");
+    let mut bytes = Vec::new();
+    loop {
+        let read = connection.read_buf(&mut bytes).await.expect("is answered");
+        if bytes.windows(4).any(|window| window == b"\r\n\r\n")
+            && (bytes.starts_with(b"HTTP/1.1 200") || read == 0)
+        {
+            return parse(&bytes);
+        }
+        assert_ne!(read, 0, "it ends in its head");
+    }
 }
 
 pub fn parse(bytes: &[u8]) -> Plain {

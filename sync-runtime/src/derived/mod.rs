@@ -140,16 +140,7 @@ pub const fn part_column<T: IdPart>() -> FieldSchema {
 
 /// The schema of a field that travels and has no default, all but its name.
 pub(crate) const fn column(ty: FieldType, nullable: bool) -> FieldSchema {
-    FieldSchema {
-        name: "",
-        ty,
-        nullable,
-        local: false,
-        default: None,
-        merge: Merge::Manual,
-        parent: None,
-        part_of_id: false,
-    }
+    FieldSchema { nullable, ..FieldSchema::new("", ty) }
 }
 
 /// The schemas of fields, out of the name and all the rest of each.

@@ -1,6 +1,7 @@
 //! Taking updates into the store: compares every revision again inside the transaction, and gives one outcome
 //! for each. The same for the target of a push and for a pull.
 
+use super::admission::{Authors, Pusher};
 use super::adopt::adopted;
 use super::decide::{Verdict, decide};
 use super::notes;
@@ -8,17 +9,16 @@ use super::outbox::whole;
 use super::parents::{self, Step};
 use super::rebase;
 use crate::change::{Change, ChangeKind, Group, Stamps, State};
-use crate::incoming::{Hooks, Ruled};
+use crate::incoming::Ruled;
 use crate::merge::Merge;
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record};
-use crate::replica::{Caller, Outcome, Rejection, Update};
+use crate::replica::{Limits, Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Base, Put, Transaction};
 use crate::version::{Ancestry, Position, Relation, ReplicaId, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 
 /// How often a database may store something else than it was given before the record is refused.
 const AMENDMENTS: usize = 3;
@@ -30,26 +30,43 @@ pub(crate) struct Arrival {
     /// Who brought them; `None` if that is not known.
     pub(crate) from: Option<ReplicaId>,
     pub(crate) now: Stamp,
-    /// The most bytes a record may have.
-    pub(crate) record_bytes: usize,
+    /// What a record that comes has to keep to.
+    pub(crate) limits: Limits,
     /// Whether conflicts are merged.
     pub(crate) merging: Merging,
     /// Who pushes, and what the app has to say of it; `None` where nobody pushes.
-    pub(crate) pushed_by: Option<(Caller, Arc<Hooks>)>,
+    pub(crate) pushed_by: Option<Pusher>,
 }
 
 impl Arrival {
     /// Whether the app has a say in updates of this model.
     fn rules_on(&self, schema: &ModelSchema) -> bool {
-        self.pushed_by.as_ref().is_some_and(|(_, hooks)| hooks.has(schema))
+        self.pushed_by.as_ref().is_some_and(|pusher| pusher.hooks.has(schema))
     }
 
-    /// What the app says of an update that is pushed here.
-    fn ask(&self, current: Option<&State>, incoming: &State, in_conflict: bool) -> Ruled {
+    /// Whether a record of any model may be taken.
+    pub(super) fn may_write_any(&self) -> bool {
+        let may = |pusher: &Pusher| self.models.iter().any(|model| pusher.may_write(model.schema).is_ok());
+        self.pushed_by.as_ref().is_none_or(may)
+    }
+
+    /// The stable name of who pushes; `None` where nobody with a name does.
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.pushed_by.as_ref().and_then(|pusher| pusher.caller.subject())
+    }
+
+    /// What the app says of a conflict with an update that is pushed here.
+    fn settle(&self, current: &State, incoming: &State) -> Ruled {
         match &self.pushed_by {
-            Some((caller, hooks)) => {
-                hooks.ask(caller, incoming.change.schema, current, incoming, in_conflict)
-            }
+            Some(pusher) => pusher.ask(Some(current), incoming, true),
+            None => Ruled::Pass,
+        }
+    }
+
+    /// What becomes of an update that is pushed here and fits.
+    fn admit(&self, current: Option<&State>, incoming: &State) -> Ruled {
+        match &self.pushed_by {
+            Some(pusher) => pusher.admit(current, incoming),
             None => Ruled::Pass,
         }
     }
@@ -101,6 +118,17 @@ struct Pending {
 }
 
 impl Pending {
+    /// Something else is to be stored, on top of what came.
+    fn rule(&mut self, record: Option<Record>, me: ReplicaId, now: Stamp) {
+        let ruled = on_top(&self.state, record, me, now);
+        if !ruled.same_content(&self.state) {
+            let mut sent = std::mem::replace(&mut self.state, ruled);
+            sent.change.origin = None;
+            self.update.get_or_insert_with(|| whole(sent));
+            self.ruled = true;
+        }
+    }
+
     /// The update as it came. Who brought it is of this store.
     fn into_update(mut self) -> Update {
         self.state.change.origin = None;
@@ -121,8 +149,10 @@ pub(crate) async fn apply(
     applied.outcomes.resize_with(updates.len(), || Outcome::Known);
     let mut refused: Vec<(Pending, String)> = Vec::new();
     let mut rest: VecDeque<(usize, Update)> = VecDeque::with_capacity(updates.len());
+    let mut authors = Authors::default();
     for (place, update) in updates.into_iter().enumerate() {
-        match adopted(&arrival.models, &update) {
+        let allowed = arrival.pushed_by.as_ref().map(|pusher| pusher.may_write(update.state.change.schema));
+        match allowed.unwrap_or(Ok(())).and_then(|()| adopted(&arrival.models, &update)) {
             Ok(changed) => rest.push_back((place, changed.unwrap_or(update))),
             Err(error) => applied.refuse(place, update, rejection(&error)),
         }
@@ -156,6 +186,13 @@ pub(crate) async fn apply(
         let torn = decided.iter().filter(|(_, _, _, verdict)| *verdict == Verdict::NeedWhole);
         let torn: HashSet<Group> = torn.filter_map(|(_, update, _, _)| update.state.change.group).collect();
         for (place, update, here, verdict) in decided {
+            if let Some(pusher) = arrival.pushed_by.as_ref().filter(|_| verdict != Verdict::Known) {
+                let checked = authors.check(tx, pusher, &update, here.as_ref());
+                if let Err(refused) = checked.await? {
+                    applied.refuse(place, update, refused);
+                    continue;
+                }
+            }
             let waits = update.state.change.group.is_some_and(|group| torn.contains(&group));
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
             let taken = match (verdict, &here) {
@@ -170,7 +207,7 @@ pub(crate) async fn apply(
                     applied.outcomes[place] = Outcome::NeedWhole;
                     continue;
                 }
-                (Verdict::Conflict, Some(here)) => match arrival.ask(Some(here), &update.state, true) {
+                (Verdict::Conflict, Some(here)) => match arrival.settle(here, &update.state) {
                     Ruled::Pass => {
                         applied.outcomes[place] = Outcome::Conflict(Box::new(here.clone()));
                         applied.left.push((place, update));
@@ -188,6 +225,11 @@ pub(crate) async fn apply(
                 },
                 (Verdict::Join(ancestry), Some(here)) => {
                     let state = joined(here, &update, ancestry, arrival);
+                    let checked = arrival.pushed_by.as_ref().map(|pusher| pusher.check(Some(here), &state));
+                    if let Some(Err(refused)) = checked {
+                        applied.refuse(place, update, refused);
+                        continue;
+                    }
                     Pending { place, state, update: Some(update), ruled: false, step: None }
                 }
                 (Verdict::Take(ancestry), here) => {
@@ -196,21 +238,13 @@ pub(crate) async fn apply(
                         applied.refuse(place, pending.into_update(), rejection(&error));
                         continue;
                     }
-                    match arrival.ask(here.as_ref(), &pending.state, false) {
+                    match arrival.admit(here.as_ref(), &pending.state) {
                         Ruled::Pass => {}
                         Ruled::Reject(rejection) => {
                             applied.refuse(place, pending.into_update(), rejection);
                             continue;
                         }
-                        Ruled::Store(record) => {
-                            let ruled = on_top(&pending.state, record, tx.replica().await?, arrival.now);
-                            if !ruled.same_content(&pending.state) {
-                                let mut sent = std::mem::replace(&mut pending.state, ruled);
-                                sent.change.origin = None;
-                                pending.update.get_or_insert_with(|| whole(sent));
-                                pending.ruled = true;
-                            }
-                        }
+                        Ruled::Store(record) => pending.rule(record, tx.replica().await?, arrival.now),
                     }
                     pending
                 }
@@ -435,15 +469,7 @@ pub(crate) fn fits(state: &State, arrival: &Arrival) -> Result<()> {
         }
         return Ok(());
     };
-    if record.size() > arrival.record_bytes {
-        let message = format!(
-            "{} has {} bytes; at most {} are accepted",
-            change.name(),
-            record.size(),
-            arrival.record_bytes
-        );
-        return Err(Error::new(ErrorKind::TooLarge, message));
-    }
+    arrival.limits.check(change, record)?;
     let model = arrival.models.get(change.schema.name)?;
     (model.check)(record).map_err(|error| error.context(change.name()))?;
     if change.schema.id_of(record)? != change.id {

@@ -3,20 +3,24 @@
 //! - `decide`: what to do with an incoming change; plain functions on values.
 //! - `page`: reading the feed in pages that keep groups whole.
 //! - `adopt`: updates in the shape that a model has here.
+//! - `admission`: what a caller may push.
 //! - `apply`: taking updates into the store, as the target of a push or of a pull.
 //! - `outbox`: freezing, acknowledging and renaming what is pushed.
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
+//! - `moves`: what is committed, as it is committed.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
 
+pub(crate) mod admission;
 pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod decide;
 pub(crate) mod inbox;
 pub(crate) mod keep_both;
+pub mod moves;
 pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;
@@ -30,6 +34,7 @@ pub(crate) mod session;
 
 use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};
 use crate::incoming::Hooks;
+use crate::live;
 use crate::merge::Merge;
 use crate::replica::{Caller, Limits, Replica};
 use crate::schema::{FieldSchema, Models};
@@ -41,7 +46,7 @@ use notes::PeerState;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A replica over a store. Cheap to clone; clones are the same replica.
 #[derive(Clone)]
@@ -64,10 +69,13 @@ struct Inner {
     commits: AtomicU64,
     committed: Event,
     closed: AtomicBool,
+    closes: Event,
     /// The history that the database went on in when it was last looked at.
     history: Mutex<Option<String>>,
     /// Peers that a task of this process is syncing with.
     busy: Mutex<Vec<ReplicaId>>,
+    /// The tasks that keep it in sync.
+    kept: Mutex<Vec<Weak<live::Shared>>>,
 }
 
 impl fmt::Debug for Engine {
@@ -114,8 +122,10 @@ impl Engine {
             commits: AtomicU64::new(0),
             committed: Event::new(),
             closed: AtomicBool::new(false),
+            closes: Event::new(),
             history: Mutex::new(None),
             busy: Mutex::new(Vec::new()),
+            kept: Mutex::new(Vec::new()),
         }));
         engine.read_offset().await?;
         engine.check_history().await?;
@@ -223,13 +233,22 @@ impl Engine {
 
     /// Ends the use of this replica: every later call fails with [`ErrorKind::Closed`].
     pub fn close(&self) {
-        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.closed.store(true, Ordering::Release);
+        self.0.closes.notify(usize::MAX);
         self.0.committed.notify(usize::MAX);
     }
 
     /// Whether the replica was closed.
     pub fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::Relaxed)
+        self.0.closed.load(Ordering::Acquire)
+    }
+
+    /// Ends when the replica is closed.
+    pub(crate) async fn closes(&self) {
+        let listener = self.0.closes.listen();
+        if !self.is_closed() {
+            listener.await;
+        }
     }
 
     /// Fails with [`ErrorKind::Closed`] once the replica was closed.
@@ -308,6 +327,19 @@ impl Engine {
             Box::pin(async move { notes::save(tx, Room::Peer, CLOCK_NOTE, &offset).await })
         })
         .await
+    }
+
+    /// Notes a task that keeps this replica in sync.
+    pub(crate) fn keeps(&self, task: &Arc<live::Shared>) {
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|task| task.upgrade().is_some_and(|task| !task.is_over()));
+        kept.push(Arc::downgrade(task));
+    }
+
+    /// The tasks that keep this replica in sync.
+    pub(crate) fn kept(&self) -> Vec<Arc<live::Shared>> {
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().filter_map(Weak::upgrade).filter(|task| !task.is_over()).collect()
     }
 
     /// Claims the right to sync with a peer in this process; `None` if a task has it.

@@ -1,11 +1,13 @@
 //! The engine's own small rows in a store: what is remembered of peers, leases.
 
+use crate::caller::Caller;
 use crate::change::Group;
 use crate::store::{Room, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is remembered of a peer that this replica syncs with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ pub(crate) struct PeerState {
     pub(crate) diff_through: Position,
     /// Everything of the peer up to here is here, or parked with the reason why not.
     pub(crate) pulled: Option<Checkpoint>,
+    /// The models that what was pulled does not cover: the peer did not have them then, or gave no right to read them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) without: BTreeSet<String>,
     /// Whether revisions are compared first while pulling, because this replica may hold most of what comes.
     pub(crate) pull_by_diff: bool,
     /// Everything of the peer up to here is staged here.
@@ -98,6 +103,22 @@ pub(crate) struct PusherState {
     /// Whether parts of a group are kept.
     #[serde(default)]
     pub(crate) parts: bool,
+    /// The stable name of who pushed first under this replica id; `None` if nobody with a name did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+}
+
+impl PusherState {
+    /// Fails where the replica id is somebody else's. They learn no more than that.
+    pub(crate) fn belongs_to(&self, caller: &Caller, id: ReplicaId) -> Result<()> {
+        match (&self.subject, caller.subject()) {
+            (Some(first), Some(now)) if first != now => {
+                let message = format!("the replica id {id} is not one of {now}'s");
+                Err(Error::new(ErrorKind::Forbidden, message))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who syncs a pair just now.
@@ -115,7 +136,13 @@ pub(crate) fn peer_key(peer: ReplicaId) -> String {
 }
 
 /// What the keys of the replicas that push here begin with.
-pub(crate) const PUSHERS: &str = "from/";
+const PUSHERS: &str = "from/";
+
+/// The replicas that push here, by their keys.
+pub(crate) async fn pushers(tx: &mut dyn Transaction) -> Result<Vec<(String, PusherState)>> {
+    let rows = tx.notes(Room::Peer, PUSHERS).await?.into_iter();
+    rows.map(|(key, bytes)| parse(Room::Peer, &key, &bytes).map(|pusher| (key, pusher))).collect()
+}
 
 /// The key of a replica that pushes here.
 pub(crate) fn pusher_key(pusher: ReplicaId) -> String {

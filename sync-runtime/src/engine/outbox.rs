@@ -24,6 +24,8 @@ pub(crate) struct Outgoing {
     pub(crate) through: Position,
     /// The updates: patches where the peer's state is known.
     pub(crate) updates: Vec<Update>,
+    /// Whether it is a part of a group that is larger than a page.
+    pub(crate) in_parts: bool,
     /// Whether the peer is asked first what it lacks.
     pub(crate) diff_first: bool,
     /// Whether more stands behind this page.
@@ -173,6 +175,7 @@ pub(crate) async fn next(
         digest: frozen.digest,
         group_open: frozen.group_open,
         through: frozen.part.through,
+        in_parts,
         diff_first: peer.diff_through > peer.sent() && !in_parts,
         updates,
         more,
@@ -342,6 +345,29 @@ pub(crate) async fn acknowledge(tx: &mut dyn Transaction, peer_id: ReplicaId, nu
         tx.drop_bases(everywhere).await?;
     }
     Ok(true)
+}
+
+/// Takes back a page that the peer refused unread: what was in it is made into other pages.
+///
+/// If it was taken all the same, by a request before that one, its number comes to the peer with another content, and this
+/// replica takes a new name, as after any history that broke.
+pub(crate) async fn thaw(tx: &mut dyn Transaction, peer_id: ReplicaId, number: u64) -> Result<()> {
+    let mut peer = notes::peer(tx, peer_id).await?;
+    if peer.numbered == number && peer.in_flight.take().is_some() {
+        peer.numbered -= 1;
+        notes::set_peer(tx, peer_id, &peer).await?;
+    }
+    Ok(())
+}
+
+/// Gives the number of a page back that was answered without the peer.
+pub(crate) async fn untake(tx: &mut dyn Transaction, peer_id: ReplicaId, number: u64) -> Result<()> {
+    let mut peer = notes::peer(tx, peer_id).await?;
+    if peer.numbered == number && peer.in_flight.is_none() {
+        peer.numbered -= 1;
+        notes::set_peer(tx, peer_id, &peer).await?;
+    }
+    Ok(())
 }
 
 /// Starts the numbers anew from what the peer expects: it lost pages that it had answered.

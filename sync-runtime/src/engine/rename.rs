@@ -1,7 +1,7 @@
 //! Taking a new name: rule *one replica id, one history*.
 
 use super::Engine;
-use super::notes::{self, PUSHERS, PeerState};
+use super::notes::{self, PeerState, PusherState};
 use crate::change::{Change, State};
 use crate::env::{BoxFuture, MaybeSend, fresh_replica};
 use crate::store::{Access, Feed, Room, Transaction};
@@ -141,8 +141,20 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
         tx.put(&anew, now).await?;
     }
     // Whoever pushes here numbers its pages anew: for them this is another replica.
-    for (key, _) in tx.notes(Room::Peer, PUSHERS).await? {
-        tx.note(Room::Peer, &key, None).await?;
+    for (key, pusher) in notes::pushers(tx).await? {
+        // Whose replica id it is does not change.
+        match pusher.subject {
+            Some(_) => {
+                notes::save(
+                    tx,
+                    Room::Peer,
+                    &key,
+                    &PusherState { subject: pusher.subject, ..PusherState::default() },
+                )
+                .await?
+            }
+            None => tx.note(Room::Peer, &key, None).await?,
+        }
     }
     super::serve::unstage(tx, super::serve::PUSHED).await?;
     let newest = tx.newest().await?;

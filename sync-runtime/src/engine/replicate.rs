@@ -177,7 +177,7 @@ async fn deliver(
     }
     let mut theirs = Vec::new();
     for _ in 0..WHOLE {
-        let outcomes = target.bulk_update(caller, updates.clone()).await?;
+        let outcomes = target.bulk_update(caller, Some(from), updates.clone()).await?;
         if outcomes.len() != updates.len() {
             let message =
                 format!("replicating to {to}: {} answers for {} records", outcomes.len(), updates.len());

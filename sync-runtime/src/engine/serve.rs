@@ -1,20 +1,22 @@
 //! The replica that others talk to: a workspace's own sync, other workspaces, a server's routes.
 
 use super::Engine;
+use super::admission::{self, Pusher};
 use super::adopt::adopt_all;
-use super::apply::{Applied, Arrival, Merging, apply};
+use super::apply::{Arrival, Merging, apply};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::page::{Cut, cut};
+use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
 use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{
     Caller, Description, Diff, Exchange, Exchanged, FeedPage, Limits, ModelDescription, Outcome, Page, Pull,
-    Pulled, PushPage, Pushed, RemoteWrite, Replica, Update, Wanted,
+    Pulled, PushPage, Pushed, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
 };
-use crate::schema::{ModelSchema, Models};
+use crate::schema::{Model, ModelSchema, Models};
 use crate::store::{Access, Expect, Room, Transaction, Write};
 use crate::version::{Checkpoint, Relation, ReplicaId, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
@@ -25,21 +27,6 @@ pub(crate) const PUSHED: &str = "push/";
 
 /// Pages of up to this many updates count as short work.
 const SHORT: usize = 16;
-
-impl Caller {
-    fn may_read(&self) -> Result<()> {
-        if self.read { Ok(()) } else { Err(self.refused("read")) }
-    }
-
-    fn may_write(&self) -> Result<()> {
-        if self.write { Ok(()) } else { Err(self.refused("write")) }
-    }
-
-    fn refused(&self, what: &str) -> Error {
-        let who = self.subject.as_deref().unwrap_or("the owner");
-        Error::new(ErrorKind::Forbidden, format!("{who} has no right to {what}"))
-    }
-}
 
 impl Engine {
     /// About how many changes a pull will read.
@@ -57,7 +44,7 @@ impl Engine {
             models: self.models().clone(),
             from,
             now: self.now(),
-            record_bytes: self.limits().record_bytes,
+            limits: *self.limits(),
             merging: Merging::Never,
             pushed_by: None,
         }
@@ -71,8 +58,10 @@ pub(crate) fn sized(access: Access, updates: usize) -> Access {
 
 #[crate::async_trait]
 impl Replica for Engine {
-    async fn describe(&self, _caller: &Caller) -> Result<Description> {
-        let models = self.models().iter().map(|model| {
+    async fn describe(&self, caller: &Caller) -> Result<Description> {
+        caller.needs_anywhere(Right::Read, self.models())?;
+        let readable = self.models().with_right(Right::Read, caller);
+        let models = readable.iter().map(|model| {
             let fields = model
                 .schema
                 .replicated()
@@ -89,7 +78,9 @@ impl Replica for Engine {
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
         let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
         let puller = caller.clone();
-        let pushed_by = Some((caller.clone(), self.hooks().clone()));
+        caller.needs_anywhere(Right::Read, self.models())?;
+        let replica = Some(exchange.from);
+        let pushed_by = Some(Pusher { caller: caller.clone(), replica, hooks: self.hooks().clone() });
         let arrival = Arrival { pushed_by, ..self.arrival(Some(exchange.from)) };
         let pushed = exchange.push.as_ref().map_or(0, |push| push.page.updates.len());
         let to_read = match &exchange.pull {
@@ -113,8 +104,8 @@ impl Replica for Engine {
                 };
                 let pusher = notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
                 let mut pusher: PusherState = pusher.unwrap_or_default();
+                pusher.belongs_to(&caller, exchange.from)?;
                 if let Some(push) = exchange.push {
-                    caller.may_write()?;
                     let taken = take_page(tx, &arrival, &limits, exchange.from, &mut pusher, push);
                     answer.pushed = Some(taken.await?);
                 }
@@ -125,9 +116,8 @@ impl Replica for Engine {
                     && tx.newest().await? == before;
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
-                    caller.may_read()?;
-                    let models = &arrival.models;
-                    let pulled = feed_page(tx, me, models, &limits, Some(exchange.from), &pull).await?;
+                    let asked = Asked { caller: &caller, from: Some(exchange.from), pull: &pull };
+                    let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
                 }
@@ -137,10 +127,12 @@ impl Replica for Engine {
         let (mut answer, mut ahead) = answer.await?;
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
         if let Some(pull) = pull.filter(|_| is_here) {
-            puller.may_read()?;
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
-                Box::pin(async move { feed_page(tx, me, &models, &limits, Some(from), &pull).await })
+                Box::pin(async move {
+                    let asked = Asked { caller: &puller, from: Some(from), pull: &pull };
+                    feed_page(tx, me, &models, &limits, asked).await
+                })
             });
             let pulled = pulled.await?;
             ahead = pulled.1;
@@ -154,14 +146,16 @@ impl Replica for Engine {
     }
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
-        caller.may_read()?;
+        caller.needs_anywhere(Right::Read, self.models())?;
+        let caller = caller.clone();
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self
             .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    Ok((me, feed_page(tx, me, &models, &limits, None, &pull).await?))
+                    let asked = Asked { caller: &caller, from: None, pull: &pull };
+                    Ok((me, feed_page(tx, me, &models, &limits, asked).await?))
                 })
             })
             .await?;
@@ -172,7 +166,9 @@ impl Replica for Engine {
     }
 
     async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
-        caller.may_read()?;
+        for change in &changes {
+            caller.needs(Right::Read, change.schema.name)?;
+        }
         let models = self.models().clone();
         // What is not lacking here will not be sent again, so it must not be lost any more.
         self.run(sized(Access::READ, changes.len()).durable(), move |tx| {
@@ -182,7 +178,9 @@ impl Replica for Engine {
     }
 
     async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
-        caller.may_read()?;
+        for delta in &deltas {
+            caller.needs(Right::Read, delta.schema.name)?;
+        }
         let models = self.models().clone();
         self.run(sized(Access::READ, deltas.len()).durable(), move |tx| {
             Box::pin(async move {
@@ -198,18 +196,29 @@ impl Replica for Engine {
         .await
     }
 
-    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
-        caller.may_write()?;
-        let arrival =
-            Arrival { pushed_by: Some((caller.clone(), self.hooks().clone())), ..self.arrival(None) };
+    async fn bulk_update(
+        &self,
+        caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
+        caller.needs_anywhere(Right::Read, self.models())?;
+        let pushed_by = Some(Pusher { caller: caller.clone(), replica: from, hooks: self.hooks().clone() });
+        let (caller, arrival) = (caller.clone(), Arrival { pushed_by, ..self.arrival(None) });
         let access = sized(Access::WRITE, updates.len()).durable();
-        let applied: Applied =
-            self.run(access, move |tx| Box::pin(async move { apply(tx, &arrival, updates).await })).await?;
-        Ok(applied.outcomes)
+        let applied = self.run(access, move |tx| {
+            Box::pin(async move {
+                if let Some(from) = from {
+                    admission::claim(tx, &caller, from).await?;
+                }
+                apply(tx, &arrival, updates).await
+            })
+        });
+        Ok(applied.await?.outcomes)
     }
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
-        caller.may_read()?;
+        caller.needs_anywhere(Right::Read, self.models())?;
         self.run(Access::READ.durable().feed(), |tx| {
             Box::pin(
                 async move { Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? }) },
@@ -224,7 +233,7 @@ impl Replica for Engine {
         schema: &'static ModelSchema,
         wanted: Wanted,
     ) -> Result<Vec<State>> {
-        caller.may_read()?;
+        caller.needs(Right::Read, schema.name)?;
         self.models().get(schema.name)?;
         self.run(Access::READ.long().durable(), move |tx| {
             Box::pin(async move {
@@ -246,7 +255,10 @@ impl Replica for Engine {
     }
 
     async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
-        caller.may_write()?;
+        for write in &writes {
+            caller.needs(Right::Write, write.schema.name)?;
+        }
+        let caller = caller.clone();
         let (models, now) = (self.models().clone(), self.now());
         self.run(sized(Access::WRITE, writes.len()).durable(), move |tx| {
             Box::pin(async move {
@@ -258,11 +270,18 @@ impl Replica for Engine {
                     let mine = tx.read(schema, std::slice::from_ref(&write.id)).await?.pop().flatten();
                     let record = write.record.map(|sent| {
                         // What stays on the device of this store is not the caller's to change.
-                        let mut record = mine.unwrap_or_else(|| crate::Record::absent(schema));
+                        let mut record = mine.clone().unwrap_or_else(|| crate::Record::absent(schema));
                         record.lay_over(&sent.without_local(schema));
                         record.fill_missing(schema);
+                        if caller.right_on(schema.name) < Right::Replicate {
+                            schema.keep_server_fields(&mut record, mine.as_ref());
+                        }
                         record
                     });
+                    let attempt = Attempt::new(schema, &write.id, mine.as_ref(), record.as_ref());
+                    caller.check(&attempt).map_err(|refused| {
+                        Error::new(ErrorKind::Forbidden, format!("writing {name}: {}", refused.reason))
+                    })?;
                     if let Some(record) = &record {
                         (model.check)(record).map_err(|error| error.context(format!("writing {name}")))?;
                         if schema.id_of(record)? != write.id {
@@ -284,9 +303,19 @@ impl Replica for Engine {
         .await
     }
 
-    async fn watch(&self, caller: &Caller) -> Result<u64> {
-        caller.may_read()?;
-        self.store().version().await
+    async fn watch(&self, caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {
+        caller.needs_anywhere(Right::Read, self.models())?;
+        let mut moves = self.moves();
+        moves.start().await?;
+        if let Some(checkpoint) = self.moved_since(caller, watch).await? {
+            tell(checkpoint);
+        }
+        loop {
+            let moved = moves.next().await?;
+            if moved.concerns(caller, watch.from) {
+                tell(moved.checkpoint());
+            }
+        }
     }
 
     fn models(&self) -> Option<&Models> {
@@ -334,10 +363,12 @@ async fn take_page(
         unstage(tx, &staged_key).await?;
         parts = false;
     }
-    let open = push.page.group_open;
-    *pusher = PusherState { number: push.number, digest: push.digest, open, parts: parts || open };
+    // Nothing is kept for those whose records are all going to be refused.
+    let open = push.page.group_open && arrival.may_write_any();
+    let subject = pusher.subject.take().or_else(|| arrival.subject().map(str::to_owned));
+    *pusher = PusherState { number: push.number, digest: push.digest, open, parts: parts || open, subject };
     notes::save(tx, Room::Peer, &pusher_key(from), pusher).await?;
-    if push.page.group_open {
+    if open {
         stage(tx, &staged_key, push.number, &adopt_all(&arrival.models, push.page.updates)).await?;
         return Ok(Pushed::Staged);
     }
@@ -389,15 +420,26 @@ pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()
     Ok(())
 }
 
+/// Who asks for a page of the feed, and for which.
+struct Asked<'a> {
+    caller: &'a Caller,
+    /// What this peer brought does not go back to it.
+    from: Option<ReplicaId>,
+    pull: &'a Pull,
+}
+
 /// A page of the feed for a peer; `true` with it if the peer saw more of this history than there is.
 async fn feed_page(
     tx: &mut dyn Transaction,
     me: ReplicaId,
     models: &Models,
     limits: &Limits,
-    not_from: Option<ReplicaId>,
-    pull: &Pull,
+    asked: Asked<'_>,
 ) -> Result<(Pulled, bool)> {
+    let Asked { caller, from, pull } = asked;
+    if let Some(schema) = pull.model {
+        caller.needs(Right::Read, schema.name)?;
+    }
     let after = match pull.since {
         None => 0,
         Some(since) if since.replica != me => return Ok((Pulled::UnknownCheckpoint, false)),
@@ -406,7 +448,7 @@ async fn feed_page(
     };
     let cut_at = Cut {
         after,
-        not_from,
+        not_from: from,
         schema: pull.model,
         records: pull.limit.clamp(1, limits.page_records),
         bytes: limits.page_bytes,
@@ -416,14 +458,29 @@ async fn feed_page(
     };
     let part = cut(tx, models, &cut_at).await?;
     let checkpoint = Checkpoint { replica: me, position: part.through };
+    let may_read = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
     let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
-    let before = part.states.len();
-    let mut updates: Vec<Update> = part.states.into_iter().filter(knows).map(whole).collect();
-    let skipped = (before - updates.len()) as u64;
-    updates.extend(part.early.into_iter().filter(knows).map(whole));
+    let mut updates = Vec::with_capacity(part.states.len() + part.early.len());
+    let mut skipped = 0;
+    for state in part.states.into_iter().filter(may_read) {
+        match knows(&state) {
+            true => updates.push(whole(state)),
+            false => skipped += 1,
+        }
+    }
+    updates.extend(part.early.into_iter().filter(|state| may_read(state) && knows(state)).map(whole));
+    let readable = models.with_right(Right::Read, caller);
+    let is_covered = |model: &Model| readable.get(model.schema.name).is_ok();
+    let covers = match pull.models.iter().all(|model| is_covered(&model)) {
+        true => None,
+        false => {
+            let covered = pull.models.iter().filter(is_covered);
+            Some(covered.map(|model| model.schema.name.to_owned()).collect())
+        }
+    };
     let page = Page { updates, group_open: part.group_open };
     let ahead = part.newest - part.through;
-    let feed = FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped };
+    let feed = FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped, covers };
     Ok((Pulled::Page(feed), false))
 }
 

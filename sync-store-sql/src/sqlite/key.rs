@@ -145,19 +145,10 @@ mod tests {
     use rusqlite::Connection;
     use std::time::Duration;
     use sync_runtime::schema::{FieldSchema, Model, ModelSchema};
-    use sync_runtime::{FieldType, Merge, Models, OnDelete, ReplicaId};
+    use sync_runtime::{FieldType, Models, OnDelete, ReplicaId};
 
     const fn field(name: &'static str, ty: FieldType, part_of_id: bool) -> FieldSchema {
-        FieldSchema {
-            name,
-            ty,
-            nullable: !part_of_id,
-            local: false,
-            default: None,
-            merge: Merge::Manual,
-            parent: None,
-            part_of_id,
-        }
+        FieldSchema { nullable: !part_of_id, part_of_id, ..FieldSchema::new(name, ty) }
     }
 
     static PLACE: ModelSchema = ModelSchema {

@@ -52,19 +52,10 @@ pub(super) fn index(session: &Session<'_>, schema: &ModelSchema, place: usize) -
 mod tests {
     use super::*;
     use sync_runtime::schema::{FieldSchema, Model};
-    use sync_runtime::{FieldType, Merge, OnDelete};
+    use sync_runtime::{FieldType, OnDelete};
 
     const fn field(name: &'static str) -> FieldSchema {
-        FieldSchema {
-            name,
-            ty: FieldType::I64,
-            nullable: false,
-            local: false,
-            default: None,
-            merge: Merge::Manual,
-            parent: None,
-            part_of_id: false,
-        }
+        FieldSchema::new(name, FieldType::I64)
     }
 
     const fn schema(name: &'static str, table: &'static str, fields: &'static [FieldSchema]) -> ModelSchema {

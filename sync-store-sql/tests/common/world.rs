@@ -14,16 +14,7 @@ use sync_store_sql::SqlStore;
 use uuid::Uuid;
 
 pub const fn field(name: &'static str, ty: FieldType) -> FieldSchema {
-    FieldSchema {
-        name,
-        ty,
-        nullable: false,
-        local: false,
-        default: None,
-        merge: sync_runtime::Merge::Manual,
-        parent: None,
-        part_of_id: false,
-    }
+    FieldSchema::new(name, ty)
 }
 
 pub const fn optional(name: &'static str, ty: FieldType) -> FieldSchema {

@@ -1,81 +1,20 @@
-//! The calls of a replica one by one: who may make them, what they do, how they fail.
+//! The calls of a replica one by one: what they do, how they fail.
 
 use super::ReplicaPair;
 use super::models::{Item, List, Measure};
 use super::world::{Device, two};
+use futures_util::future::{Either, select};
+use std::pin::pin;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use sync_runtime::prelude::Query;
 use sync_runtime::query::{Comparison, Filter};
-use sync_runtime::replica::{
-    Caller, Exchange, Page, Pull, Pulled, PushPage, RemoteWrite, Replica, Update, Wanted,
-};
+use sync_runtime::replica::{Caller, RemoteWrite, Replica, Wanted, Watching};
 use sync_runtime::value::MAX_VALUE_BYTES;
-use sync_runtime::{Error, ErrorKind, Id, Result, Syncable, Value, WorkspaceBuilder};
-
-fn forbidden<T: std::fmt::Debug>(what: &str, done: Result<T>) {
-    let error = done.expect_err(what);
-    assert_eq!(error.kind(), ErrorKind::Forbidden, "{what}: {error}");
-    assert!(error.to_string().contains("reader"), "{what} names who: {error}");
-}
+use sync_runtime::{BoxFuture, Error, ErrorKind, Id, Syncable, Value, WorkspaceBuilder};
 
 fn id(text: &str) -> Id {
     Id::Text(text.into())
-}
-
-async fn page_of(device: &Device) -> Page {
-    let updates = device.states().await.into_iter().map(|state| Update { state, based_on: None });
-    Page { updates: updates.collect(), group_open: false }
-}
-
-fn pull(device: &Device) -> Pull {
-    let models = device.engine().models().clone();
-    Pull { since: None, limit: usize::MAX, data: true, model: None, models }
-}
-
-/// Permission is decided in the call's transaction: a caller who may not write changes nothing, whatever call it
-/// makes, and a push together with a pull is refused as a whole.
-pub(super) async fn rule_permission_in_the_transaction_a_reader_writes_nothing(pair: &dyn ReplicaPair) {
-    let (a, b) = two(pair).await;
-    a.put("1", "of a").await;
-    b.put("2", "of b").await;
-    let reader = Caller::named("a reader").read_only();
-    let before = b.picture().await;
-    let page = page_of(&a).await;
-    let updates = page.updates.clone();
-    let exchange = Exchange {
-        from: a.workspace.id().await.expect("an id"),
-        to: b.workspace.id().await.expect("an id"),
-        push: Some(PushPage { number: 1, digest: 1, page }),
-        pull: Some(pull(&a)),
-    };
-    let engine = b.engine();
-    forbidden("push", Replica::exchange(engine, &reader, exchange.clone()).await);
-    forbidden("bulk_update", Replica::bulk_update(engine, &reader, updates).await);
-    let delete = RemoteWrite { schema: Item::SCHEMA, id: id("2"), record: None, expect: None };
-    forbidden("write", Replica::write(engine, &reader, vec![delete]).await);
-    assert_eq!(b.picture().await, before);
-    let allowed = Replica::exchange(engine, &reader, Exchange { push: None, ..exchange }).await;
-    assert!(matches!(allowed.expect("a reader may pull").pulled, Some(Pulled::Page(_))));
-    a.sync_clean(&b).await;
-    assert_eq!(b.ids().await, ["1", "2"], "the page number of the refused push is free");
-}
-
-/// A caller who may not read learns nothing: no record, no change, no position.
-pub(super) async fn rule_permission_in_the_transaction_a_stranger_learns_nothing(pair: &dyn ReplicaPair) {
-    let (a, b) = two(pair).await;
-    b.put("2", "of b").await;
-    let mut stranger = Caller::named("no reader");
-    stranger.read = false;
-    let engine = b.engine();
-    let (from, to) = (a.workspace.id().await.expect("an id"), b.workspace.id().await.expect("an id"));
-    let exchange = Exchange { from, to, push: None, pull: Some(pull(&a)) };
-    forbidden("pull", Replica::exchange(engine, &stranger, exchange).await);
-    forbidden("changes", Replica::changes(engine, &stranger, pull(&a)).await);
-    let change = b.change("2").await;
-    forbidden("diff", Replica::diff(engine, &stranger, vec![change.clone()]).await);
-    forbidden("create_updates", Replica::create_updates(engine, &stranger, vec![change]).await);
-    forbidden("checkpoint", Replica::checkpoint(engine, &stranger).await);
-    forbidden("read", Replica::read(engine, &stranger, Item::SCHEMA, Wanted::Ids(vec![id("2")])).await);
-    forbidden("watch", Replica::watch(engine, &stranger).await);
 }
 
 /// `read` by id gives tombstones too; by filter it gives live records in order, as many as asked for, after an id.
@@ -176,17 +115,49 @@ pub(super) async fn a_value_that_no_store_holds_is_refused_where_it_is_written(p
     assert!(found[0].value.is_sign_negative());
 }
 
-/// `watch` gives another number whenever something was committed.
-pub(super) async fn watch_differs_after_every_commit(pair: &dyn ReplicaPair) {
+/// `watch` tells whoever listens that something was committed that they have not brought themselves; at once where
+/// something was since the checkpoint that they have.
+pub(super) async fn watch_tells_what_others_commit(pair: &dyn ReplicaPair) {
     let (a, b) = two(pair).await;
-    let watch = async || b.replica.watch(&Caller::owner()).await.expect("a number");
-    let first = watch().await;
-    b.put("1", "foo").await;
-    let second = watch().await;
-    assert_ne!(first, second);
-    a.put("2", "foo").await;
+    a.put("1", "of a").await;
     a.sync_clean(&b).await;
-    assert_ne!(second, watch().await);
+    let owner = Caller::owner();
+    let since = Some(b.replica.checkpoint(&owner).await.expect("a checkpoint"));
+    let watching = Watching { from: Some(a.workspace.id().await.expect("an id")), since };
+    let told = Mutex::new(Vec::new());
+    let tell = |checkpoint| told.lock().expect("no panic").push(checkpoint);
+    let mut listening = pin!(b.replica.watch(&owner, watching, &tell));
+    // Gives what was told until then.
+    let mut told_after = async |what: BoxFuture<'_, ()>, wait: Duration| {
+        let waited = async {
+            what.await;
+            let most = Instant::now() + wait;
+            while told.lock().expect("no panic").is_empty() && Instant::now() < most {
+                pair.env().sleep(Duration::from_millis(10)).await;
+            }
+        };
+        match select(pin!(waited), listening.as_mut()).await {
+            Either::Left(_) => std::mem::take(&mut *told.lock().expect("no panic")),
+            Either::Right((ended, _)) => panic!("it ends while it is listened to: {ended:?}"),
+        }
+    };
+    let (short, long) = (Duration::from_millis(600), Duration::from_secs(10));
+    assert_eq!(told_after(Box::pin(async {}), short).await, [], "nothing is new");
+    let told = told_after(Box::pin(b.put("2", "of b")), long).await;
+    assert_eq!(told, [b.replica.checkpoint(&owner).await.expect("a checkpoint")]);
+    a.put("3", "of a").await;
+    let own = told_after(Box::pin(async { drop(a.sync_clean(&b).await) }), short).await;
+    assert_eq!(own, [], "what it brought itself is not told");
+    let (newest, heard) = (b.replica.checkpoint(&owner).await.expect("a checkpoint"), Mutex::new(None));
+    let tell = |checkpoint| *heard.lock().expect("no panic") = Some(checkpoint);
+    let late = b.replica.watch(&owner, Watching { since, ..Watching::default() }, &tell);
+    let wait = async {
+        while heard.lock().expect("no panic").is_none() {
+            pair.env().sleep(Duration::from_millis(10)).await;
+        }
+    };
+    select(pin!(late), pin!(wait)).await;
+    assert_eq!(heard.into_inner().expect("no panic"), Some(newest), "what was missed is told at once");
 }
 
 /// `describe` names the replica, its clock, its limits and its models.

@@ -326,7 +326,7 @@ pub(super) async fn bulk_update_tells_conflicts(pair: &dyn ReplicaPair) {
     };
     let patch = Update { based_on: Some(update("known").state.change.revision()), ..update("new") };
     let updates = vec![update("known"), update("torn"), patch, update("new")];
-    let outcomes = b.replica.bulk_update(&Caller::owner(), updates).await.expect("it is updated");
+    let outcomes = b.replica.bulk_update(&Caller::owner(), None, updates).await.expect("it is updated");
     assert!(matches!(outcomes[0], Outcome::Known), "{outcomes:?}");
     let Outcome::Conflict(theirs) = &outcomes[1] else { panic!("a conflict, not {outcomes:?}") };
     assert_eq!(theirs.change.revision(), b.change("torn").await.revision());

@@ -246,7 +246,7 @@ pub(super) async fn a_group_whose_rest_is_overtaken_is_not_stuck(pair: &dyn Repl
         b.states().await.into_iter().filter(|state| state.change.id.to_string() == "2").collect();
     let updates = second.into_iter().map(|state| sync_runtime::replica::Update { state, based_on: None });
     let owner = sync_runtime::replica::Caller::owner();
-    let outcomes = server.replica.bulk_update(&owner, updates.collect()).await.expect("it is updated");
+    let outcomes = server.replica.bulk_update(&owner, None, updates.collect()).await.expect("it is updated");
     assert_eq!(outcomes.len(), 1);
     a.workspace.sync(&line).pull_only().await.expect("it pulls");
     assert_eq!(a.title("2").await.as_deref(), Some("of b"));

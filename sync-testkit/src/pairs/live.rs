@@ -8,7 +8,7 @@ use futures_util::future::join;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use sync_runtime::{Connection, ErrorKind, Live, Watch};
+use sync_runtime::{Caller, Connection, ErrorKind, Live, Watch};
 
 /// How long a case waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -317,4 +317,63 @@ pub(super) async fn watch_ends_when_the_workspace_is_closed(pair: &dyn ReplicaPa
     })
     .await;
     assert_eq!(ended.expect_err("it is closed").kind(), ErrorKind::Closed);
+}
+
+/// What the peer commits comes as soon as it says so, however long the next sync would be away; what this replica brought
+/// itself starts none.
+pub(super) async fn keep_in_sync_hears_of_writes_of_the_peer(pair: &dyn ReplicaPair) {
+    let (a, b) = two(pair).await;
+    let line = b.line();
+    let live = a.workspace.keep_in_sync(&line).every(Duration::from_secs(3600)).start();
+    online(pair, &live).await;
+    eventually(pair, "it listens", async || line.requests().contains(&Request::Watch)).await;
+    pair.env().sleep(A_WHILE).await;
+    b.put("1", "of b").await;
+    eventually(pair, "the write arrives", async || a.title("1").await.as_deref() == Some("of b")).await;
+    a.put("2", "of a").await;
+    eventually(pair, "the write is sent", async || b.title("2").await.is_some()).await;
+    pair.env().sleep(A_WHILE).await;
+    let before = exchanges(&line);
+    pair.env().sleep(A_WHILE * 3).await;
+    assert_eq!(exchanges(&line), before, "it rests");
+}
+
+/// The state says what is being done, with whom, what is left to do, and why it does not go on.
+pub(super) async fn the_connection_says_how_it_stands(pair: &dyn ReplicaPair) {
+    let (a, b) = two(pair).await;
+    assert_eq!(a.workspace.connection().await.expect("it is read"), []);
+    let line = b.line();
+    let live = a.workspace.keep_in_sync(&line).every(Duration::from_secs(3600)).start();
+    online(pair, &live).await;
+    a.put("1", "of a").await;
+    live.flush().await.expect("it is sent");
+    assert_eq!(b.title("1").await.as_deref(), Some("of a"), "what was flushed is there");
+    let state = async || a.workspace.connection().await.expect("it is read").pop().expect("one is kept");
+    eventually(pair, "it rests", async || state().await.connection == Connection::Online).await;
+    let before = state().await;
+    assert_eq!(before.peer, Some(b.workspace.id().await.expect("an id")));
+    assert_eq!((before.pending, before.behind, before.error), (0, 0, None));
+    assert!(before.last_success.is_some());
+    line.down(true);
+    a.put("2", "of a").await;
+    eventually(pair, "it failed", async || state().await.connection == Connection::Offline).await;
+    let offline = state().await;
+    assert_eq!((offline.pending, offline.last_success), (1, before.last_success));
+    assert!(offline.error.expect("an error").contains("lost"));
+    let flushing = live.flush();
+    let mended = async {
+        line.down(false);
+        live.sync_now();
+    };
+    join(flushing, mended).await.0.expect("it is sent in the end");
+    assert_eq!((b.title("2").await.as_deref(), state().await.pending), (Some("of a"), 0));
+    let stranger = FlakyReplica::new(&b.workspace).calling_as(Caller::named("a stranger"));
+    let blocked = a.workspace.keep_in_sync(&stranger).start();
+    drop(live);
+    eventually(pair, "it is refused", async || blocked.connection() == Connection::Blocked).await;
+    let error = blocked.state().await.expect("it is read").error.expect("an error");
+    assert!(error.contains("a stranger has not the right READ"), "{error}");
+    a.workspace.close();
+    eventually(pair, "it stops", async || blocked.connection() == Connection::Stopped).await;
+    assert_eq!(blocked.flush().await.expect_err("nothing is sent any more").kind(), ErrorKind::Closed);
 }

@@ -68,6 +68,7 @@ mod live;
 mod merging;
 mod pages;
 mod parents;
+mod permission;
 mod poison;
 mod relay;
 mod replicate;
@@ -271,14 +272,25 @@ macro_rules! __pair_cases {
                 delete_conflict_resolved_as_manual_delete
                 delete_conflict_resolved_manually
             }
-            calls {
+            permission {
                 rule_permission_in_the_transaction_a_reader_writes_nothing
                 rule_permission_in_the_transaction_a_stranger_learns_nothing
+                rule_permission_in_the_transaction_a_guard_sees_before_and_after
+                a_guard_that_panics_refuses
+                a_model_without_a_right_is_not_there
+                a_right_that_is_given_again_skips_nothing
+                what_others_wrote_takes_the_right_to_replicate
+                nobody_speaks_for_the_next_edit_of_another
+                a_replica_id_belongs_to_who_used_it_first
+                a_replica_id_stays_whose_it_is_under_a_new_name
+                server_fields_stay_the_servers
+            }
+            calls {
                 read_gives_records_with_their_changes
                 write_is_tracked_at_the_target
                 write_refuses_another_id
                 a_value_that_no_store_holds_is_refused_where_it_is_written
-                watch_differs_after_every_commit
+                watch_tells_what_others_commit
                 describe_names_replica_limits_and_models
                 create_updates_gives_what_is_there_now
                 an_unknown_model_is_named
@@ -347,6 +359,8 @@ macro_rules! __pair_cases {
             }
             live {
                 keep_in_sync_starts_at_once
+                keep_in_sync_hears_of_writes_of_the_peer
+                the_connection_says_how_it_stands
                 keep_in_sync_syncs_after_a_local_write
                 keep_in_sync_pulls_from_time_to_time
                 keep_in_sync_rests_where_there_is_nothing_to_do
@@ -364,6 +378,8 @@ macro_rules! __pair_cases {
                 watch_ends_when_the_workspace_is_closed
             }
             pages {
+                a_page_too_large_is_halved
+                a_record_too_large_is_parked
                 rule_frozen_page_is_sent_again_unchanged
                 rule_frozen_page_the_sent_state_is_the_base
                 rule_frozen_page_gives_a_conflict_its_base

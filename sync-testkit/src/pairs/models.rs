@@ -53,6 +53,19 @@ impl Tag {
     }
 }
 
+/// A model with fields that are the server's own.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Account", table = "pair_account", methods = false)]
+pub(super) struct Account {
+    #[sync(id)]
+    pub(super) id: String,
+    pub(super) name: String,
+    #[sync(server)]
+    pub(super) credit: i64,
+    #[sync(server)]
+    pub(super) role: Option<String>,
+}
+
 /// [`Item`] as a stricter replica has it: it refuses the title `poison`.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Item", table = "pair_item", methods = false, validate = not_poison)]

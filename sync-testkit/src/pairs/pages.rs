@@ -254,7 +254,7 @@ pub(super) async fn rule_exact_patch_is_refused_on_an_ancestor(pair: &dyn Replic
     a.count("1", 3).await;
     let state: State = a.states().await.pop().expect("a state");
     let update = sync_runtime::replica::Update { state, based_on: Some(second) };
-    let outcomes = b.replica.bulk_update(&Caller::owner(), vec![update]).await.expect("it is answered");
+    let outcomes = b.replica.bulk_update(&Caller::owner(), None, vec![update]).await.expect("it is answered");
     assert!(matches!(outcomes[..], [Outcome::NeedWhole]), "{outcomes:?}");
     assert_eq!(b.get("1").await.map(|item| (item.title, item.count)), Some(("first".into(), 0)));
 }
@@ -455,5 +455,42 @@ pub(super) async fn rule_durable_before_seen_a_page_is_frozen_first(pair: &dyn R
     assert_eq!(shown(&pages[0]), shown(&pages[1]));
     assert_eq!(b.title("1").await.as_deref(), Some("edited on the way"));
     assert_eq!(a.status("1").await, Status::Synced);
+    assert_level(&[&a, &b]).await;
+}
+
+/// A page that something on the way takes for too large is halved until it passes; nobody has to know how much that is.
+pub(super) async fn a_page_too_large_is_halved(pair: &dyn ReplicaPair) {
+    let (a, b) = two(pair).await;
+    for n in 0..20 {
+        a.put(&format!("{n:02}"), &"x".repeat(300)).await;
+    }
+    let line = b.line().taking_at_most(1_200);
+    let report = a.workspace.sync(&line).await.expect("the sync succeeds");
+    assert!(report.level && report.rejected.is_empty(), "{report:?}");
+    assert_eq!((b.ids().await.len(), report.pushed), (20, 20));
+    assert!(line.pages().iter().all(|page| (1..=3).contains(&page.page.updates.len())), "{:?}", line.pages());
+    assert_level(&[&a, &b]).await;
+    let idle = a.workspace.sync(&line).await.expect("the sync succeeds");
+    assert_eq!((idle.requests, idle.pushed, idle.pulled), (1, 0, 0));
+}
+
+/// A record that is too large by itself is parked with the reason, all others flow, and it is sent when it was made smaller.
+pub(super) async fn a_record_too_large_is_parked(pair: &dyn ReplicaPair) {
+    let (a, b) = two(pair).await;
+    for n in 0..6 {
+        let title = if n == 2 { "x".repeat(5_000) } else { "short".into() };
+        a.put(&format!("{n}"), &title).await;
+    }
+    let line = b.line().taking_at_most(1_200);
+    let report = a.workspace.sync(&line).await.expect("the sync succeeds");
+    assert_eq!(b.ids().await, ["0", "1", "3", "4", "5"]);
+    let parked: Vec<_> = report.rejected.iter().map(|it| (it.id.to_string(), it.code.as_str())).collect();
+    assert_eq!(parked, [("2".to_owned(), "too_large")]);
+    assert!(matches!(a.status("2").await, Status::Rejected(_)));
+    let idle = a.workspace.sync(&line).await.expect("the sync succeeds");
+    assert_eq!((idle.requests, idle.pushed), (1, 0), "it does not begin anew: {idle:?}");
+    a.put("2", "made smaller").await;
+    a.workspace.sync(&line).await.expect("the sync succeeds");
+    assert_eq!((b.title("2").await.as_deref(), a.status("2").await), (Some("made smaller"), Status::Synced));
     assert_level(&[&a, &b]).await;
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use sync_runtime::change::{Change, State};
 use sync_runtime::replica::{
     Caller, Description, Diff, Exchange, Exchanged, Outcome, Pull, Pulled, Pushed, RemoteWrite, Replica,
-    Update, Wanted,
+    Tell, Update, Wanted, Watching,
 };
 use sync_runtime::schema::{ModelSchema, Models};
-use sync_runtime::version::Checkpoint;
+use sync_runtime::version::{Checkpoint, ReplicaId};
 use sync_runtime::{BoxFuture, Engine, Error, ErrorKind, Result};
 
 /// The replica at the other end of a link, as the one at this end sees it.
@@ -240,13 +240,18 @@ impl Replica for Link {
         Ok(updates)
     }
 
-    async fn bulk_update(&self, caller: &Caller, updates: Vec<Update>) -> Result<Vec<Outcome>> {
+    async fn bulk_update(
+        &self,
+        caller: &Caller,
+        from: Option<ReplicaId>,
+        updates: Vec<Update>,
+    ) -> Result<Vec<Outcome>> {
         let (caller, this) = (caller.clone(), self.clone());
         let served: Serve<Vec<Outcome>> = Arc::new(move |engine: Engine| {
             let (caller, this, updates) = (caller.clone(), this.clone(), updates.clone());
             Box::pin(async move {
                 this.came(this.to, &updates);
-                engine.bulk_update(&caller, updates).await
+                engine.bulk_update(&caller, from, updates).await
             })
         });
         let outcomes = self.call("bulk update", served).await?;
@@ -274,9 +279,11 @@ impl Replica for Link {
         self.call("write", serve!(engine, (caller, writes), engine.write(&caller, writes))).await
     }
 
-    async fn watch(&self, caller: &Caller) -> Result<u64> {
-        let caller = caller.clone();
-        self.call("watch", serve!(engine, (caller), engine.watch(&caller))).await
+    async fn watch(&self, _caller: &Caller, _watch: Watching, _tell: Tell<'_>) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Usage,
+            "nobody keeps in sync in a simulation: a link carries calls, not events",
+        ))
     }
 
     fn models(&self) -> Option<&Models> {

@@ -23,6 +23,7 @@ use push::{Answered, Sent};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How often push and pull are repeated while one brings work for the other.
 const ROUNDS: usize = 3;
@@ -121,8 +122,9 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         let room = description.limits.page_records;
         let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
         let upstream = engine.is_upstream(id).await;
+        let (caller, halved) = (&caller, AtomicU32::new(0));
         let session =
-            Session { engine, peer, id, caller: &caller, plan: &plan, limits, room, held, upstream, lease };
+            Session { engine, peer, id, caller, plan: &plan, limits, halved, room, held, upstream, lease };
         let turn = session.run(description.former, &mut summary).await;
         let released = release(engine, id).await;
         if session.lease.is_lost() {
@@ -156,6 +158,8 @@ struct Session<'a> {
     caller: &'a Caller,
     plan: &'a Plan,
     limits: Limits,
+    /// How often a page was halved because the peer, or something on the way to it, takes no larger one.
+    halved: AtomicU32,
     /// The most records that the peer takes in a page.
     room: usize,
     /// The models that the peer holds.
@@ -241,6 +245,7 @@ impl Session<'_> {
                 .as_ref()
                 .is_none_or(|outgoing| !outgoing.group_open && (!outgoing.more || outgoing.through >= goal));
             let wish = if pull && last && !by_diff { Some(self.wish().await?) } else { None };
+            let (wish, without) = wish.unzip();
             let wished = wish.is_some();
             if outgoing.is_some() || wished {
                 let (page, sent) = match &mut outgoing {
@@ -252,7 +257,13 @@ impl Session<'_> {
                 let expected = outgoing.as_deref().filter(|_| !last);
                 let (read, answer) =
                     join(self.read_ahead(expected), self.exchange(page, wish, summary)).await;
-                let answer = answer?;
+                let answer = match answer {
+                    Err(error) if error.kind() == ErrorKind::TooLarge => {
+                        news |= self.too_large(outgoing.as_deref(), sent, error, summary).await?;
+                        continue;
+                    }
+                    answer => answer?,
+                };
                 ahead = read?;
                 if answer.replica != self.id {
                     return Ok(None);
@@ -273,6 +284,11 @@ impl Session<'_> {
                     self.progress(summary, usize::try_from(left).unwrap_or(0), 0);
                 }
                 match answer.pulled {
+                    // What was pulled before passed by a model that may be read now.
+                    Some(Pulled::Page(page)) if without.iter().flatten().any(|model| page.covers(model)) => {
+                        self.begin_pull_by_diff().await?;
+                        return Ok(None);
+                    }
                     Some(Pulled::Page(page)) => {
                         news |= self.pull(page, answer.taken, summary).await?;
                         pull = false;
@@ -305,6 +321,14 @@ impl Session<'_> {
                 return Ok(Some(news));
             }
         }
+    }
+
+    /// What the peer takes in a page, as far as that is known by now.
+    fn limits(&self) -> Limits {
+        let halved = self.halved.load(Ordering::Relaxed).min(usize::BITS - 1);
+        let half = |limit: usize| (limit >> halved).max(1);
+        let Limits { page_records, page_bytes, .. } = self.limits;
+        Limits { page_records: half(page_records), page_bytes: half(page_bytes), ..self.limits }
     }
 
     /// rule: one replica id, one history. Sees by the last page that the peer took whether this store was copied or

@@ -14,6 +14,7 @@ use crate::replica::{Exchange, Exchanged, FeedPage, Pull, Pulled, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId};
 use futures_util::future::Either;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -23,6 +24,7 @@ const APPLY_RECORDS: usize = 1_000;
 const APPLY_BYTES: usize = 3 << 20;
 
 /// Pages that came and are not applied yet.
+#[derive(Clone)]
 struct Batch {
     updates: Vec<Update>,
     bytes: usize,
@@ -30,6 +32,8 @@ struct Batch {
     checkpoint: Checkpoint,
     /// Whether the last group goes on in the next page.
     open: bool,
+    /// The models that they do not cover.
+    without: BTreeSet<String>,
 }
 
 impl Batch {
@@ -48,16 +52,17 @@ fn poll_slot<T>(slot: &mut Option<BoxFuture<'_, T>>, context: &mut Context<'_>) 
 }
 
 impl Session<'_> {
-    /// The wish for what came since the last pull.
-    pub(super) async fn wish(&self) -> Result<Pull> {
+    /// The wish for what came since the last pull, and the models that the pulls up to now did not cover.
+    pub(super) async fn wish(&self) -> Result<(Pull, BTreeSet<String>)> {
         let id = self.id;
-        let since = self.engine.read(move |tx| {
-            Box::pin(async move {
-                let peer = notes::peer(tx, id).await?;
-                Ok(peer.pulled_staged.or(peer.pulled))
-            })
-        });
-        Ok(self.pull_since(since.await?))
+        let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        Ok((self.pull_since(peer.pulled_staged.or(peer.pulled)), peer.without))
+    }
+
+    /// The models of this replica that a page does not cover.
+    fn without(&self, page: &FeedPage) -> BTreeSet<String> {
+        let names = self.engine.models().iter().map(|model| model.schema.name);
+        names.filter(|name| !page.covers(name)).map(str::to_owned).collect()
     }
 
     /// Pulls page after page: the next ones are fetched while those that came are applied.
@@ -74,7 +79,7 @@ impl Session<'_> {
             if applying.is_none()
                 && let Some(batch) = collected.take_if(|batch| !more || batch.is_full())
             {
-                applying = Some(Box::pin(self.take(batch.updates, batch.checkpoint, batch.open)));
+                applying = Some(Box::pin(self.take(batch)));
             }
             if more && fetching.is_none() && !collected.as_ref().is_some_and(Batch::is_full) {
                 fetching = Some(Box::pin(self.fetch(since)));
@@ -111,6 +116,7 @@ impl Session<'_> {
 
     /// Adds a page to those that were not applied yet.
     fn collect(&self, before: Option<Batch>, page: FeedPage, summary: &mut Summary) -> Batch {
+        let without = self.without(&page);
         let updates = page.page.updates;
         summary.pulled += updates.len();
         self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
@@ -120,7 +126,9 @@ impl Session<'_> {
             bytes: 0,
             checkpoint: page.checkpoint,
             open: false,
+            without: BTreeSet::new(),
         });
+        batch.without.extend(without);
         batch.bytes += updates.iter().map(size).sum::<usize>();
         batch.updates.extend(updates);
         Batch { checkpoint: page.checkpoint, open: page.page.group_open, ..batch }
@@ -135,13 +143,15 @@ impl Session<'_> {
     }
 
     /// Applies pulled updates and moves the checkpoint that covers them, in one transaction.
-    async fn take(&self, updates: Vec<Update>, checkpoint: Checkpoint, open: bool) -> Result<Home> {
+    async fn take(&self, batch: Batch) -> Result<Home> {
         let id = self.id;
         let arrival = self.arrival();
-        if updates.is_empty() {
+        let checkpoint = batch.checkpoint;
+        if batch.updates.is_empty() {
             let current =
                 self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
-            if current.pulled == Some(checkpoint) && current.pulled_staged.is_none() {
+            let covered = batch.without.is_subset(&current.without);
+            if covered && current.pulled == Some(checkpoint) && current.pulled_staged.is_none() {
                 return Ok(Home::default());
             }
         }
@@ -154,11 +164,9 @@ impl Session<'_> {
             });
             early.await?;
         }
-        let access = sized(Access::WRITE, updates.len());
-        self.run_leased(access, move |tx| {
-            Box::pin(async move { take_pulled(tx, &arrival, id, updates, checkpoint, open).await })
-        })
-        .await
+        let access = sized(Access::WRITE, batch.updates.len());
+        self.run_leased(access, move |tx| Box::pin(async move { take_pulled(tx, &arrival, id, batch).await }))
+            .await
     }
 
     /// Whether revisions are to be compared first.
@@ -175,7 +183,8 @@ impl Session<'_> {
             Box::pin(async move {
                 serve::unstage(tx, &staged_prefix(id)).await?;
                 let peer = notes::peer(tx, id).await?;
-                let anew = PeerState { pulled: None, pulled_staged: None, pull_by_diff: true, ..peer };
+                let (pulled, without) = (None, BTreeSet::new());
+                let anew = PeerState { pulled, pulled_staged: None, pull_by_diff: true, without, ..peer };
                 notes::set_peer(tx, id, &anew).await
             })
         })
@@ -198,7 +207,8 @@ impl Session<'_> {
                 self.begin_pull_by_diff().await?;
                 return Ok(news);
             };
-            since = Some(page.checkpoint);
+            let (checkpoint, without) = (page.checkpoint, self.without(&page));
+            since = Some(checkpoint);
             changes.extend(page.page.updates.into_iter().map(|update| update.state.change));
             if page.page.group_open {
                 continue;
@@ -217,7 +227,7 @@ impl Session<'_> {
                 updates = as_asked(&lacking, asked.await?);
             }
             summary.pulled += updates.len();
-            let home = self.take(updates, page.checkpoint, false).await?;
+            let home = self.take(Batch { updates, bytes: 0, checkpoint, open: false, without }).await?;
             news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
             if !page.more {
@@ -240,7 +250,7 @@ impl Session<'_> {
 
     fn pull_since(&self, since: Option<Checkpoint>) -> Pull {
         let models = self.engine.models().clone();
-        Pull { since, limit: self.limits.page_records, data: true, model: None, models }
+        Pull { since, limit: self.limits().page_records, data: true, model: None, models }
     }
 }
 
@@ -248,11 +258,11 @@ async fn take_pulled(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     id: ReplicaId,
-    updates: Vec<Update>,
-    checkpoint: Checkpoint,
-    open: bool,
+    batch: Batch,
 ) -> Result<Home> {
+    let Batch { updates, checkpoint, open, without, .. } = batch;
     let mut peer = notes::peer(tx, id).await?;
+    peer.without.extend(without);
     let prefix = staged_prefix(id);
     if open {
         let updates = adopt_all(&arrival.models, updates);

@@ -10,8 +10,9 @@ use crate::engine::serve::sized;
 use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{ReplicaId, Stamp};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 /// How a sync goes on after a page was answered.
 pub(super) enum Answered {
@@ -56,7 +57,10 @@ impl Session<'_> {
     }
 
     fn paging(&self) -> Paging {
-        Paging { models: self.engine.models().clone(), limits: self.limits, room: self.room }
+        let limits = self.limits();
+        // What was halved once is not filled up again by parents.
+        let room = if limits == self.limits { self.room } else { limits.page_records };
+        Paging { models: self.engine.models().clone(), limits, room }
     }
 
     /// Reads what the next page will most likely be, while this one is on its way.
@@ -148,6 +152,44 @@ impl Session<'_> {
         }
     }
 
+    /// Goes on after the peer, or something on the way to it, took a page for too large: with half of it; a record that
+    /// is too large by itself is parked. Says whether that brought work for another push.
+    pub(super) async fn too_large(
+        &self,
+        outgoing: Option<&Outgoing>,
+        sent: Sent,
+        error: Error,
+        summary: &mut Summary,
+    ) -> Result<bool> {
+        let id = self.id;
+        let in_parts = outgoing.is_some_and(|page| page.in_parts);
+        let is_one = outgoing.is_some_and(|_| sent.changes.len() <= 1);
+        if self.limits().page_records <= 1 && outgoing.is_none() || is_one && in_parts {
+            return Err(error);
+        }
+        let Some(number) = outgoing.map(|page| page.number) else {
+            self.halved.fetch_add(1, Ordering::Relaxed);
+            return Ok(false);
+        };
+        if !is_one {
+            self.halved.fetch_add(1, Ordering::Relaxed);
+            let thawed = self.run_leased(Access::WRITE, move |tx| {
+                Box::pin(async move { outbox::thaw(tx, id, number).await })
+            });
+            thawed.await?;
+            return Ok(false);
+        }
+        let rejection = Rejection { code: error.kind().code().to_owned(), reason: error.to_string() };
+        let outcomes = sent.changes.iter().map(|_| Outcome::Rejected(rejection.clone())).collect();
+        let home = self.absorb(number, sent, outcomes).await?;
+        // Where this process ends here, the next sync sees that the peer took a page less, and compares first.
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move { outbox::untake(tx, id, number).await })
+        })
+        .await?;
+        Ok(summary.take_in(home))
+    }
+
     /// rule: parents first. Sends once more what only a constraint of the peer refused: its parent may have come in
     /// a later page. Says whether something came home that the peer does not hold so.
     pub(super) async fn push_refused(&self, summary: &mut Summary) -> Result<bool> {
@@ -157,10 +199,11 @@ impl Session<'_> {
             .engine
             .run(Access::READ.long(), move |tx| Box::pin(inbox::refused_by_constraint(tx, models, id)));
         let mut news = false;
-        for part in refused.await?.chunks(self.limits.page_records) {
+        for part in refused.await?.chunks(self.limits().page_records) {
             summary.requests += 1;
             let updates = part.iter().map(|(_, state)| whole(state.clone())).collect();
-            let outcomes = self.holding_lease(self.peer.bulk_update(self.caller, updates)).await?;
+            let me = Some(self.engine.id().await?);
+            let outcomes = self.holding_lease(self.peer.bulk_update(self.caller, me, updates)).await?;
             if outcomes.len() != part.len() {
                 return Err(self.odd("the number of its answers is not that of the records sent"));
             }

@@ -1,0 +1,132 @@
+//! A sync server for an app with users.
+//!
+//! ```sh
+//! export SYNC_SECRET='at least 32 bytes that nobody can guess'
+//! cargo run -p server -- serve --database postgres://localhost/todos
+//! cargo run -p server -- token alice            # what a sign-in page would hand out
+//! ```
+//!
+//! Several of these may run over one PostgreSQL or MariaDB: nothing is kept in the process.
+
+mod model;
+
+use anyhow::{Context, Result, ensure};
+use axum::Router;
+use axum::http::request::Parts;
+use clap::{Args, Parser, Subcommand};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use model::Todo;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use sync_http::{Policy, Refusal, health_router, serve_until, sync_router};
+use sync_runtime::{Attempt, Caller, Right, Workspace};
+use sync_store_sql::SqlStore;
+use tokio::net::TcpListener;
+
+/// Who tokens are for.
+const AUDIENCE: &str = "todos";
+
+#[derive(Parser)]
+#[command(about = "A sync server for an app with users.")]
+struct Cli {
+    /// Signs the tokens; at least 32 bytes.
+    #[arg(long, env = "SYNC_SECRET", hide_env_values = true)]
+    secret: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves until Ctrl-C.
+    Serve(Serve),
+    /// Prints a token for a user, good for an hour.
+    Token {
+        /// The user.
+        user: String,
+        /// Only to read.
+        #[arg(long)]
+        read_only: bool,
+    },
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// `sqlite:FILE`, `postgres://…` or `mysql://…`.
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:server.db", hide_env_values = true)]
+    database: String,
+}
+
+/// What a token says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    aud: String,
+    /// In seconds since 1970.
+    exp: u64,
+    read_only: bool,
+}
+
+/// Everybody with a good token syncs, and writes what is theirs.
+struct Users(DecodingKey);
+
+#[sync_runtime::async_trait]
+impl Policy for Users {
+    async fn caller(&self, request: &Parts) -> Result<Caller, Refusal> {
+        let header = request.headers.get("authorization").and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer "));
+        let token = token.ok_or_else(|| Refusal::unauthorized("sign in first"))?;
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.set_audience(&[AUDIENCE]);
+        let claims = decode::<Claims>(token, &self.0, &rules)
+            .map_err(|_| Refusal::unauthorized("this token is not good, or not good any more"))?
+            .claims;
+        let right = if claims.read_only { Right::Read } else { Right::Write };
+        let end = i64::try_from(claims.exp).unwrap_or(0).saturating_mul(1_000_000);
+        Ok(Caller::named(claims.sub).with(right).until(end))
+    }
+
+    fn check(&self, caller: &Caller, write: &Attempt<'_>) -> Result<(), String> {
+        let Some((before, after)) = write.of::<Todo>()? else { return Ok(()) };
+        match before.iter().chain(&after).all(|todo| Some(todo.owner.as_str()) == caller.subject()) {
+            true => Ok(()),
+            false => Err("a todo is its owner's".into()),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    ensure!(cli.secret.len() >= 32, "the secret has fewer than 32 bytes");
+    match cli.command {
+        Command::Serve(options) => run(options, DecodingKey::from_secret(cli.secret.as_bytes())).await,
+        Command::Token { user, read_only } => {
+            let exp = SystemTime::now() + Duration::from_secs(3600);
+            let exp = exp.duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+            let claims = Claims { sub: user, aud: AUDIENCE.into(), exp, read_only };
+            println!(
+                "{}",
+                encode(&Header::default(), &claims, &EncodingKey::from_secret(cli.secret.as_bytes()))?
+            );
+            Ok(())
+        }
+    }
+}
+
+async fn run(options: Serve, key: DecodingKey) -> Result<()> {
+    let store = SqlStore::open(&options.database).await?;
+    let workspace = Workspace::builder(store).model::<Todo>().build().await?;
+    let app = Router::new()
+        .nest("/sync", sync_router(workspace.clone(), Users(key)))
+        .merge(health_router(workspace));
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.with_context(|| format!("{} cannot be listened on", options.listen))?;
+    println!("serving http://{}/sync; Ctrl-C ends it", listener.local_addr()?);
+    serve_until(listener, app, tokio::signal::ctrl_c()).await?;
+    Ok(())
+}

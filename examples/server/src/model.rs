@@ -1,0 +1,19 @@
+//! What the app keeps. The apps on the devices have the same struct.
+
+use sync_runtime::prelude::*;
+use uuid::Uuid;
+
+/// A thing to do, which is one user's.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+pub(crate) struct Todo {
+    #[sync(id)]
+    pub(crate) id: Uuid,
+    /// Whose it is: the subject of the token.
+    pub(crate) owner: String,
+    pub(crate) title: String,
+    #[sync(merge = "last_write")]
+    pub(crate) done: bool,
+    /// Set by the people of the service, never by an app.
+    #[sync(server)]
+    pub(crate) flagged: bool,
+}

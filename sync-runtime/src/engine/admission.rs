@@ -1,0 +1,144 @@
+//! rule: permission in the transaction. What a caller may push, asked where what it would overwrite is known.
+
+use super::apply::rejection;
+use super::notes::{self, PusherState, pusher_key};
+use crate::caller::{Attempt, Caller, Right};
+use crate::change::{Change, State};
+use crate::incoming::{Hooks, Ruled};
+use crate::replica::{Rejection, Update};
+use crate::schema::ModelSchema;
+use crate::store::{Room, Transaction};
+use crate::version::ReplicaId;
+use crate::{Error, ErrorKind, Result};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Who pushes, and what the app has to say of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Pusher {
+    pub(crate) caller: Caller,
+    /// The replica id that it pushes under.
+    pub(crate) replica: Option<ReplicaId>,
+    pub(crate) hooks: Arc<Hooks>,
+}
+
+impl Pusher {
+    /// Whether the caller may push to this model at all.
+    pub(super) fn may_write(&self, schema: &ModelSchema) -> Result<()> {
+        self.caller.needs(Right::Write, schema.name)
+    }
+
+    /// What the caller's guard says of a write.
+    pub(super) fn check(
+        &self,
+        current: Option<&State>,
+        incoming: &State,
+    ) -> std::result::Result<(), Rejection> {
+        self.caller.check(&Attempt::of_states(current, incoming))
+    }
+
+    /// What the app says of an update.
+    pub(super) fn ask(&self, current: Option<&State>, incoming: &State, in_conflict: bool) -> Ruled {
+        self.hooks.ask(&self.caller, incoming.change.schema, current, incoming, in_conflict)
+    }
+
+    /// What becomes of an update that fits: fields that are not the caller's to set stay as they are, then its guard
+    /// decides, then the app.
+    pub(super) fn admit(&self, current: Option<&State>, incoming: &State) -> Ruled {
+        let kept = self.with_server_fields(current, incoming);
+        let left = kept.as_ref().unwrap_or(incoming);
+        if let Err(refused) = self.check(current, left) {
+            return Ruled::Reject(refused);
+        }
+        match (self.ask(current, left, false), kept) {
+            (Ruled::Pass, Some(kept)) => Ruled::Store(kept.record),
+            (ruled, _) => ruled,
+        }
+    }
+
+    /// The update with the fields that are the server's own as they are here; `None` where they are so already.
+    fn with_server_fields(&self, current: Option<&State>, incoming: &State) -> Option<State> {
+        let schema = incoming.change.schema;
+        let sent = incoming.record.as_ref()?;
+        let is_theirs = self.caller.right_on(schema.name) >= Right::Replicate;
+        if is_theirs || !schema.fields.iter().any(|field| field.server) {
+            return None;
+        }
+        let mut record = sent.clone();
+        schema.keep_server_fields(&mut record, current.and_then(|current| current.record.as_ref()));
+        (record != *sent).then(|| State { change: incoming.change.clone(), record: Some(record) })
+    }
+}
+
+/// Which replica ids are a caller's, as far as that was asked in one transaction.
+#[derive(Default)]
+pub(super) struct Authors(HashMap<ReplicaId, bool>);
+
+impl Authors {
+    /// Whether the caller may bring what this update says of who wrote the record: its own edits, on top of what is here.
+    /// Anything else is for those who hold the right to hand on what others wrote; others could make it look here as if
+    /// somebody's next edit were an old one.
+    pub(super) async fn check(
+        &mut self,
+        tx: &mut dyn Transaction,
+        pusher: &Pusher,
+        update: &Update,
+        here: Option<&State>,
+    ) -> Result<std::result::Result<(), Rejection>> {
+        let change = &update.state.change;
+        if pusher.caller.right_on(change.schema.name) >= Right::Replicate {
+            return Ok(Ok(()));
+        }
+        let current = change.revision();
+        let wrote =
+            [(current.replica, current.stamp)].into_iter().chain(change.ancestry.others().iter().copied());
+        for (author, stamp) in wrote {
+            let is_here =
+                here.and_then(|here| here.change.ancestry.seen(author)).is_some_and(|seen| seen >= stamp);
+            if !is_here && !self.is_own(tx, pusher, author).await? {
+                return Ok(Err(rejection(&handed_on(&pusher.caller, change))));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Whether the caller pushes under this replica id, or was the first who did.
+    async fn is_own(&mut self, tx: &mut dyn Transaction, pusher: &Pusher, author: ReplicaId) -> Result<bool> {
+        if Some(author) == pusher.replica {
+            return Ok(true);
+        }
+        if let Some(known) = self.0.get(&author) {
+            return Ok(*known);
+        }
+        let first = notes::load::<PusherState>(tx, Room::Peer, &pusher_key(author)).await?;
+        let first = first.and_then(|first| first.subject);
+        let is_own = first.is_some() && first.as_deref() == pusher.caller.subject();
+        self.0.insert(author, is_own);
+        Ok(is_own)
+    }
+}
+
+/// Fails where the replica id is somebody else's; one that is nobody's yet is this caller's from now on.
+pub(super) async fn claim(tx: &mut dyn Transaction, caller: &Caller, id: ReplicaId) -> Result<()> {
+    let key = pusher_key(id);
+    let pusher: PusherState = notes::load(tx, Room::Peer, &key).await?.unwrap_or_default();
+    pusher.belongs_to(caller, id)?;
+    match (&pusher.subject, caller.subject()) {
+        (None, Some(subject)) => {
+            let claimed = PusherState { subject: Some(subject.to_owned()), ..pusher };
+            notes::save(tx, Room::Peer, &key, &claimed).await
+        }
+        _ => Ok(()),
+    }
+}
+
+fn handed_on(caller: &Caller, change: &Change) -> Error {
+    let who = caller.subject().unwrap_or("the owner");
+    let message = format!(
+        "{}: {who} has not the right {} on {}, which it takes to hand on what others wrote",
+        change.name(),
+        Right::Replicate,
+        change.schema.name
+    );
+    Error::new(ErrorKind::Forbidden, message)
+}
