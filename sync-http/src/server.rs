@@ -7,6 +7,7 @@ mod body;
 mod events;
 mod health;
 mod listen;
+mod observe;
 mod policy;
 mod rate;
 
@@ -27,6 +28,7 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use axum::routing::{get, post};
 use events::Hub;
 use futures_util::FutureExt;
+use observe::Observed;
 use policy::ByPolicy;
 use rate::Rates;
 use std::fmt;
@@ -37,6 +39,7 @@ use sync_runtime::codec::Reader;
 use sync_runtime::replica::{Exchange, Limits, Pulled, Replica};
 use sync_runtime::{AsReplica, Caller, Error, ErrorKind, Guard, Models, Result, Right};
 use tokio::sync::OnceCell;
+use tracing::Instrument;
 
 /// Messages above this many bytes are read and written on a thread that may block.
 const HEAVY: usize = 64 << 10;
@@ -177,6 +180,21 @@ enum Call {
 }
 
 impl Call {
+    /// Its name in spans and figures.
+    fn name(self) -> &'static str {
+        match self {
+            Call::Describe => "describe",
+            Call::Exchange => path::EXCHANGE,
+            Call::Changes | Call::ChangesByQuery => path::CHANGES,
+            Call::Diff => path::DIFF,
+            Call::CreateUpdates => path::CREATE_UPDATES,
+            Call::BulkUpdate => path::BULK_UPDATE,
+            Call::Checkpoint => path::CHECKPOINT,
+            Call::Read => path::READ,
+            Call::Write => path::WRITE,
+        }
+    }
+
     /// Whether the request says what it wants in its body.
     fn has_body(self) -> bool {
         !matches!(self, Call::Describe | Call::ChangesByQuery | Call::Checkpoint)
@@ -221,37 +239,54 @@ struct Answer {
 
 impl Server {
     async fn handle(self: Arc<Self>, call: Call, request: Request) -> Response<Body> {
+        let observed = Observed::begin(call.name());
+        let answered = self.answer(call, request, &observed).instrument(observed.span.clone()).await;
+        let bytes = answered.as_ref().map_or(0, |answer| answer.body.len());
+        let response = answered.and_then(respond).unwrap_or_else(|problem| problem_response(&problem));
+        observed.ended(response.status().as_u16(), bytes);
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        call: Call,
+        request: Request,
+        observed: &Observed,
+    ) -> Result<Answer, Problem> {
         // The policy and the replica are other people's code, and a panic of theirs is one failed request.
         let admitted = AssertUnwindSafe(self.admit(call, request)).catch_unwind().await;
-        let answered = match admitted.unwrap_or_else(|_| Err(broken())) {
-            Ok(asked) => {
-                let (server, time) = (self.clone(), request_time(&asked.limits));
-                // A task of its own: the client may hang up at any time, and what was begun has to end.
-                let task = tokio::spawn(async move { server.run(call, asked).await });
-                match tokio::time::timeout(time, task).await.ok() {
-                    Some(Ok(answered)) => answered.map_err(|error| Problem::of(&error)),
-                    Some(Err(_)) => Err(broken()),
-                    None => Err(Problem::new(
-                        ErrorKind::Busy,
-                        "the server is still at work on this request; send it again later",
-                    )),
-                }
+        let asked = admitted.unwrap_or_else(|_| Err(broken(observed)))?;
+        observed.received(asked.body.len());
+        let (server, time) = (self.clone(), request_time(&asked.limits));
+        let running = observed.clone();
+        // A task of its own: the client may hang up at any time, and what was begun has to end.
+        let task = async move { server.run(call, asked, &running).await };
+        match tokio::time::timeout(time, tokio::spawn(task.in_current_span())).await {
+            Ok(Ok(answered)) => answered.map_err(|error| {
+                observed.failed(&error);
+                Problem::of(&error)
+            }),
+            Ok(Err(_)) => Err(broken(observed)),
+            Err(_) => {
+                let detail = "the server is still at work on this request; send it again later";
+                Err(Problem::new(ErrorKind::Busy, detail))
             }
-            Err(problem) => Err(problem),
-        };
-        let response = answered.and_then(respond);
-        response.unwrap_or_else(|problem| problem_response(&problem))
+        }
     }
 
     /// Answers with a stream of events.
     async fn events(self: Arc<Self>, request: Request) -> Response<Body> {
+        let observed = Observed::begin("events");
         let (parts, _) = request.into_parts();
         let streamed = async {
             let caller = self.caller(&parts).await?;
             events::stream_of(&self.hub, &*self.replica, self.policy.clone(), caller, parts).await
         };
-        let response = AssertUnwindSafe(streamed).catch_unwind().await.unwrap_or_else(|_| Err(broken()));
-        response.unwrap_or_else(|problem| problem_response(&problem))
+        let streamed = AssertUnwindSafe(streamed).catch_unwind().instrument(observed.span.clone());
+        let response = streamed.await.unwrap_or_else(|_| Err(broken(&observed)));
+        let response = response.unwrap_or_else(|problem| problem_response(&problem));
+        observed.ended(response.status().as_u16(), 0);
+        response
     }
 
     /// Who calls, with the policy as the guard of what they write.
@@ -289,7 +324,7 @@ impl Server {
         Ok(self.replica.describe(&Caller::owner()).await?.limits)
     }
 
-    async fn run(&self, call: Call, mut asked: Asked) -> Result<Answer> {
+    async fn run(&self, call: Call, mut asked: Asked, observed: &Observed) -> Result<Answer> {
         let limits = asked.limits;
         let most = limits.page_records;
         let answer = asked.answer;
@@ -317,6 +352,7 @@ impl Server {
                 if let (Some(pulled), Some(wanted)) = (&mut exchanged.pulled, wanted) {
                     fit_to_wish(pulled, &wanted, has_all == Some(true));
                 }
+                observed.exchanged(&exchanged);
                 let size = exchanged.pulled.as_ref().map_or(0, size_of);
                 let write = |format: Format, it: &_| format.write(&wire::ExchangedText::from(it));
                 answer.write(size, limits, exchanged, write).await
@@ -537,7 +573,8 @@ fn respond(answer: Answer) -> Result<Response<Body>, Problem> {
 }
 
 /// What a peer learns of a panic.
-fn broken() -> Problem {
+fn broken(observed: &Observed) -> Problem {
+    observed.panicked();
     Problem::new(ErrorKind::Storage, "the server failed at this request; its own log says why")
 }
 

@@ -13,8 +13,10 @@ mod model;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::http::request::Parts;
+use axum::routing::get;
 use clap::{Args, Parser, Subcommand};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use model::Todo;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use sync_http::{Policy, Refusal, health_router, serve_until, sync_router};
 use sync_runtime::{Attempt, Caller, Right, Workspace};
 use sync_store_sql::SqlStore;
 use tokio::net::TcpListener;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Who tokens are for.
 const AUDIENCE: &str = "todos";
@@ -59,6 +62,9 @@ struct Serve {
     /// `sqlite:FILE`, `postgres://…` or `mysql://…`.
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:server.db", hide_env_values = true)]
     database: String,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    #[arg(long, default_value = "info")]
+    log: LevelFilter,
 }
 
 /// What a token says.
@@ -119,11 +125,15 @@ async fn main() -> Result<()> {
 }
 
 async fn run(options: Serve, key: DecodingKey) -> Result<()> {
+    tracing_subscriber::fmt().with_max_level(options.log).with_writer(std::io::stderr).init();
     let store = SqlStore::open(&options.database).await?;
     let workspace = Workspace::builder(store).model::<Todo>().build().await?;
+    let figures = PrometheusBuilder::new().install_recorder()?;
     let app = Router::new()
         .nest("/sync", sync_router(workspace.clone(), Users(key)))
-        .merge(health_router(workspace));
+        .merge(health_router(workspace))
+        // A proxy keeps this one from the world.
+        .route("/metrics", get(move || async move { figures.render() }));
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.with_context(|| format!("{} cannot be listened on", options.listen))?;
     println!("serving http://{}/sync; Ctrl-C ends it", listener.local_addr()?);

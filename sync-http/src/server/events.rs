@@ -5,6 +5,7 @@
 //! stream does not outlive its token.
 
 use super::listen::Closing;
+use super::observe::Listening;
 use super::policy::Policy;
 use crate::problem::Problem;
 use axum::body::Body;
@@ -96,6 +97,7 @@ struct Listener {
     ask: tokio::time::Interval,
     /// Where the server can tell that it is about to end.
     closing: Option<Closing>,
+    _listening: Listening,
 }
 
 /// Answers with a stream of what is committed from here on, and since what the caller has.
@@ -120,7 +122,18 @@ pub(super) async fn stream_of(
     let first = engine.moved_since(&caller, watch).await.map_err(problem)?;
     let ask = interval_at(Instant::now() + ASK_AGAIN, ASK_AGAIN);
     let closing = request.extensions.get::<Closing>().cloned();
-    let listener = Listener { moves, engine, policy, request, caller, watch, first, ask, closing };
+    let listener = Listener {
+        moves,
+        engine,
+        policy,
+        request,
+        caller,
+        watch,
+        first,
+        ask,
+        closing,
+        _listening: Listening::begin(),
+    };
     let events = stream::unfold(listener, |mut listener| async move {
         let checkpoint = listener.next().await?;
         let event = Event::default().event("moved").id(checkpoint.to_string()).data(checkpoint.to_string());

@@ -19,8 +19,14 @@ pub struct Server {
 
 impl Server {
     pub async fn start(database: &str) -> Self {
+        Server::start_with(database, "error", Stdio::inherit()).await
+    }
+
+    /// Starts it with its log on this level and in this place.
+    pub async fn start_with(database: &str, level: &str, log: impl Into<Stdio>) -> Self {
         let mut command = AsyncCommand::new(PROGRAM);
-        command.env("SYNC_SECRET", SECRET).args(["serve", "--listen", "127.0.0.1:0", "--database", database]);
+        command.env("SYNC_SECRET", SECRET).args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(["--database", database, "--log", level]).stderr(log);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = lines.next_line().await.expect("its output").expect("it says where it listens");
