@@ -318,8 +318,18 @@ pub(crate) fn idle() -> Outcome {
             let peer = server.peer()?;
             client.sync(&peer).await?;
             let http = reqwest::Client::builder().tcp_nodelay(true).build()?;
-            let (mut floor, mut ours) = (Vec::new(), Vec::new());
+            let (mut floor, mut ours, mut empty) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..IDLE_ROUNDS {
+                let start = Instant::now();
+                let request = http.post(format!("{}/floor/answer", server.url));
+                request
+                    .header("content-type", "application/msgpack")
+                    .body("{}")
+                    .send()
+                    .await?
+                    .bytes()
+                    .await?;
+                empty.push(seconds(start));
                 let start = Instant::now();
                 http.get(format!("{}/floor/since/{count}", server.url)).send().await?.bytes().await?;
                 floor.push(seconds(start));
@@ -330,6 +340,7 @@ pub(crate) fn idle() -> Outcome {
             }
             let (floor, ours) = (median(floor) * 1e6, median(ours) * 1e6);
             print("idle", count, ours, "us", Some(floor));
+            print("idle/empty", count, ours, "us", Some(median(empty) * 1e6));
             times.push(ours);
             let before = peer.traffic();
             client.sync(&peer).await?;

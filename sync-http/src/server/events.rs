@@ -16,6 +16,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use sync_runtime::engine::moves::{Moved, Moves};
 use sync_runtime::replica::{Replica, Watching};
@@ -30,26 +31,33 @@ const ASK_AGAIN: Duration = Duration::from_secs(4);
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How many moves a slow listener may be behind before it is told once for all of them.
 const BEHIND: usize = 64;
+/// In how many turns the listeners are told.
+const TURNS: usize = 32;
 /// How often the task that reads the feed looks whether anybody still listens.
 const STILL_HEARD: Duration = Duration::from_secs(10);
 /// How long to wait after a failure of the store.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What was committed, for all streams of a process.
+/// What was committed, for all streams of a process. They are told in turns: whoever is told first has pulled before the
+/// last one asks, instead of all waiting for all.
 pub(super) struct Hub {
-    sender: Sender<Arc<Moved>>,
+    turns: [Sender<Arc<Moved>>; TURNS],
+    /// Whose turn the next listener has.
+    next: AtomicUsize,
     /// Whether a task reads the feed.
     reads: Mutex<bool>,
 }
 
 impl Hub {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Hub { sender: broadcast::channel(BEHIND).0, reads: Mutex::new(false) })
+        let turns = std::array::from_fn(|_| broadcast::channel(BEHIND).0);
+        Arc::new(Hub { turns, next: AtomicUsize::new(0), reads: Mutex::new(false) })
     }
 
     /// Listens from here on.
     async fn listen(self: &Arc<Self>, engine: &Engine) -> Result<Receiver<Arc<Moved>>, Error> {
-        let receiver = self.sender.subscribe();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % TURNS;
+        let receiver = self.turns[turn].subscribe();
         let mut reads = self.reads.lock().await;
         if !*reads {
             let mut moves = engine.moves();
@@ -61,12 +69,21 @@ impl Hub {
         Ok(receiver)
     }
 
+    async fn tell(&self, moved: Moved) {
+        let moved = Arc::new(moved);
+        for turn in &self.turns {
+            // Fails where nobody listens in this turn.
+            if turn.send(moved.clone()).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// Reads the feed as it grows, until nobody listens.
     async fn read(&self, mut moves: Moves) {
         loop {
             match tokio::time::timeout(STILL_HEARD, moves.next()).await {
-                // Where nobody listens any more, the next look ends it.
-                Ok(Ok(moved)) => drop(self.sender.send(Arc::new(moved))),
+                Ok(Ok(moved)) => self.tell(moved).await,
                 Ok(Err(error)) if error.kind() == ErrorKind::Closed => {
                     *self.reads.lock().await = false;
                     return;
@@ -75,7 +92,7 @@ impl Hub {
                 Err(_) => {}
             }
             let mut reads = self.reads.lock().await;
-            if self.sender.receiver_count() == 0 {
+            if self.turns.iter().all(|turn| turn.receiver_count() == 0) {
                 *reads = false;
                 return;
             }

@@ -10,6 +10,7 @@ use tracing::{Span, debug_span, error};
 /// A request under observation.
 #[derive(Clone)]
 pub(super) struct Observed {
+    #[cfg(feature = "metrics")]
     call: &'static str,
     begun: Instant,
     pub(super) span: Span,
@@ -27,7 +28,12 @@ impl Observed {
             answered = Empty,
             micros = Empty
         );
-        Observed { call, begun: Instant::now(), span }
+        Observed {
+            #[cfg(feature = "metrics")]
+            call,
+            begun: Instant::now(),
+            span,
+        }
     }
 
     /// How many bytes its body had.
