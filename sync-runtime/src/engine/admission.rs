@@ -1,12 +1,12 @@
 //! rule: permission in the transaction. What a caller may push, asked where what it would overwrite is known.
 
 use super::apply::rejection;
-use super::notes::{self, PusherState, pusher_key};
+use super::notes::{self, PeerState, PusherState, peer_key, pusher_key};
 use crate::caller::{Attempt, Caller, Right};
 use crate::change::{Change, State};
 use crate::incoming::{Hooks, Ruled};
 use crate::replica::{Rejection, Update};
-use crate::schema::ModelSchema;
+use crate::schema::{ModelSchema, Models};
 use crate::store::{Room, Transaction};
 use crate::version::ReplicaId;
 use crate::{Error, ErrorKind, Result};
@@ -118,17 +118,41 @@ impl Authors {
     }
 }
 
-/// Fails where the replica id is somebody else's; one that is nobody's yet is this caller's from now on.
-pub(super) async fn claim(tx: &mut dyn Transaction, caller: &Caller, id: ReplicaId) -> Result<()> {
-    let key = pusher_key(id);
-    let pusher: PusherState = notes::load(tx, Room::Peer, &key).await?.unwrap_or_default();
+/// Fails where the replica id is somebody else's; one that is nobody's yet is this caller's from now on. Returns whether it
+/// became so just now, for what is known of the pusher to be kept.
+///
+/// This replica, the names that it had, and the peers that it syncs with itself are nobody's to claim.
+pub(super) async fn claim(
+    tx: &mut dyn Transaction,
+    caller: &Caller,
+    models: &Models,
+    id: ReplicaId,
+    pusher: &mut PusherState,
+) -> Result<bool> {
     pusher.belongs_to(caller, id)?;
-    match (&pusher.subject, caller.subject()) {
-        (None, Some(subject)) => {
-            let claimed = PusherState { subject: Some(subject.to_owned()), ..pusher };
-            notes::save(tx, Room::Peer, &key, &claimed).await
+    let (None, Some(subject)) = (&pusher.subject, caller.subject()) else { return Ok(false) };
+    if caller.needs_anywhere(Right::Replicate, models).is_err() {
+        let is_mine = id == tx.replica().await? || notes::former(tx).await?.contains(&id);
+        if is_mine || notes::load::<PeerState>(tx, Room::Peer, &peer_key(id)).await?.is_some() {
+            return Err(PusherState::of_another(caller, id));
         }
-        _ => Ok(()),
+    }
+    pusher.subject = Some(subject.to_owned());
+    Ok(true)
+}
+
+/// The same for updates that are in no page, which leave no other trace of who brought them.
+pub(super) async fn claim_and_keep(
+    tx: &mut dyn Transaction,
+    caller: &Caller,
+    models: &Models,
+    id: ReplicaId,
+) -> Result<()> {
+    let key = pusher_key(id);
+    let mut pusher: PusherState = notes::load(tx, Room::Peer, &key).await?.unwrap_or_default();
+    match claim(tx, caller, models, id, &mut pusher).await? {
+        true => notes::save(tx, Room::Peer, &key, &pusher).await,
+        false => Ok(()),
     }
 }
 

@@ -50,11 +50,6 @@ impl Arrival {
         self.pushed_by.as_ref().is_none_or(may)
     }
 
-    /// The stable name of who pushes; `None` where nobody with a name does.
-    pub(super) fn subject(&self) -> Option<&str> {
-        self.pushed_by.as_ref().and_then(|pusher| pusher.caller.subject())
-    }
-
     /// What the app says of a conflict with an update that is pushed here.
     fn settle(&self, current: &State, incoming: &State) -> Ruled {
         match &self.pushed_by {

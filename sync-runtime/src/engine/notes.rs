@@ -112,12 +112,15 @@ impl PusherState {
     /// Fails where the replica id is somebody else's. They learn no more than that.
     pub(crate) fn belongs_to(&self, caller: &Caller, id: ReplicaId) -> Result<()> {
         match (&self.subject, caller.subject()) {
-            (Some(first), Some(now)) if first != now => {
-                let message = format!("the replica id {id} is not one of {now}'s");
-                Err(Error::new(ErrorKind::Forbidden, message))
-            }
+            (Some(first), Some(now)) if first != now => Err(PusherState::of_another(caller, id)),
             _ => Ok(()),
         }
+    }
+
+    /// What a caller learns of a replica id that is not its own.
+    pub(crate) fn of_another(caller: &Caller, id: ReplicaId) -> Error {
+        let who = caller.subject().unwrap_or("the owner");
+        Error::new(ErrorKind::Forbidden, format!("the replica id {id} is not one of {who}'s"))
     }
 }
 

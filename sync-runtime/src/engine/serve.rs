@@ -117,6 +117,7 @@ impl Replica for Engine {
                 let mut pusher: PusherState = pusher.unwrap_or_default();
                 pusher.belongs_to(&caller, exchange.from)?;
                 if let Some(push) = exchange.push {
+                    admission::claim(tx, &caller, &arrival.models, exchange.from, &mut pusher).await?;
                     let taken = take_page(tx, &arrival, &limits, exchange.from, &mut pusher, push);
                     answer.pushed = Some(taken.await?);
                 }
@@ -220,7 +221,7 @@ impl Replica for Engine {
         let applied = self.run(access, move |tx| {
             Box::pin(async move {
                 if let Some(from) = from {
-                    admission::claim(tx, &caller, from).await?;
+                    admission::claim_and_keep(tx, &caller, &arrival.models, from).await?;
                 }
                 apply(tx, &arrival, updates).await
             })
@@ -371,7 +372,7 @@ async fn take_page(
     }
     // Nothing is kept for those whose records are all going to be refused.
     let open = push.page.group_open && arrival.may_write_any();
-    let subject = pusher.subject.take().or_else(|| arrival.subject().map(str::to_owned));
+    let subject = pusher.subject.take();
     *pusher = PusherState { number: push.number, digest: push.digest, open, parts: parts || open, subject };
     notes::save(tx, Room::Peer, &pusher_key(from), pusher).await?;
     if open {

@@ -283,6 +283,7 @@ macro_rules! __pair_cases {
                 nobody_speaks_for_the_next_edit_of_another
                 a_replica_id_belongs_to_who_used_it_first
                 a_replica_id_stays_whose_it_is_under_a_new_name
+                nobody_pushes_in_the_name_of_the_server
                 server_fields_stay_the_servers
             }
             calls {

@@ -302,6 +302,27 @@ pub(super) async fn a_replica_id_belongs_to_who_used_it_first(pair: &dyn Replica
     );
 }
 
+/// The server's own id, the names that it had, and the peers that it syncs with itself are nobody's to push under.
+pub(super) async fn nobody_pushes_in_the_name_of_the_server(pair: &dyn ReplicaPair) {
+    let (a, server, other) = three(pair).await;
+    server.put("1", "of the server").await;
+    server.sync_clean(&other).await;
+    let former = server.workspace.id().await.expect("an id");
+    server.workspace.restored().await.expect("a new name");
+    let to = server.workspace.id().await.expect("an id");
+    let before = server.picture().await;
+    a.put("2", "of a").await;
+    let reader = Caller::named("a reader").with(Right::Write);
+    for from in [former, to, other.workspace.id().await.expect("an id")] {
+        let push = Some(PushPage { number: 1, digest: 1, page: page_of(&a).await });
+        let exchange = Exchange { from, to, push, pull: None };
+        forbidden("push", Replica::exchange(server.engine(), &reader, exchange).await);
+        let updates = page_of(&a).await.updates;
+        forbidden("bulk_update", Replica::bulk_update(server.engine(), &reader, Some(from), updates).await);
+    }
+    assert_eq!(server.picture().await, before);
+}
+
 /// The server's own new name does not set the ids of others free.
 pub(super) async fn a_replica_id_stays_whose_it_is_under_a_new_name(pair: &dyn ReplicaPair) {
     let (a, b) = two(pair).await;
