@@ -184,7 +184,7 @@ impl Shelf {
     }
 
     fn newest(&self) -> Checkpoint {
-        Checkpoint::new(ME, self.feed().last().map_or(0, |state| state.change.position))
+        Checkpoint { replica: ME, position: self.feed().last().map_or(0, |state| state.change.position) }
     }
 
     fn apply(&self, update: Update) -> Outcome {
@@ -237,7 +237,7 @@ impl Shelf {
         let ahead = self.newest().position - position;
         Pulled::Page(FeedPage {
             page,
-            checkpoint: Checkpoint::new(ME, position),
+            checkpoint: Checkpoint { replica: ME, position },
             more,
             ahead,
             skipped: 0,

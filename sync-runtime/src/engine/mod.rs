@@ -10,7 +10,6 @@
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
 //! - `moves`: what is committed, as it is committed.
-//! - `seal`: checkpoints that cannot be made up.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
@@ -30,7 +29,6 @@ pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
 pub(crate) mod resolve;
-mod seal;
 mod serve;
 pub(crate) mod session;
 
@@ -45,11 +43,10 @@ use crate::version::{ReplicaId, STAMP_LIMIT, Stamp};
 use crate::{Error, ErrorKind, Result};
 use event_listener::{Event, EventListener};
 use notes::PeerState;
-use seal::Seal;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A replica over a store. Cheap to clone; clones are the same replica.
 #[derive(Clone)]
@@ -79,8 +76,6 @@ struct Inner {
     busy: Mutex<Vec<ReplicaId>>,
     /// The tasks that keep it in sync.
     kept: Mutex<Vec<Weak<live::Shared>>>,
-    /// What checkpoints are sealed with.
-    seal: OnceLock<Seal>,
 }
 
 impl fmt::Debug for Engine {
@@ -131,10 +126,8 @@ impl Engine {
             history: Mutex::new(None),
             busy: Mutex::new(Vec::new()),
             kept: Mutex::new(Vec::new()),
-            seal: OnceLock::new(),
         }));
         engine.read_offset().await?;
-        engine.seal().await?;
         engine.check_history().await?;
         engine.mend_history().await?;
         engine.meet_models().await?;
@@ -334,17 +327,6 @@ impl Engine {
             Box::pin(async move { notes::save(tx, Room::Peer, CLOCK_NOTE, &offset).await })
         })
         .await
-    }
-
-    /// What checkpoints are sealed with.
-    pub(crate) async fn seal(&self) -> Result<Seal> {
-        match self.0.seal.get() {
-            Some(seal) => Ok(*seal),
-            None => {
-                let seal = self.read_seal().await?;
-                Ok(*self.0.seal.get_or_init(|| seal))
-            }
-        }
     }
 
     /// Notes a task that keeps this replica in sync.

@@ -107,8 +107,7 @@ impl Moves {
         let Some(last) = states.last() else {
             return Err(Error::new(ErrorKind::Usage, "a move without a change"));
         };
-        let (seal, replica) = (self.0.engine.seal().await?, self.0.engine.id().await?);
-        let checkpoint = seal.checkpoint(replica, last.change.position);
+        let checkpoint = Checkpoint { replica: self.0.engine.id().await?, position: last.change.position };
         let mut brought_by = BTreeMap::new();
         for state in &states {
             let origin = state.change.origin;

@@ -7,7 +7,6 @@ use super::apply::{Arrival, Merging, apply};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::page::{Cut, cut};
-use super::seal::Seal;
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
@@ -38,15 +37,6 @@ impl Engine {
         let newest = self.run(Access::READ.feed(), |tx| tx.newest()).await?;
         let behind = newest - pull.since.map_or(0, |since| since.position);
         Ok(usize::try_from(behind).unwrap_or(0).min(pull.limit))
-    }
-
-    /// The newest checkpoint, by a transaction of this access.
-    pub(crate) async fn newest_checkpoint(&self, access: Access) -> Result<Checkpoint> {
-        let seal = self.seal().await?;
-        self.run(access, move |tx| {
-            Box::pin(async move { Ok(seal.checkpoint(tx.replica().await?, tx.newest().await?)) })
-        })
-        .await
     }
 
     pub(crate) fn arrival(&self, from: Option<ReplicaId>) -> Arrival {
@@ -101,7 +91,6 @@ impl Replica for Engine {
         let access = sized(access, pushed.max(to_read)).durable();
         let access = if exchange.pull.is_some() { access.feed() } else { access };
         let (from, pull) = (exchange.from, exchange.pull.clone());
-        let seal = self.seal().await?;
         let answer = self.answer(access, move |tx| {
             Box::pin(async move {
                 let me = tx.replica().await?;
@@ -128,7 +117,7 @@ impl Replica for Engine {
                     && tx.newest().await? == before;
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
-                    let asked = Asked { caller: &caller, seal, from: Some(exchange.from), pull: &pull };
+                    let asked = Asked { caller: &caller, from: Some(exchange.from), pull: &pull };
                     let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
@@ -142,7 +131,7 @@ impl Replica for Engine {
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
                 Box::pin(async move {
-                    let asked = Asked { caller: &puller, seal, from: Some(from), pull: &pull };
+                    let asked = Asked { caller: &puller, from: Some(from), pull: &pull };
                     feed_page(tx, me, &models, &limits, asked).await
                 })
             });
@@ -159,14 +148,14 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.needs_anywhere(Right::Read, self.models())?;
-        let (caller, seal) = (caller.clone(), self.seal().await?);
+        let caller = caller.clone();
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self
             .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    let asked = Asked { caller: &caller, seal, from: None, pull: &pull };
+                    let asked = Asked { caller: &caller, from: None, pull: &pull };
                     Ok((me, feed_page(tx, me, &models, &limits, asked).await?))
                 })
             })
@@ -231,7 +220,12 @@ impl Replica for Engine {
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
         caller.needs_anywhere(Right::Read, self.models())?;
-        self.newest_checkpoint(Access::READ.durable().feed()).await
+        self.run(Access::READ.durable().feed(), |tx| {
+            Box::pin(
+                async move { Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? }) },
+            )
+        })
+        .await
     }
 
     async fn read(
@@ -430,8 +424,6 @@ pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()
 /// Who asks for a page of the feed, and for which.
 struct Asked<'a> {
     caller: &'a Caller,
-    /// Of the checkpoints that this replica gives out.
-    seal: Seal,
     /// What this peer brought does not go back to it.
     from: Option<ReplicaId>,
     pull: &'a Pull,
@@ -445,16 +437,14 @@ async fn feed_page(
     limits: &Limits,
     asked: Asked<'_>,
 ) -> Result<(Pulled, bool)> {
-    let Asked { caller, seal, from, pull } = asked;
+    let Asked { caller, from, pull } = asked;
     if let Some(schema) = pull.model {
         caller.needs(Right::Read, schema.name)?;
     }
     let after = match pull.since {
         None => 0,
         Some(since) if since.replica != me => return Ok((Pulled::UnknownCheckpoint, false)),
-        Some(since) if since.position > tx.newest().await? => {
-            return Ok((Pulled::UnknownCheckpoint, seal.believes(caller, models, since)));
-        }
+        Some(since) if since.position > tx.newest().await? => return Ok((Pulled::UnknownCheckpoint, true)),
         Some(since) => since.position,
     };
     let cut_at = Cut {
@@ -468,7 +458,7 @@ async fn feed_page(
         room: limits.page_records,
     };
     let part = cut(tx, models, &cut_at).await?;
-    let checkpoint = seal.checkpoint(me, part.through);
+    let checkpoint = Checkpoint { replica: me, position: part.through };
     let may_read = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
     let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
     let mut updates = Vec::with_capacity(part.states.len() + part.early.len());
