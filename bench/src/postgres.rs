@@ -120,7 +120,7 @@ async fn pull_all(workspace: &Workspace) -> Fallible<(usize, usize)> {
     let engine = workspace.engine();
     let (mut since, mut records, mut bytes) = (None, 0, 0);
     loop {
-        let pull = Pull { since, limit: BATCH, data: true, model: None, models: engine.models().clone() };
+        let pull = Pull { since, limit: BATCH, ..Pull::of(engine.models().clone()) };
         let Pulled::Page(page) = engine.changes(&Caller::owner(), pull).await? else {
             return Err("the feed broke off".into());
         };
@@ -200,7 +200,7 @@ pub(crate) fn page() -> Outcome {
             let mut times = Vec::new();
             for _ in 0..41 {
                 let models = engine.models().clone();
-                let pull = Pull { since, limit: BATCH, data: true, model: None, models };
+                let pull = Pull { since, limit: BATCH, ..Pull::of(models) };
                 let start = Instant::now();
                 match engine.changes(&Caller::owner(), pull).await? {
                     Pulled::Page(page) if page.page.updates.len() == BATCH => {}

@@ -11,7 +11,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, ExprPath, Lit, LitStr};
 
 /// The words on the struct.
-const ON_STRUCT: [&str; 10] = [
+const ON_STRUCT: [&str; 11] = [
     "model",
     "table",
     "adopt",
@@ -20,11 +20,13 @@ const ON_STRUCT: [&str; 10] = [
     "validate",
     "merge",
     "on_delete",
+    "scope",
     "crate",
     "methods",
 ];
 /// The words on a field.
-const ON_FIELD: [&str; 9] = ["id", "parent", "local", "server", "json", "rename", "default", "merge", "with"];
+const ON_FIELD: [&str; 10] =
+    ["id", "parent", "scope", "local", "server", "json", "rename", "default", "merge", "with"];
 
 /// What the attributes of the struct say.
 pub(crate) struct StructAttributes {
@@ -44,6 +46,8 @@ pub(crate) struct StructAttributes {
     pub(crate) merge: Option<Merge>,
     /// What decides where one side deleted what the other changed: a variant of the runtime's enum.
     pub(crate) on_delete: Option<Ident>,
+    /// The function that tells a record's scope, with the word that says it.
+    pub(crate) scope: Option<(Span, ExprPath)>,
     /// The crate that generated code names, where it is not `::sync_runtime`.
     pub(crate) runtime: Option<ExprPath>,
     /// Whether the struct gets methods.
@@ -74,6 +78,8 @@ pub(crate) struct FieldAttributes {
     pub(crate) id: Option<Span>,
     /// The model of the record whose id it holds.
     pub(crate) parent: Option<(Span, ExprPath)>,
+    /// It holds the record's scope.
+    pub(crate) scope: Option<Span>,
     /// It stays on the device.
     pub(crate) local: Option<Span>,
     /// Only the server sets it.
@@ -133,6 +139,7 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
         validate: None,
         merge: None,
         on_delete: None,
+        scope: None,
         runtime: None,
         methods: true,
         default: None,
@@ -149,6 +156,9 @@ pub(crate) fn of_struct(attributes: &[Attribute], errors: &mut Errors) -> Struct
         "validate" => found.validate = word.path(errors, "path::to::function"),
         "merge" => found.merge = policy::of_struct(word, errors),
         "on_delete" => found.on_delete = policy::on_delete(word, errors),
+        "scope" => {
+            found.scope = word.path(errors, "Self::method").map(|path| (word.span(), path));
+        }
         "crate" => found.runtime = word.path(errors, "path::to::sync_runtime"),
         "methods" => found.methods = word.boolean(errors).is_none_or(|methods| methods.value),
         other if ON_FIELD.contains(&other) => {
@@ -183,6 +193,7 @@ pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAt
     let mut found = FieldAttributes {
         id: None,
         parent: None,
+        scope: None,
         local: None,
         server: None,
         json: None,
@@ -199,6 +210,7 @@ pub(crate) fn of_field(attributes: &[Attribute], errors: &mut Errors) -> FieldAt
         match word.text().as_str() {
             "id" => found.id = flag(errors),
             "parent" => found.parent = word.path(errors, "Artist").map(|parent| (word.span(), parent)),
+            "scope" => found.scope = flag(errors),
             "local" => found.local = flag(errors),
             "server" => found.server = flag(errors),
             "json" => found.json = flag(errors),

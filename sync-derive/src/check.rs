@@ -26,6 +26,7 @@ pub(crate) fn check(model: &Model<'_>, errors: &mut Errors) -> Vec<usize> {
         policy(field, errors);
         parent(field, errors);
     }
+    scope(model, errors);
     no_two_alike(model, errors);
     removed(model, errors);
     an_id(model, errors)
@@ -127,6 +128,26 @@ fn parent(field: &Field<'_>, errors: &mut Errors) {
     }
     if field.local.is_some() {
         errors.at(word, "a local field never leaves this device, so no other can send the parent along");
+    }
+}
+
+/// A record has one scope, which everybody who has the record can tell.
+fn scope(model: &Model<'_>, errors: &mut Errors) {
+    let fields = model.fields.iter().filter_map(|field| Some((field, field.scope?)));
+    for (nth, (field, word)) in fields.enumerate() {
+        if nth > 0 || model.scope.is_some() {
+            errors.at(
+                word,
+                "a record has one scope: put `scope` on one field, or `scope = Self::method` on the struct",
+            );
+        }
+        if field.local.is_some() {
+            errors.at(word, "a local field never leaves this device, so no other could tell the scope");
+        }
+        if field.json.is_some() {
+            errors
+                .at(word, "a scope is no JSON: leave out `json`, or give the struct `scope = Self::method`");
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Model<'a> {
     pub(crate) validate: Option<ExprPath>,
     /// What decides where one side deleted what the other changed: a variant of the runtime's enum.
     pub(crate) on_delete: Option<Ident>,
+    /// The function that tells a record's scope, with the word that says it.
+    pub(crate) scope: Option<(Span, ExprPath)>,
     /// Whether the struct gets methods.
     pub(crate) methods: bool,
     /// Its fields, in order.
@@ -55,6 +57,8 @@ pub(crate) struct Field<'a> {
     pub(crate) id: Option<Span>,
     /// The model of the record whose id it holds, with the word that says so.
     pub(crate) parent: Option<(Span, ExprPath)>,
+    /// The word that makes it the record's scope.
+    pub(crate) scope: Option<Span>,
     /// The word that keeps it on the device.
     pub(crate) local: Option<Span>,
     /// The word that makes it the server's own.
@@ -136,6 +140,7 @@ pub(crate) fn build<'a>(
             .collect(),
         validate: attributes.validate,
         on_delete: attributes.on_delete,
+        scope: attributes.scope,
         methods: attributes.methods,
         fields,
     })
@@ -228,6 +233,7 @@ fn build_field<'a>(
         variant: variant(&text, ident),
         id: attributes.id,
         parent: attributes.parent,
+        scope: attributes.scope,
         local: attributes.local,
         server: attributes.server,
         json: attributes.json,

@@ -27,6 +27,7 @@ static TODO: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// The blocks of the page: what each is, and its JSON.

@@ -6,16 +6,17 @@
 
 use crate::filter::{FilterText, ReadFilter};
 use crate::message::{Choice, Chosen, message};
-use serde::de::{self, MapAccess};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 use sync_runtime::change::{Change, State};
 use sync_runtime::codec::{self, Each, Fielded, List, Plain, Reader, Tracked, Whole, Written, required};
 use sync_runtime::query::Filter;
 use sync_runtime::replica::{
-    Diff, Exchange, Exchanged, FeedPage, Limits, Outcome, Page, Pull, Pulled, PushPage, Pushed, Rejection,
-    RemoteWrite, Update, Wanted,
+    Diff, Exchange, Exchanged, Exit, FeedPage, Limits, Outcome, Page, Pull, Pulled, PushPage, Pushed,
+    Rejection, RemoteWrite, Update, Wanted,
 };
+use sync_runtime::version::Position;
 use sync_runtime::{Checkpoint, Error, ErrorKind, Id, ModelSchema, Models, ReplicaId, Revision, Stamp};
 
 /// The version that stands in every path.
@@ -23,6 +24,12 @@ pub(crate) const VERSION: &str = "v1";
 
 /// The most names of models in a message.
 const MOST_MODELS: usize = 10_000;
+
+/// The most names of scopes in a message.
+const MOST_SCOPES: usize = 100_000;
+
+/// The most exits in a page; a server sends about ten thousand.
+const MOST_EXITS: usize = 100_000;
 
 /// The paths below the version.
 pub(crate) mod path {
@@ -60,24 +67,31 @@ pub(crate) struct PullText<'a> {
     model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<&'a [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<Position>,
 }
 
 impl<'a> PullText<'a> {
     /// The wish, and which models are wanted; `None` if all that the server has are.
-    pub(crate) fn of(pull: &Pull, models: Option<&'a [&'static str]>) -> Self {
-        let (limit, data) = (pull.limit, pull.data);
-        PullText { since: pull.since, limit, data, model: pull.model.map(|schema| schema.name), models }
+    pub(crate) fn of(pull: &'a Pull, models: Option<&'a [&'static str]>) -> Self {
+        let Pull { since, limit, data, through, .. } = *pull;
+        let (model, scopes) = (pull.model.map(|schema| schema.name), pull.scopes.as_ref());
+        PullText { since, limit, data, model, models, scopes, through }
     }
 }
 
 /// A wish as it was read, before it is known to fit the server's models.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PullAsked {
     pub(crate) since: Option<Checkpoint>,
     pub(crate) limit: Option<usize>,
     pub(crate) data: Option<bool>,
     pub(crate) model: Option<String>,
     pub(crate) models: Option<Vec<String>>,
+    pub(crate) scopes: Option<Vec<String>>,
+    pub(crate) through: Option<Position>,
 }
 
 impl PullAsked {
@@ -102,7 +116,9 @@ impl PullAsked {
                 "a page of no records brings nothing; ask for at least 1",
             ));
         }
-        Ok((Pull { since: self.since, limit, data: self.data.unwrap_or(true), model, models }, has_all))
+        let scopes = self.scopes.map(|scopes| scopes.into_iter().collect());
+        let (since, data, through) = (self.since, self.data.unwrap_or(true), self.through);
+        Ok((Pull { since, limit, data, model, models, scopes, through }, has_all))
     }
 }
 
@@ -112,9 +128,11 @@ message! { ReadPull, "a wish for changes", |message, reader, most| {
     data: bool = Plain::seed();
     model: String = Plain::seed();
     models: Vec<String> = List { item: Plain::seed(), most: MOST_MODELS, what: "models" };
+    scopes: Vec<String> = List { item: Plain::seed(), most: MOST_SCOPES, what: "scopes" };
+    through: Position = Plain::seed();
 } -> PullAsked {
-    let ReadPull { since, limit, data, model, models, .. } = message;
-    Ok(PullAsked { since, limit, data, model, models })
+    let ReadPull { since, limit, data, model, models, scopes, through, .. } = message;
+    Ok(PullAsked { since, limit, data, model, models, scopes, through })
 }}
 
 /// A [`Pulled`] to write.
@@ -139,11 +157,31 @@ pub(crate) struct FeedText<'a> {
     skipped: Option<Whole>,
     #[serde(skip_serializing_if = "Option::is_none")]
     covers: Option<&'a BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exits: Option<ExitsText<'a>>,
+}
+
+type ExitsText<'a> = Each<'a, Exit, fn(&'a Exit) -> ExitText<'a>>;
+
+#[derive(Serialize)]
+struct ExitText<'a> {
+    model: &'static str,
+    id: IdText<'a>,
+    scope: &'a str,
+}
+
+impl<'a> From<&'a Exit> for ExitText<'a> {
+    fn from(exit: &'a Exit) -> Self {
+        ExitText { model: exit.schema.name, id: IdText(&exit.id), scope: &exit.scope }
+    }
 }
 
 impl<'a> From<&'a Pulled> for PulledText<'a> {
     fn from(pulled: &'a Pulled) -> Self {
-        let Pulled::Page(FeedPage { page, checkpoint, more, ahead, skipped, covers }) = pulled else {
+        let Pulled::Page(FeedPage { page, checkpoint, more, ahead, skipped, covers, scopes, exits }) = pulled
+        else {
             return PulledText::UnknownCheckpoint;
         };
         PulledText::Page(FeedText {
@@ -154,6 +192,9 @@ impl<'a> From<&'a Pulled> for PulledText<'a> {
             ahead: Some(*ahead).filter(|ahead| *ahead != 0),
             skipped: Some(Whole(*skipped)).filter(|skipped| skipped.0 != 0),
             covers: covers.as_ref(),
+            scopes: scopes.as_ref(),
+            exits: Some(Each(exits, ExitText::from as fn(&'a Exit) -> ExitText<'a>))
+                .filter(|_| !exits.is_empty()),
         })
     }
 }
@@ -166,6 +207,8 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
     ahead: i64 = Plain::seed();
     skipped: Whole = Plain::seed();
     covers: Vec<String> = List { item: Plain::seed(), most: MOST_MODELS, what: "models" };
+    scopes: Vec<String> = List { item: Plain::seed(), most: MOST_SCOPES, what: "scopes" };
+    exits: Vec<Option<Exit>> = List { item: ReadExit::seed(reader, most), most: MOST_EXITS, what: "exits" };
 } -> FeedPage {
     let updates = required(message.updates, "updates")?;
     Ok(FeedPage {
@@ -175,7 +218,34 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
         ahead: message.ahead.unwrap_or(0),
         skipped: message.skipped.map_or(0, |skipped| skipped.0) + message.reader.skipped(),
         covers: message.covers.map(|covers| covers.into_iter().collect()),
+        scopes: message.scopes.map(|scopes| scopes.into_iter().collect()),
+        exits: message.exits.into_iter().flatten().flatten().collect(),
     })
+}}
+
+/// The id of a record of this model, if that is registered here.
+struct ExitedId<'r>(&'r Reader, Option<&'static ModelSchema>);
+
+impl<'de> DeserializeSeed<'de> for ExitedId<'_> {
+    type Value = Option<Id>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Id>, D::Error> {
+        match self.1 {
+            Some(schema) => self.0.id(schema).deserialize(deserializer).map(Some),
+            None => IgnoredAny::deserialize(deserializer).map(|_| None),
+        }
+    }
+}
+
+message! { ReadExit, "an exit", |message, reader, most| {
+    model: String = Plain::seed();
+    id: Option<Id> = ExitedId(reader, message.model.as_deref().and_then(|name| reader.schema(name).ok()));
+    scope: String = Plain::seed();
+} -> Option<Exit> {
+    let model = required(message.model, "model")?;
+    let (id, scope) = (required(message.id, "id")?, required(message.scope, "scope")?);
+    // One of a model that is not registered here concerns nobody here.
+    Ok(id.and_then(|id| Some(Exit { schema: message.reader.schema(&model).ok()?, id, scope })))
 }}
 
 /// Reads a [`Pulled`].

@@ -8,7 +8,7 @@ use crate::schema::{ModelSchema, Models};
 use crate::syncable::Syncable;
 use crate::version::Stamp;
 use crate::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -69,6 +69,9 @@ struct Granted {
     subject: String,
     right: Right,
     by_model: BTreeMap<String, Right>,
+    /// In scopes that are not named.
+    anywhere: Right,
+    by_scope: BTreeMap<String, Right>,
     until: Option<Stamp>,
     guard: Option<Arc<dyn Guard>>,
 }
@@ -82,13 +85,14 @@ impl Caller {
     /// Somebody with a stable name: not that of a token, which changes, but that of the person or device that it was
     /// given to. Has no right yet.
     pub fn named(subject: impl Into<String>) -> Self {
-        let (by_model, until, guard) = (BTreeMap::new(), None, None);
         Caller(Some(Arc::new(Granted {
             subject: subject.into(),
             right: Right::Nothing,
-            by_model,
-            until,
-            guard,
+            by_model: BTreeMap::new(),
+            anywhere: Right::Nothing,
+            by_scope: BTreeMap::new(),
+            until: None,
+            guard: None,
         })))
     }
 
@@ -102,6 +106,38 @@ impl Caller {
         self.granted(|granted| {
             granted.by_model.insert(model.into(), right);
         })
+    }
+
+    /// With this right in the scope of this name, as far as the right on the model goes. Of models without scopes it says
+    /// nothing; of models with them, a caller may do nothing in a scope that is not named.
+    ///
+    /// ```
+    /// use sync_runtime::{Caller, Right, prelude::*};
+    ///
+    /// #[derive(Syncable)]
+    /// struct Task {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     #[sync(scope)]
+    ///     project: String,
+    /// }
+    ///
+    /// let alice = Caller::named("alice").with(Right::Write).in_scope("bridge", Right::Read);
+    /// assert_eq!(alice.right_in(Task::SCHEMA, "bridge"), Right::Read);
+    /// assert_eq!(alice.right_in(Task::SCHEMA, "tower"), Right::Nothing);
+    /// let robot = Caller::named("robot").with(Right::Write).in_every_scope(Right::Replicate);
+    /// assert_eq!(robot.right_in(Task::SCHEMA, "tower"), Right::Write);
+    /// ```
+    pub fn in_scope(self, scope: impl Into<String>, right: Right) -> Self {
+        self.granted(|granted| {
+            granted.by_scope.insert(scope.into(), right);
+        })
+    }
+
+    /// With this right in every scope, and with more where [`Caller::in_scope`] says so: for administrators, and for servers
+    /// that sync with each other.
+    pub fn in_every_scope(self, right: Right) -> Self {
+        self.granted(|granted| granted.anywhere = right)
     }
 
     /// Known until this moment, in microseconds since 1970: when the token ends that says who it is. A stream of events
@@ -132,6 +168,31 @@ impl Caller {
             None => Right::Replicate,
             Some(granted) => granted.by_model.get(model).copied().unwrap_or(granted.right),
         }
+    }
+
+    /// What the caller may do with records of this model in this scope; of a model without scopes, with all of them.
+    pub fn right_in(&self, schema: &ModelSchema, scope: &str) -> Right {
+        let right = self.right_on(schema.name);
+        match (&self.0, schema.scope) {
+            (Some(granted), Some(_)) => right
+                .min(granted.by_scope.get(scope).map_or(granted.anywhere, |own| granted.anywhere.max(*own))),
+            _ => right,
+        }
+    }
+
+    /// What the caller may do with this record, by the scope that it is in. What cannot tell its scope is nobody's.
+    pub(crate) fn right_to(&self, schema: &ModelSchema, record: &Record) -> Right {
+        match schema.scope {
+            None => self.right_on(schema.name),
+            Some(_) => schema.scope_of(record).map_or(Right::Nothing, |scope| self.right_in(schema, &scope)),
+        }
+    }
+
+    /// The scopes that the caller may read; `None` where it may read any.
+    pub(crate) fn scopes(&self) -> Option<BTreeSet<String>> {
+        let granted = self.0.as_ref()?;
+        let may_read = |(scope, right): (&String, &Right)| (*right >= Right::Read).then(|| scope.clone());
+        (granted.anywhere < Right::Read).then(|| granted.by_scope.iter().filter_map(may_read).collect())
     }
 
     /// When the caller ends to be known, in microseconds since 1970; `None` if it does not.

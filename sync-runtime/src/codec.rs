@@ -21,7 +21,7 @@
 //!
 //! const TITLE: FieldSchema = FieldSchema::new("title", FieldType::Text);
 //! static NOTE: ModelSchema =
-//!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual, adopt: false, removed: &[] };
+//!     ModelSchema { name: "Note", table: "note", fields: &[FieldSchema { name: "id", ..TITLE }, TITLE], id: 0, on_delete: sync_runtime::OnDelete::Manual, adopt: false, removed: &[], scope: None };
 //!
 //! let note = Record::new(vec![Some(Value::Text("7".into())), Some(Value::Text("eat".into()))]);
 //! let json = codec::to_json(&codec::wire_record(&NOTE, &note, None))?;

@@ -57,7 +57,7 @@ pub use query::{Condition, Query};
 pub use record::{Id, Record};
 pub use replica::{Limits, Replica};
 pub use report::{Checkpoints, Merged, MergedField, Rejected, ReplicationReport, SyncReport};
-pub use schema::{FieldSchema, ForeignKey, ModelSchema, Models};
+pub use schema::{FieldSchema, ForeignKey, ModelSchema, Models, ScopeRule};
 pub use syncable::{Field, FieldValue, Syncable};
 pub use value::{FieldType, Value, ValueError};
 pub use version::{Ancestry, Checkpoint, NotARevision, ReplicaId, Revision, Stamp};
@@ -93,7 +93,7 @@ pub mod __private {
     };
     pub use crate::methods::{ModelFuture, Replicate};
     pub use crate::record::Record;
-    pub use crate::schema::{FieldSchema, ModelSchema};
+    pub use crate::schema::{FieldSchema, ModelSchema, ScopeRule};
     pub use crate::syncable::{Field, FieldValue, Syncable};
     pub use crate::value::ValueError;
     pub use crate::version::Checkpoint;
@@ -102,7 +102,7 @@ pub mod __private {
     pub use ::async_trait::async_trait;
     pub use ::core;
     pub use ::core::primitive::{bool, str, u64, usize};
-    pub use ::std::option::Option::{self, Some};
+    pub use ::std::option::Option::{self, None, Some};
     pub use ::std::string::String;
     pub use ::std::vec::Vec;
     pub use ::uuid::Uuid;

@@ -159,7 +159,7 @@ pub async fn changes<T: Syncable>(replica: &dyn AsReplica, since: Option<Checkpo
     loop {
         let mut models = Models::default();
         models.add(model_of::<T>());
-        let pull = Pull { since, limit: usize::MAX, data: false, model: Some(T::SCHEMA), models };
+        let pull = Pull { since, data: false, model: Some(T::SCHEMA), ..Pull::of(models) };
         let Pulled::Page(feed) = replica.as_replica().changes(&Caller::owner(), pull).await? else {
             let message = format!("the changes of {} since a checkpoint of another history", T::SCHEMA.name);
             return Err(Error::new(ErrorKind::Incompatible, message));

@@ -180,6 +180,25 @@ pub struct Pull {
     /// The models that the puller has registered. Changes of any other are left out, which is no error: an
     /// older app pulls from a newer server.
     pub models: Models,
+    /// Only what is in these scopes, of those that the caller may read, and nothing of models without scopes. `None` is
+    /// all that the caller may read.
+    pub scopes: Option<BTreeSet<String>>,
+    /// Only changes up to this position of the replica; `None` for all.
+    pub through: Option<Position>,
+}
+
+impl Pull {
+    /// A wish for all changes of these models, with their records.
+    ///
+    /// ```
+    /// use sync_runtime::{Models, replica::Pull};
+    ///
+    /// let pull = Pull { limit: 100, ..Pull::of(Models::default()) };
+    /// assert!(pull.data && pull.since.is_none() && pull.scopes.is_none());
+    /// ```
+    pub fn of(models: Models) -> Self {
+        Pull { since: None, limit: usize::MAX, data: true, model: None, models, scopes: None, through: None }
+    }
 }
 
 /// One round trip of a sync: a page to push, a wish to pull, either or both.
@@ -288,6 +307,21 @@ pub struct FeedPage {
     /// The models that the page and its checkpoint cover, by name; `None` if that is all of the wish. Of the others the
     /// caller learns nothing: they are not here, or it may not read them.
     pub covers: Option<BTreeSet<String>>,
+    /// The scopes that the page and its checkpoint cover, where the caller may not read every scope.
+    pub scopes: Option<BTreeSet<String>>,
+    /// The records that left these scopes and are in no other one that the caller may read.
+    pub exits: Vec<Exit>,
+}
+
+/// The note that a record left a scope.
+#[derive(Debug, Clone)]
+pub struct Exit {
+    /// The model.
+    pub schema: &'static ModelSchema,
+    /// The record's id.
+    pub id: Id,
+    /// The scope that it left.
+    pub scope: String,
 }
 
 impl FeedPage {

@@ -88,6 +88,15 @@ impl FieldSchema {
     }
 }
 
+/// What tells the scope of a record: the partition that it belongs to (tenant, user, project).
+#[derive(Debug, Clone, Copy)]
+pub enum ScopeRule {
+    /// The field at this place: a text, a whole number or a UUID, as text. Null is the empty scope.
+    Field(usize),
+    /// This function of the record.
+    By(fn(&Record) -> Result<String>),
+}
+
 /// A model as stores and peers see it. The derive makes one for each struct.
 #[derive(Debug)]
 pub struct ModelSchema {
@@ -105,6 +114,8 @@ pub struct ModelSchema {
     pub adopt: bool,
     /// The names of fields that it had once. Their columns stay as they are, and a new record needs no value for them.
     pub removed: &'static [&'static str],
+    /// What tells the scope of a record; `None` where everybody who may read the model may read all of it.
+    pub scope: Option<ScopeRule>,
 }
 
 impl ModelSchema {
@@ -244,6 +255,56 @@ impl ModelSchema {
             before.push(Filter::Compare(place, Comparison::Equal, value));
         }
         Ok(Filter::Or(any))
+    }
+
+    /// The scope of a record of this model; empty where the model has none, and where the field that holds it is null or
+    /// absent.
+    ///
+    /// ```
+    /// use sync_runtime::prelude::*;
+    ///
+    /// #[derive(Syncable)]
+    /// struct Task {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     #[sync(scope)]
+    ///     project: String,
+    /// }
+    ///
+    /// let task = Task { id: 1, project: "bridge".into() };
+    /// assert_eq!(Task::SCHEMA.scope_of(&task.to_record().expect("a record")).expect("a scope"), "bridge");
+    /// ```
+    ///
+    /// # Errors
+    /// If the record is not one of the struct whose method tells the scope.
+    pub fn scope_of(&self, record: &Record) -> Result<String> {
+        let place = match self.scope {
+            None => return Ok(String::new()),
+            Some(ScopeRule::By(tell)) => return tell(record),
+            Some(ScopeRule::Field(place)) => place,
+        };
+        Ok(match record.get(place) {
+            Some(Value::Text(text)) => text.clone(),
+            Some(Value::Int(number)) => number.to_string(),
+            Some(Value::Uuid(id)) => id.hyphenated().to_string(),
+            _ => String::new(),
+        })
+    }
+
+    /// The records of these scopes, where a field holds the scope; `None` where only the record as a whole tells it.
+    pub(crate) fn in_scopes<'s>(&self, scopes: impl Iterator<Item = &'s str>) -> Option<Filter> {
+        let Some(ScopeRule::Field(place)) = self.scope else { return None };
+        let field = self.fields.get(place)?;
+        let value = |scope: &str| match field.ty {
+            FieldType::Text => Some(Value::Text(scope.to_owned())),
+            FieldType::Int { .. } => scope.parse().ok().map(Value::Int),
+            FieldType::Uuid => scope.parse().ok().map(Value::Uuid),
+            _ => None,
+        };
+        let is = |value| Filter::Compare(place, Comparison::Equal, value);
+        Some(Filter::Or(
+            scopes.filter_map(value).filter(|value| field.check(value).is_ok()).map(is).collect(),
+        ))
     }
 
     /// Gives the fields that are the server's own the values that they have here; of a record that is not here, their

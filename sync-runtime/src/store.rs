@@ -330,11 +330,13 @@ pub enum Room {
     Staged,
     /// Who syncs a pair just now.
     Lease,
+    /// In which scope each record is, and which it left.
+    Scope,
 }
 
 impl Room {
     /// All rooms.
-    pub const ALL: [Room; 4] = [Room::Peer, Room::Parked, Room::Staged, Room::Lease];
+    pub const ALL: [Room; 5] = [Room::Peer, Room::Parked, Room::Staged, Room::Lease, Room::Scope];
 
     /// The room's name in storage.
     pub fn name(self) -> &'static str {
@@ -343,6 +345,7 @@ impl Room {
             Room::Parked => "parked",
             Room::Staged => "staged",
             Room::Lease => "lease",
+            Room::Scope => "scope",
         }
     }
 }
@@ -467,8 +470,32 @@ pub trait Transaction: MaybeSend {
     /// The rows of a room whose keys start with this prefix, by the bytes of the key.
     async fn notes(&mut self, room: Room, prefix: &str) -> Result<Vec<(String, Vec<u8>)>>;
 
+    /// The rows of a room whose keys start with this prefix and come after this key, by the bytes of the key, at most
+    /// `limit`. A look into an index, however many rows there are.
+    async fn notes_after(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>>;
+
+    /// Rows of a room by key, in the order of `keys`; `None` where there is none.
+    async fn notes_of(&mut self, room: Room, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>>;
+
     /// Sets a row of a room, or removes it with `None`.
-    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()>;
+    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
+        self.note_all(room, vec![(key.to_owned(), value)]).await
+    }
+
+    /// Sets rows of a room, or removes those with `None`. No key comes twice.
+    async fn note_all(&mut self, room: Room, rows: Vec<(String, Option<Vec<u8>>)>) -> Result<()>;
+
+    /// Takes away all that is left of records that are gone: their tombstones and their bases. What there is a record of
+    /// stays as it is; so does what was never tracked.
+    ///
+    /// [`Transaction::newest`] does not go back for it, and no position is given out twice.
+    async fn erase(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()>;
 
     /// Records with their changes by id, in the order of `ids`, without local fields; `None` where nothing was
     /// ever tracked.

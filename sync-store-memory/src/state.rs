@@ -5,6 +5,7 @@
 
 use serde::de::DeserializeSeed;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use sync_runtime::change::{Change, State as RecordState};
 use sync_runtime::codec::Reader;
@@ -141,6 +142,22 @@ impl State {
         rows.take_while(move |(key, _)| wanted(key)).map(|((_, key), value)| (key.as_str(), value.as_slice()))
     }
 
+    /// The same behind a key.
+    pub(crate) fn notes_after<'a>(
+        &'a self,
+        room: Room,
+        prefix: &'a str,
+        after: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let from = match after < prefix {
+            true => Bound::Included((room, prefix.to_owned())),
+            false => Bound::Excluded((room, after.to_owned())),
+        };
+        let rows = self.notes.range((from, Bound::Unbounded));
+        let wanted = move |(of, key): &(Room, String)| *of == room && key.starts_with(prefix);
+        rows.take_while(move |(key, _)| wanted(key)).map(|((_, key), value)| (key.as_str(), value.as_slice()))
+    }
+
     /// The bases whose state stood after one position, through another, by position.
     pub(crate) fn bases_between(&self, after: Position, through: Position) -> Vec<Arc<Base>> {
         let mut found = Vec::new();
@@ -170,7 +187,6 @@ impl State {
     }
 
     /// The value of one note.
-    #[cfg(feature = "file")]
     pub(crate) fn note(&self, room: Room, key: &str) -> Option<&Vec<u8>> {
         self.notes.get(&(room, key.to_owned()))
     }

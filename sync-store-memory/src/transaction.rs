@@ -441,10 +441,40 @@ impl Transaction for MemoryTransaction {
         Ok(rows.map(|(key, value)| (key.to_owned(), value.to_vec())).collect())
     }
 
-    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
+    async fn notes_after(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        let rows = self.state.notes_after(room, prefix, after).take(limit);
+        Ok(rows.map(|(key, value)| (key.to_owned(), value.to_vec())).collect())
+    }
+
+    async fn notes_of(&mut self, room: Room, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        Ok(keys.iter().map(|key| self.state.note(room, key).cloned()).collect())
+    }
+
+    async fn note_all(&mut self, room: Room, rows: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
         self.writing()?;
-        let undo = self.state.set_note(room, key.to_owned(), value);
-        self.undo.push(undo);
+        for (key, value) in rows {
+            let undo = self.state.set_note(room, key, value);
+            self.undo.push(undo);
+        }
+        Ok(())
+    }
+
+    async fn erase(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+        self.writing()?;
+        for id in ids {
+            let row = self.state.row(schema, id)?;
+            if row.record.is_none() && row.change.as_deref().is_some_and(Change::is_delete) {
+                self.set_row(schema, id.clone(), Row::default());
+                let undo = self.state.set_bases(schema.name, id.clone(), Vec::new());
+                self.undo.push(undo);
+            }
+        }
         Ok(())
     }
 

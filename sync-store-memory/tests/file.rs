@@ -116,6 +116,7 @@ static NOTE: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 static OTHER: ModelSchema = ModelSchema { name: "Other", table: "other", ..NOTE_FIELDS };
 const NOTE_FIELDS: ModelSchema = ModelSchema {
@@ -126,6 +127,7 @@ const NOTE_FIELDS: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 fn models(schemas: &[&'static ModelSchema]) -> Models {

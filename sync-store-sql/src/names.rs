@@ -257,6 +257,7 @@ mod tests {
             on_delete: sync_runtime::OnDelete::Manual,
             adopt: false,
             removed: &[],
+            scope: None,
         };
         let error = check(&schema).expect_err("a table of ours");
         assert!(error.to_string().contains("`Sync_state`"), "{error}");

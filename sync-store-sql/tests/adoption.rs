@@ -26,6 +26,7 @@ const fn schema(name: &'static str, table: &'static str, fields: &'static [Field
         on_delete: sync_runtime::OnDelete::Manual,
         adopt: true,
         removed: &[],
+        scope: None,
     }
 }
 

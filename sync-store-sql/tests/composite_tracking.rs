@@ -31,6 +31,7 @@ static PLACE: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 static SHARE: ModelSchema = ModelSchema {
@@ -45,6 +46,7 @@ static SHARE: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 static TICKET: ModelSchema = ModelSchema {
@@ -55,6 +57,7 @@ static TICKET: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 const TABLE: &str = "CREATE TABLE place(title TEXT NOT NULL, hall TEXT, n INTEGER, code INTEGER UNIQUE, \

@@ -21,6 +21,7 @@ static PRICE: ModelSchema = ModelSchema {
     on_delete: OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 const TABLE: &str = "CREATE TABLE price(id INTEGER PRIMARY KEY, amount NUMERIC(10, 2))";

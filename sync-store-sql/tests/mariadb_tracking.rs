@@ -472,6 +472,7 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 #[test]

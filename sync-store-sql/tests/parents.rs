@@ -22,6 +22,7 @@ static CHILD: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 #[test]

@@ -246,6 +246,7 @@ fn an_id_of_several_columns_in_a_table_of_somebody_else() {
         on_delete: LINK.on_delete,
         adopt: true,
         removed: &[],
+        scope: None,
     };
     let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
     let error = pollster::block_on(store.prepare(&models(&[&OTHER]), me())).expect_err("it does not fit");
@@ -276,6 +277,7 @@ static CHILD: sync_runtime::ModelSchema = sync_runtime::ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 /// All that is in the schema, by name and kind; columns too.

@@ -33,6 +33,7 @@ static MARK: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 const TITLE: usize = 1;
@@ -289,6 +290,7 @@ fn a_model_may_have_many_fields() {
         on_delete: sync_runtime::OnDelete::Manual,
         adopt: false,
         removed: &[],
+        scope: None,
     }));
     for program in PROGRAMS {
         let world = World::new(&[schema]);

@@ -35,6 +35,7 @@ static EVERY: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 fn edges(field: usize) -> Vec<Value> {
@@ -215,6 +216,7 @@ static EVENT: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 #[test]

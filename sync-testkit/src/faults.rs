@@ -60,8 +60,10 @@ pub enum Call {
     Retrack,
     /// [`Transaction::notes`].
     Notes,
-    /// [`Transaction::note`].
+    /// [`Transaction::note_all`].
     Note,
+    /// [`Transaction::erase`].
+    Erase,
     /// [`Transaction::states`].
     States,
 }
@@ -345,8 +347,26 @@ impl Transaction for FaultTransaction<'_> {
         self.faults.around(Call::Notes, self.inner.notes(room, prefix)).await
     }
 
-    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
-        self.faults.around(Call::Note, self.inner.note(room, key, value)).await
+    async fn notes_after(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        self.faults.around(Call::Notes, self.inner.notes_after(room, prefix, after, limit)).await
+    }
+
+    async fn notes_of(&mut self, room: Room, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.faults.around(Call::Notes, self.inner.notes_of(room, keys)).await
+    }
+
+    async fn note_all(&mut self, room: Room, rows: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
+        self.faults.around(Call::Note, self.inner.note_all(room, rows)).await
+    }
+
+    async fn erase(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+        self.faults.around(Call::Erase, self.inner.erase(schema, ids)).await
     }
 
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {

@@ -90,7 +90,7 @@ fn album(id: i64, singer: i64) -> Album {
 /// The names of all records in the order in which they came.
 async fn feed(workspace: &Workspace) -> Vec<String> {
     let models = workspace.engine().models().clone();
-    let pull = Pull { since: None, limit: usize::MAX, data: true, model: None, models };
+    let pull = Pull::of(models);
     match workspace.engine().changes(&Caller::owner(), pull).await.expect("a feed") {
         Pulled::Page(feed) => feed.page.updates.iter().map(|update| update.state.change.name()).collect(),
         other => panic!("no page: {other:?}"),

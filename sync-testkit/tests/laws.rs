@@ -134,6 +134,7 @@ fn random_struct(random: &mut Random) -> (Model, impl FnMut(&mut Random) -> Reco
         on_delete,
         adopt: false,
         removed: &[],
+        scope: None,
     }));
     let draw = move |random: &mut Random| {
         let values = kinds.iter().map(|(_, _, _, value)| Some(value(random)));
@@ -178,6 +179,7 @@ fn every_policy_keeps_the_laws_by_itself() {
             on_delete: OnDelete::KeepEdit,
             adopt: false,
             removed: &[],
+            scope: None,
         }));
         let model = Model { schema, check: |_| Ok(()) };
         let done = check(&model, 500, n as u64, &mut |random: &mut Random| {

@@ -368,7 +368,7 @@ fn a_checkpoint_above_the_newest_is_shown_to_two_processes() {
             let ask = move |server: Workspace| async move {
                 let since = Some(Checkpoint { replica: me, position: 1000 });
                 let models = server.engine().models().clone();
-                let pull = Pull { since, limit: 10, data: true, model: None, models };
+                let pull = Pull { since, limit: 10, ..Pull::of(models) };
                 if calls_changes {
                     Replica::changes(server.engine(), &Caller::owner(), pull).await.expect("an answer");
                 } else {

@@ -155,7 +155,7 @@ struct Subject {
 
 impl Subject {
     fn pull(&self, engine: &Engine) -> Pull {
-        Pull { since: None, limit: 10, data: true, model: None, models: engine.models().clone() }
+        Pull { limit: 10, ..Pull::of(engine.models().clone()) }
     }
 
     fn exchange(&self, push: Option<PushPage>, pull: Option<Pull>) -> Exchange {

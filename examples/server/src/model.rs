@@ -8,7 +8,8 @@ use uuid::Uuid;
 pub(crate) struct Todo {
     #[sync(id)]
     pub(crate) id: Uuid,
-    /// Whose it is: the subject of the token.
+    /// Whose it is: the subject of the token. Nobody else gets it.
+    #[sync(scope)]
     pub(crate) owner: String,
     pub(crate) title: String,
     #[sync(merge = "last_write")]

@@ -174,7 +174,7 @@ impl Mallory {
                     )]),
                 ),
                 &[200],
-                "a todo is its owner's",
+                "mallory has not the right WRITE in its scope",
             ),
             attack(
                 "an edit in the name of another replica",

@@ -72,7 +72,7 @@ pub(super) fn too_slow(time: Duration) -> Problem {
 
 /// A wish for changes from the query of a URL: `since`, `limit`, `data`, `model`, as `curl` sends it.
 pub(super) fn pull_by_query(query: Option<&str>) -> Result<PullAsked> {
-    let mut pull = PullAsked { since: None, limit: None, data: None, model: None, models: None };
+    let mut pull = PullAsked::default();
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         // The `@` of a checkpoint is the only character here that some clients escape.

@@ -43,6 +43,7 @@ pub static TODO: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 pub static TAG: ModelSchema = ModelSchema {
@@ -53,6 +54,7 @@ pub static TAG: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 pub fn models(schemas: &[&'static ModelSchema]) -> Models {
@@ -113,7 +115,7 @@ pub fn update(state: State) -> Update {
 }
 
 pub fn pull(since: Option<Checkpoint>, limit: usize) -> Pull {
-    Pull { since, limit, data: true, model: None, models: models(&[&TODO, &TAG]) }
+    Pull { since, limit, ..Pull::of(models(&[&TODO, &TAG])) }
 }
 
 /// A replica in memory that says everything there is to say, by simple rules.
@@ -242,6 +244,8 @@ impl Shelf {
             ahead,
             skipped: 0,
             covers: None,
+            scopes: None,
+            exits: Vec::new(),
         })
     }
 }

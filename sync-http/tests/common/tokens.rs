@@ -18,6 +18,9 @@ pub struct Claims {
     /// In seconds.
     pub exp: u64,
     pub right: String,
+    /// The scopes in which the right holds.
+    #[serde(default)]
+    pub scopes: Vec<String>,
 }
 
 pub fn now() -> u64 {
@@ -26,7 +29,12 @@ pub fn now() -> u64 {
 
 impl Claims {
     pub fn of(subject: &str, right: &str) -> Self {
-        Claims { sub: subject.into(), aud: "sync".into(), exp: now() + 3600, right: right.into() }
+        let (sub, right) = (subject.into(), right.into());
+        Claims { sub, aud: "sync".into(), exp: now() + 3600, right, scopes: Vec::new() }
+    }
+
+    pub fn in_scopes(self, scopes: &[&str]) -> Self {
+        Claims { scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(), ..self }
     }
 
     pub fn token(&self) -> String {
@@ -64,7 +72,8 @@ impl Policy for Tokens {
             "replicate" => Right::Replicate,
             _ => Right::Nothing,
         };
-        Ok(Caller::named(claims.sub).with(right).until(claims.exp as i64 * 1_000_000))
+        let caller = Caller::named(claims.sub).with(right).until(claims.exp as i64 * 1_000_000);
+        Ok(claims.scopes.into_iter().fold(caller, |caller, scope| caller.in_scope(scope, right)))
     }
 
     fn check(&self, caller: &Caller, _write: &Attempt<'_>) -> Result<(), String> {

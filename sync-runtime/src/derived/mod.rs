@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::merge::{Merge, OnDelete};
 use crate::methods::{self, ModelFuture, Replicate};
 use crate::record::Record;
-use crate::schema::{FieldSchema, ModelSchema, ParentModel};
+use crate::schema::{FieldSchema, ModelSchema, ParentModel, ScopeRule};
 use crate::syncable::{FieldValue, IdPart, ModelId, Syncable, json_from_value, json_to_value};
 use crate::value::{FieldType, Value, ValueError};
 use crate::version::Checkpoint;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
+use uuid::Uuid;
 
 /// A type that `#[sync(json)]` can keep.
 #[diagnostic::on_unimplemented(
@@ -203,6 +204,36 @@ pub fn parent<T: HoldsId<P::Id>, P: Syncable>() -> &'static ModelSchema {
     P::SCHEMA
 }
 
+/// A type whose value can be the scope of a record.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the scope of a record",
+    note = "a scope is a text, a whole number or a `Uuid`, or an `Option` of one; where it is made of more, give the \
+            struct `#[sync(scope = Self::method)]`"
+)]
+pub trait ScopeField {}
+
+macro_rules! scope_fields {
+    ($($ty:ty),*) => { $(
+        impl ScopeField for $ty {}
+        impl ScopeField for Option<$ty> {}
+    )* };
+}
+
+scope_fields!(String, Uuid, i8, i16, i32, i64, u8, u16, u32);
+
+/// The scope stands in the field at this place.
+pub const fn scope_field<T: ScopeField>(place: usize) -> ScopeRule {
+    ScopeRule::Field(place)
+}
+
+/// The scope that the struct's own method tells.
+///
+/// # Errors
+/// If the record is not one of the struct.
+pub fn scope_by<T: Syncable>(record: &Record) -> crate::Result<String> {
+    Ok(T::from_record(record.clone())?.scope())
+}
+
 /// A record from the values of its fields, in the order of the schema.
 ///
 /// # Errors
@@ -387,6 +418,7 @@ pub const NO_SCHEMA: &ModelSchema = &ModelSchema {
     on_delete: OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// The body of a function of a struct that does not compile, so it never runs.
@@ -398,7 +430,6 @@ pub fn never<T>() -> T {
 mod tests {
     use super::*;
     use crate::prelude::*;
-    use uuid::Uuid;
 
     #[derive(Syncable)]
     #[sync(methods = false)]

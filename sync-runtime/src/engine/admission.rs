@@ -2,9 +2,11 @@
 
 use super::apply::rejection;
 use super::notes::{self, PeerState, PusherState, peer_key, pusher_key};
+use super::scopes;
 use crate::caller::{Attempt, Caller, Right};
 use crate::change::{Change, State};
 use crate::incoming::{Hooks, Ruled};
+use crate::record::Record;
 use crate::replica::{Rejection, Update};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Room, Transaction};
@@ -28,12 +30,45 @@ impl Pusher {
         self.caller.needs(Right::Write, schema.name)
     }
 
-    /// What the caller's guard says of a write.
+    /// Whether the record that is here is in a scope that the caller may write. Of what is elsewhere it learns nothing.
+    pub(super) async fn reaches(
+        &self,
+        tx: &mut dyn Transaction,
+        here: &State,
+    ) -> Result<std::result::Result<(), Rejection>> {
+        let is_limited = here.change.schema.scope.is_some() && self.caller.scopes().is_some();
+        let may = !is_limited || scopes::rights(tx, &self.caller, [here]).await?[0] >= Right::Write;
+        Ok(if may { Ok(()) } else { Err(self.out_of_scope(&here.change)) })
+    }
+
+    fn out_of_scope(&self, change: &Change) -> Rejection {
+        let who = self.caller.subject().unwrap_or("the owner");
+        let message = format!("{}: {who} has not the right {} in its scope", change.name(), Right::Write);
+        rejection(&Error::new(ErrorKind::Forbidden, message))
+    }
+
+    /// What the caller may do with the record, by the scope that it is in and, where all of it came, by the one that it
+    /// comes to.
+    fn right_over(&self, here: Option<&State>, update: &Update) -> Right {
+        let schema = update.state.change.schema;
+        let comes = Some(&update.state).filter(|_| update.based_on.is_none());
+        let records = here.into_iter().chain(comes).filter_map(|state| state.record.as_ref());
+        records.fold(self.caller.right_on(schema.name), |right, record| {
+            right.min(self.caller.right_to(schema, record))
+        })
+    }
+
+    /// What the scope and the caller's guard say of a write.
     pub(super) fn check(
         &self,
         current: Option<&State>,
         incoming: &State,
     ) -> std::result::Result<(), Rejection> {
+        let schema = incoming.change.schema;
+        let may_enter = |record: &Record| self.caller.right_to(schema, record) >= Right::Write;
+        if !incoming.record.as_ref().is_none_or(may_enter) {
+            return Err(self.out_of_scope(&incoming.change));
+        }
         self.caller.check(&Attempt::of_states(current, incoming))
     }
 
@@ -60,7 +95,7 @@ impl Pusher {
     fn with_server_fields(&self, current: Option<&State>, incoming: &State) -> Option<State> {
         let schema = incoming.change.schema;
         let sent = incoming.record.as_ref()?;
-        let is_theirs = self.caller.right_on(schema.name) >= Right::Replicate;
+        let is_theirs = self.caller.right_to(schema, sent) >= Right::Replicate;
         if is_theirs || !schema.fields.iter().any(|field| field.server) {
             return None;
         }
@@ -86,7 +121,7 @@ impl Authors {
         here: Option<&State>,
     ) -> Result<std::result::Result<(), Rejection>> {
         let change = &update.state.change;
-        if pusher.caller.right_on(change.schema.name) >= Right::Replicate {
+        if pusher.right_over(here, update) >= Right::Replicate {
             return Ok(Ok(()));
         }
         let current = change.revision();

@@ -182,8 +182,14 @@ pub(crate) async fn apply(
         let torn: HashSet<Group> = torn.filter_map(|(_, update, _, _)| update.state.change.group).collect();
         for (place, update, here, verdict) in decided {
             if let Some(pusher) = arrival.pushed_by.as_ref().filter(|_| verdict != Verdict::Known) {
-                let checked = authors.check(tx, pusher, &update, here.as_ref());
-                if let Err(refused) = checked.await? {
+                let mut checked = match &here {
+                    Some(here) => pusher.reaches(tx, here).await?,
+                    None => Ok(()),
+                };
+                if checked.is_ok() {
+                    checked = authors.check(tx, pusher, &update, here.as_ref()).await?;
+                }
+                if let Err(refused) = checked {
                     applied.refuse(place, update, refused);
                     continue;
                 }

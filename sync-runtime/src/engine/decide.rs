@@ -81,6 +81,7 @@ mod tests {
         on_delete: crate::OnDelete::Manual,
         adopt: false,
         removed: &[],
+        scope: None,
     };
 
     fn replica(n: u128) -> ReplicaId {

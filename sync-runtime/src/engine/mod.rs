@@ -9,7 +9,9 @@
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
+//! - `leaving`: records that left the scopes which this replica may read at a peer.
 //! - `moves`: what is committed, as it is committed.
+//! - `scopes`: in which scope each record is, and what a caller sees who may not read them all.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
@@ -20,6 +22,7 @@ pub(crate) mod apply;
 pub(crate) mod decide;
 pub(crate) mod inbox;
 pub(crate) mod keep_both;
+pub(crate) mod leaving;
 pub mod moves;
 pub(crate) mod notes;
 pub(crate) mod outbox;
@@ -29,6 +32,7 @@ pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
 pub(crate) mod resolve;
+pub(crate) mod scopes;
 mod serve;
 pub(crate) mod session;
 
@@ -42,7 +46,6 @@ use crate::store::{Access, Room, Store, Transaction, transact};
 use crate::version::{ReplicaId, STAMP_LIMIT, Stamp};
 use crate::{Error, ErrorKind, Result};
 use event_listener::{Event, EventListener};
-use notes::PeerState;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -131,6 +134,8 @@ impl Engine {
         engine.check_history().await?;
         engine.mend_history().await?;
         engine.meet_models().await?;
+        // At the beginning it may take a while, and nobody waits for a page yet.
+        engine.project_scopes().await?;
         Ok(engine)
     }
 
@@ -156,8 +161,7 @@ impl Engine {
             Box::pin(async move {
                 let peers = if added { notes::peers(tx).await? } else { Vec::new() };
                 for (id, peer) in peers {
-                    let anew = PeerState { pulled: None, pull_by_diff: true, ..peer };
-                    notes::set_peer(tx, id, &anew).await?;
+                    notes::set_peer(tx, id, &peer.pulled_anew()).await?;
                 }
                 notes::save(tx, Room::Peer, MODELS_NOTE, &names).await
             })

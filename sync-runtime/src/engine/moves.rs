@@ -1,6 +1,7 @@
 //! What is committed, as it is committed, by whoever it is: told to those who listen.
 
 use super::Engine;
+use super::scopes::{self, View, Wish};
 use crate::caller::{Caller, Right};
 use crate::change::State;
 use crate::replica::{Replica, Watching};
@@ -81,11 +82,15 @@ impl Follow {
 }
 
 /// The moves of a replica, one after the other; see [`Engine::moves`].
-pub struct Moves(Follow);
+pub struct Moves {
+    follow: Follow,
+    /// What was read and not told yet.
+    read: Vec<State>,
+}
 
 impl std::fmt::Debug for Moves {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Moves").field("after", &self.0.after).finish()
+        f.debug_struct("Moves").field("after", &self.follow.after).finish_non_exhaustive()
     }
 }
 
@@ -95,7 +100,7 @@ impl Moves {
     /// # Errors
     /// What the store fails with.
     pub async fn start(&mut self) -> Result<()> {
-        self.0.start().await
+        self.follow.start().await
     }
 
     /// Waits for the next one. Dropping the future loses nothing.
@@ -103,19 +108,34 @@ impl Moves {
     /// # Errors
     /// What the store fails with; [`ErrorKind::Closed`] when the replica is closed.
     pub async fn next(&mut self) -> Result<Moved> {
-        let states = self.0.next().await?;
+        if self.read.is_empty() {
+            self.read = self.follow.next().await?;
+        }
+        let states = &self.read;
         let Some(last) = states.last() else {
             return Err(Error::new(ErrorKind::Usage, "a move without a change"));
         };
-        let checkpoint = Checkpoint { replica: self.0.engine.id().await?, position: last.change.position };
+        let engine = &self.follow.engine;
+        let checkpoint = Checkpoint { replica: engine.id().await?, position: last.change.position };
+        let scopes = match scopes::are_known(engine.models()) {
+            true => {
+                engine.project_scopes().await?;
+                let names: Vec<State> = states.iter().map(without_record).collect();
+                engine.read(move |tx| Box::pin(async move { scopes::touched(tx, &names).await })).await?
+            }
+            false => vec![vec![None]; states.len()],
+        };
         let mut brought_by = BTreeMap::new();
-        for state in &states {
-            let origin = state.change.origin;
-            let by = brought_by.entry(state.change.schema.name).or_insert(origin);
-            if *by != origin {
-                *by = None;
+        for (state, scopes) in states.iter().zip(scopes) {
+            let (schema, origin) = (state.change.schema, state.change.origin);
+            for scope in scopes {
+                let (_, by) = brought_by.entry((schema.name, scope)).or_insert_with(|| (schema, origin));
+                if *by != origin {
+                    *by = None;
+                }
             }
         }
+        self.read.clear();
         Ok(Moved { checkpoint, brought_by })
     }
 }
@@ -124,8 +144,8 @@ impl Moves {
 #[derive(Debug, Clone)]
 pub struct Moved {
     checkpoint: Checkpoint,
-    /// The models of what was committed; each with the peer that brought all of it, if one did.
-    brought_by: BTreeMap<&'static str, Option<ReplicaId>>,
+    /// The models and scopes of what was committed; each with the peer that brought all of it, if one did.
+    brought_by: BTreeMap<(&'static str, Option<String>), (&'static ModelSchema, Option<ReplicaId>)>,
 }
 
 impl Moved {
@@ -136,9 +156,16 @@ impl Moved {
 
     /// Whether there is something in it for this caller that the peer `from` has not brought itself.
     pub fn concerns(&self, caller: &Caller, from: Option<ReplicaId>) -> bool {
-        let mut moved = self.brought_by.iter();
-        moved.any(|(model, by)| caller.right_on(model) >= Right::Read && (by.is_none() || *by != from))
+        self.brought_by.iter().any(|((_, scope), (schema, by))| {
+            let right = caller.right_in(schema, scope.as_deref().unwrap_or_default());
+            right >= Right::Read && (by.is_none() || *by != from)
+        })
     }
+}
+
+/// What names a state, without its content.
+fn without_record(state: &State) -> State {
+    State { change: state.change.clone(), record: None }
 }
 
 impl Engine {
@@ -151,14 +178,30 @@ impl Engine {
         let Some(mut since) = watch.since.filter(|since| since.replica == newest.replica) else {
             return Ok(Some(newest));
         };
+        if scopes::are_known(self.models()) {
+            self.project_scopes().await?;
+        }
         while since.position < newest.position {
             let (after, caller) = (since.position, caller.clone());
+            let models = self.models().clone();
             let looked = self.run(Access::READ.feed(), move |tx| {
                 Box::pin(async move {
                     let feed = Feed { not_from: watch.from, limit: BATCH, ..Feed::after(after) };
-                    let states = tx.feed(&feed).await?;
+                    let Some(view) = View::of(tx, &models, &caller, Wish::default()).await? else {
+                        let states = tx.feed(&feed).await?;
+                        let is_for = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
+                        return Ok((
+                            states.iter().any(is_for),
+                            states.last().map(|state| state.change.position),
+                        ));
+                    };
+                    let states = view.feed(tx, &models, &feed).await?;
                     let is_for = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
-                    Ok((states.iter().any(is_for), states.last().map(|state| state.change.position)))
+                    let has_left = !view.exits(tx, &models, after, view.through).await?.0.is_empty();
+                    Ok((
+                        has_left || states.iter().any(is_for),
+                        states.last().map(|state| state.change.position),
+                    ))
                 })
             });
             match looked.await? {
@@ -172,6 +215,6 @@ impl Engine {
 
     /// What is committed from the first call of [`Moves::next`] on, by this process or another one.
     pub fn moves(&self) -> Moves {
-        Moves(Follow::new(self.clone(), None))
+        Moves { follow: Follow::new(self.clone(), None), read: Vec::new() }
     }
 }

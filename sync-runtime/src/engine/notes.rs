@@ -7,7 +7,7 @@ use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is remembered of a peer that this replica syncs with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +35,28 @@ pub(crate) struct PeerState {
     /// The models that what was pulled does not cover: the peer did not have them then, or gave no right to read them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) without: BTreeSet<String>,
+    /// The scopes that what was pulled covers; `None` where this replica may read every scope of the peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scopes: Option<BTreeSet<String>>,
+    /// Scopes that it does not cover, each with a checkpoint of its own, which stands still while the scope may not be read;
+    /// `None` where nothing of it was pulled.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) apart: BTreeMap<String, Option<Checkpoint>>,
+    /// Records that left their scope at the peer and are here still, as others that are here need them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) leaving: Vec<Leaving>,
     /// Whether revisions are compared first while pulling, because this replica may hold most of what comes.
     pub(crate) pull_by_diff: bool,
     /// Everything of the peer up to here is staged here.
     pub(crate) pulled_staged: Option<Checkpoint>,
+}
+
+/// A record that left its scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leaving {
+    pub(crate) model: String,
+    pub(crate) id: String,
+    pub(crate) scope: String,
 }
 
 /// A part of the feed as it stood at one moment.
@@ -75,6 +93,35 @@ pub(crate) struct InFlight {
 }
 
 impl PeerState {
+    /// Nothing counts as pulled any more: everything is compared.
+    pub(crate) fn pulled_anew(self) -> Self {
+        PeerState {
+            pulled: None,
+            pulled_staged: None,
+            pull_by_diff: true,
+            without: BTreeSet::new(),
+            scopes: None,
+            apart: BTreeMap::new(),
+            ..self
+        }
+    }
+
+    /// The peer covers these scopes from now on. One that it does not any more keeps the checkpoint that it has; one that
+    /// is new is to be pulled by itself first.
+    pub(crate) fn rescope(&mut self, covered: Option<&BTreeSet<String>>) {
+        let (Some(before), Some(covered)) = (&self.scopes, covered) else {
+            self.scopes = covered.cloned();
+            return;
+        };
+        for lost in before.difference(covered) {
+            self.apart.insert(lost.clone(), self.pulled);
+        }
+        for gained in covered.difference(before) {
+            self.apart.entry(gained.clone()).or_insert(None);
+        }
+        self.scopes = Some(before.intersection(covered).cloned().collect());
+    }
+
     /// Whether the peer acknowledged the change that stood at this position.
     pub(crate) fn has_acknowledged(&self, position: Position) -> bool {
         position <= self.pushed || self.early.iter().any(|(first, last)| (*first..=*last).contains(&position))

@@ -99,6 +99,7 @@ pub(crate) async fn ahead(
         data: true,
         within,
         room: *room,
+        view: None,
     };
     let part = page::cut(tx, models, &cut).await?;
     let digest = page::digest(part.states.iter().chain(&part.early))?;

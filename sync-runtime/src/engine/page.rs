@@ -1,6 +1,7 @@
 //! Reading the feed in pages: bounded in records and bytes, with groups kept whole.
 
 use super::parents::{self, Room};
+use super::scopes::View;
 use crate::change::{Group, State};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Feed, Transaction};
@@ -23,6 +24,25 @@ pub(crate) struct Cut {
     pub(crate) within: Option<Group>,
     /// The most records in a page, with the parents that it brings along.
     pub(crate) room: usize,
+    /// What of it the one who asks may see; `None` is everything.
+    pub(crate) view: Option<View>,
+}
+
+impl Cut {
+    /// The newest position that there is to see.
+    async fn newest(&self, tx: &mut dyn Transaction) -> Result<Position> {
+        match &self.view {
+            None => tx.newest().await,
+            Some(view) => Ok(view.through),
+        }
+    }
+
+    async fn feed(&self, tx: &mut dyn Transaction, models: &Models, feed: &Feed) -> Result<Vec<State>> {
+        match &self.view {
+            None => tx.feed(feed).await,
+            Some(view) => view.feed(tx, models, feed).await,
+        }
+    }
 }
 
 /// A part of the feed.
@@ -43,7 +63,7 @@ pub(crate) struct FeedPart {
 
 /// Reads the next part of the feed, with the parents that it brings along.
 pub(crate) async fn cut(tx: &mut dyn Transaction, models: &Models, cut: &Cut) -> Result<FeedPart> {
-    let mut part = cut_at_a_group(tx, cut).await?;
+    let mut part = cut_at_a_group(tx, models, cut).await?;
     bring_parents(tx, models, cut, &mut part).await?;
     Ok(part)
 }
@@ -96,8 +116,8 @@ fn half(states: &[State]) -> Option<usize> {
 /// Reads the next part of the feed. It ends where a group ends; a group larger than a part comes in several,
 /// alone, with `group_open` in all but the last. The last one is empty where the rest of the group was written
 /// again since, and so stands further on.
-async fn cut_at_a_group(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart> {
-    let newest = tx.newest().await?;
+async fn cut_at_a_group(tx: &mut dyn Transaction, models: &Models, cut: &Cut) -> Result<FeedPart> {
+    let newest = cut.newest(tx).await?;
     let end = FeedPart {
         states: Vec::new(),
         early: Vec::new(),
@@ -118,7 +138,7 @@ async fn cut_at_a_group(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart>
         data: cut.data,
         ..Feed::after(cut.after)
     };
-    let mut states = tx.feed(&feed).await?;
+    let mut states = cut.feed(tx, models, &feed).await?;
     if let Some(group) = cut.within {
         let of_group = states.iter().take_while(|state| state.change.group == Some(group)).count();
         if of_group == 0 || of_group < states.len() {
@@ -132,7 +152,7 @@ async fn cut_at_a_group(tx: &mut dyn Transaction, cut: &Cut) -> Result<FeedPart>
     };
     let (group, through) = (last.change.group, last.change.position);
     let peek = Feed { after: through, limit: 1, data: false, ..feed };
-    let Some(next) = tx.feed(&peek).await?.pop() else {
+    let Some(next) = cut.feed(tx, models, &peek).await?.pop() else {
         // What stands behind the end of a group may have overwritten what is staged of it.
         let through = if cut.within.is_some() { through } else { end.through };
         return Ok(FeedPart { states, through, more: through < newest, ..end });

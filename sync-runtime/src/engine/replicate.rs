@@ -87,7 +87,7 @@ pub(crate) async fn replicate(
                 limit: route.page.min(limits.page_records).max(1),
                 data: false,
                 model: route.schema,
-                models: route.models.clone(),
+                ..Pull::of(route.models.clone())
             };
             let feed = match source.changes(&caller, pull).await? {
                 Pulled::Page(feed) => feed,

@@ -6,7 +6,8 @@ use super::adopt::adopt_all;
 use super::apply::{Arrival, Merging, apply};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
-use super::page::{Cut, cut};
+use super::page::{Cut, FeedPart, cut};
+use super::scopes::{self, View, Wish};
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
@@ -17,7 +18,7 @@ use crate::replica::{
     Pulled, PushPage, Pushed, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
 };
 use crate::schema::{Model, ModelSchema, Models};
-use crate::store::{Access, Expect, Room, Transaction, Write};
+use crate::store::{Access, Expect, Room, Saved, Transaction, Write};
 use crate::version::{Checkpoint, Relation, ReplicaId, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use std::collections::HashMap;
@@ -37,6 +38,11 @@ impl Engine {
         let newest = self.run(Access::READ.feed(), |tx| tx.newest()).await?;
         let behind = newest - pull.since.map_or(0, |since| since.position);
         Ok(usize::try_from(behind).unwrap_or(0).min(pull.limit))
+    }
+
+    /// Whether what the caller sees of the feed depends on scopes.
+    fn sees_by_scope(&self, caller: &Caller) -> bool {
+        caller.scopes().is_some() && scopes::are_known(self.models())
     }
 
     pub(crate) fn arrival(&self, from: Option<ReplicaId>) -> Arrival {
@@ -91,6 +97,10 @@ impl Replica for Engine {
         let access = sized(access, pushed.max(to_read)).durable();
         let access = if exchange.pull.is_some() { access.feed() } else { access };
         let (from, pull) = (exchange.from, exchange.pull.clone());
+        let by_scope = exchange.pull.is_some() && self.sees_by_scope(&caller);
+        if by_scope && exchange.push.is_none() {
+            self.project_scopes().await?;
+        }
         let answer = self.answer(access, move |tx| {
             Box::pin(async move {
                 let me = tx.replica().await?;
@@ -112,9 +122,9 @@ impl Replica for Engine {
                 }
                 answer.taken = pusher.number;
                 // Where positions are given out at the commit, what the push changed is read after it.
+                let stored = answer.pushed.as_ref().is_some_and(Pushed::stored);
                 let unseen = exchange.pull.is_some()
-                    && answer.pushed.as_ref().is_some_and(Pushed::stored)
-                    && tx.newest().await? == before;
+                    && (stored && tx.newest().await? == before || by_scope && answer.pushed.is_some());
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
                     let asked = Asked { caller: &caller, from: Some(exchange.from), pull: &pull };
@@ -128,6 +138,9 @@ impl Replica for Engine {
         let (mut answer, mut ahead) = answer.await?;
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
         if let Some(pull) = pull.filter(|_| is_here) {
+            if by_scope {
+                self.project_scopes().await?;
+            }
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
                 Box::pin(async move {
@@ -148,6 +161,9 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.needs_anywhere(Right::Read, self.models())?;
+        if self.sees_by_scope(caller) {
+            self.project_scopes().await?;
+        }
         let caller = caller.clone();
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
@@ -170,10 +186,10 @@ impl Replica for Engine {
         for change in &changes {
             caller.needs(Right::Read, change.schema.name)?;
         }
-        let models = self.models().clone();
+        let (models, caller) = (self.models().clone(), caller.clone());
         // What is not lacking here will not be sent again, so it must not be lost any more.
         self.run(sized(Access::READ, changes.len()).durable(), move |tx| {
-            Box::pin(async move { diff(tx, &models, changes).await })
+            Box::pin(async move { diff(tx, &models, &caller, changes).await })
         })
         .await
     }
@@ -182,14 +198,15 @@ impl Replica for Engine {
         for delta in &deltas {
             caller.needs(Right::Read, delta.schema.name)?;
         }
-        let models = self.models().clone();
+        let (models, caller) = (self.models().clone(), caller.clone());
         self.run(sized(Access::READ, deltas.len()).durable(), move |tx| {
             Box::pin(async move {
                 let mut updates = Vec::with_capacity(deltas.len());
                 for run in deltas.chunk_by(|a, b| a.schema.name == b.schema.name) {
                     let ids: Vec<Id> = run.iter().map(|delta| delta.id.clone()).collect();
                     let schema = models.get(run[0].schema.name)?.schema;
-                    updates.extend(tx.states(schema, &ids).await?.into_iter().flatten().map(whole));
+                    let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
+                    updates.extend(readable(tx, &caller, states).await?.into_iter().map(whole));
                 }
                 Ok(updates)
             })
@@ -236,20 +253,18 @@ impl Replica for Engine {
     ) -> Result<Vec<State>> {
         caller.needs(Right::Read, schema.name)?;
         self.models().get(schema.name)?;
+        let caller = caller.clone();
         self.run(Access::READ.long().durable(), move |tx| {
             Box::pin(async move {
-                let ids = match wanted {
-                    Wanted::Ids(ids) => ids,
-                    Wanted::Matching { filter, after, limit } => {
-                        let after = after.map(|id| schema.after_id(&id)).transpose()?;
-                        let filter = Filter::And([filter].into_iter().chain(after).collect());
-                        let selection =
-                            Selection { filter, limit: Some(limit as u64), ..Selection::default() };
-                        let records = tx.select(schema, &selection).await?;
-                        records.iter().map(|record| schema.id_of(record)).collect::<Result<_, _>>()?
+                match wanted {
+                    Wanted::Ids(ids) => {
+                        let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
+                        readable(tx, &caller, states).await
                     }
-                };
-                Ok(tx.states(schema, &ids).await?.into_iter().flatten().collect())
+                    Wanted::Matching { filter, after, limit } => {
+                        matching(tx, &caller, schema, filter, after, limit).await
+                    }
+                }
             })
         })
         .await
@@ -274,11 +289,23 @@ impl Replica for Engine {
                         let mut record = mine.clone().unwrap_or_else(|| crate::Record::absent(schema));
                         record.lay_over(&sent.without_local(schema));
                         record.fill_missing(schema);
-                        if caller.right_on(schema.name) < Right::Replicate {
+                        if caller.right_to(schema, &record) < Right::Replicate {
                             schema.keep_server_fields(&mut record, mine.as_ref());
                         }
                         record
                     });
+                    let right = |record: &crate::Record| caller.right_to(schema, record);
+                    let is_hidden = mine.as_ref().is_some_and(|mine| right(mine) < Right::Read);
+                    if is_hidden && (record.is_none() || write.expect.is_some()) {
+                        // As if nobody had made it.
+                        crate::collection::saved(Saved::Missing, schema, &write.id)?;
+                    }
+                    if mine.iter().chain(&record).any(|record| right(record) < Right::Write) {
+                        let who = caller.subject().unwrap_or("the owner");
+                        let message =
+                            format!("writing {name}: {who} has not the right {} in its scope", Right::Write);
+                        return Err(Error::new(ErrorKind::Forbidden, message));
+                    }
                     let attempt = Attempt::new(schema, &write.id, mine.as_ref(), record.as_ref());
                     caller.check(&attempt).map_err(|refused| {
                         Error::new(ErrorKind::Forbidden, format!("writing {name}: {}", refused.reason))
@@ -447,6 +474,13 @@ async fn feed_page(
         Some(since) if since.position > tx.newest().await? => return Ok((Pulled::UnknownCheckpoint, true)),
         Some(since) => since.position,
     };
+    let wish = Wish {
+        scopes: pull.scopes.as_ref(),
+        through: pull.through,
+        first: pull.data && pull.since.is_none(),
+    };
+    let view = View::of(tx, models, caller, wish).await?;
+    let scopes = view.as_ref().map(|view| view.asked.clone());
     let cut_at = Cut {
         after,
         not_from: from,
@@ -456,10 +490,29 @@ async fn feed_page(
         data: pull.data,
         within: None,
         room: limits.page_records,
+        view,
     };
-    let part = cut(tx, models, &cut_at).await?;
+    let mut part = cut(tx, models, &cut_at).await?;
+    let mut exits = Vec::new();
+    if let (Some(view), Some(_)) = (&cut_at.view, pull.since) {
+        let end;
+        (exits, end) = view.exits(tx, models, after, part.through).await?;
+        if end < part.through {
+            // So many left at once that the rest of the page comes with the next ones, in parts if need be.
+            part.states.retain(|state| state.change.position <= end);
+            part = FeedPart { through: end, more: true, group_open: false, early: Vec::new(), ..part };
+        }
+    }
     let checkpoint = Checkpoint { replica: me, position: part.through };
-    let may_read = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
+    // What stands in the view is in a scope that may be read; parents that come along may be in any.
+    let may_read = |state: &State| match &state.record {
+        Some(record) => caller.right_to(state.change.schema, record) >= Right::Read,
+        None => caller.right_on(state.change.schema.name) >= Right::Read,
+    };
+    let may_come_along = |state: &State| {
+        may_read(state)
+            && (state.record.is_some() || cut_at.view.is_none() || state.change.schema.scope.is_none())
+    };
     let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
     let mut updates = Vec::with_capacity(part.states.len() + part.early.len());
     let mut skipped = 0;
@@ -469,7 +522,7 @@ async fn feed_page(
             false => skipped += 1,
         }
     }
-    updates.extend(part.early.into_iter().filter(|state| may_read(state) && knows(state)).map(whole));
+    updates.extend(part.early.into_iter().filter(|state| may_come_along(state) && knows(state)).map(whole));
     let readable = models.with_right(Right::Read, caller);
     let is_covered = |model: &Model| readable.get(model.schema.name).is_ok();
     let covers = match pull.models.iter().all(|model| is_covered(&model)) {
@@ -481,16 +534,73 @@ async fn feed_page(
     };
     let page = Page { updates, group_open: part.group_open };
     let ahead = part.newest - part.through;
-    let feed = FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped, covers };
+    let feed =
+        FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped, covers, scopes, exits };
     Ok((Pulled::Page(feed), false))
 }
 
+/// Those of the states that the caller may read.
+async fn readable(tx: &mut dyn Transaction, caller: &Caller, states: Vec<State>) -> Result<Vec<State>> {
+    if caller.scopes().is_none() {
+        return Ok(states);
+    }
+    let rights = scopes::rights(tx, caller, &states).await?;
+    let seen = states.into_iter().zip(rights).filter(|(_, right)| *right >= Right::Read);
+    Ok(seen.map(|(state, _)| state).collect())
+}
+
+/// Live records that match and that the caller may read, by id.
+async fn matching(
+    tx: &mut dyn Transaction,
+    caller: &Caller,
+    schema: &'static ModelSchema,
+    filter: Filter,
+    mut after: Option<Id>,
+    limit: usize,
+) -> Result<Vec<State>> {
+    let scopes = caller.scopes().filter(|_| schema.scope.is_some());
+    let in_scopes = scopes.as_ref().and_then(|scopes| schema.in_scopes(scopes.iter().map(String::as_str)));
+    let filter = Filter::And([filter].into_iter().chain(in_scopes).collect());
+    let mut found = Vec::new();
+    loop {
+        let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
+        let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
+        let wanted = limit - found.len();
+        let selection = Selection { filter, limit: Some(wanted as u64), ..Selection::default() };
+        let records = tx.select(schema, &selection).await?;
+        let ids: Vec<Id> =
+            records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;
+        let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
+        found.extend(readable(tx, caller, states).await?);
+        // Where only the record as a whole tells its scope, others' were among them.
+        if ids.len() < wanted || found.len() >= limit {
+            return Ok(found);
+        }
+        after = ids.last().cloned();
+    }
+}
+
 /// What of these changes is lacking here, and what conflicts.
-pub(crate) async fn diff(tx: &mut dyn Transaction, models: &Models, changes: Vec<Change>) -> Result<Diff> {
+///
+/// A record that the caller may not read is lacking to it, as one is that nobody made.
+pub(crate) async fn diff(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    caller: &Caller,
+    changes: Vec<Change>,
+) -> Result<Diff> {
     let mut here: HashMap<(&'static str, Id), Change> = HashMap::new();
     for run in changes.chunk_by(|a, b| a.schema.name == b.schema.name) {
         let ids: Vec<Id> = run.iter().map(|change| change.id.clone()).collect();
-        let found = tx.changes(models.get(run[0].schema.name)?.schema, &ids).await?.into_iter().flatten();
+        let schema = models.get(run[0].schema.name)?.schema;
+        let found: Vec<Change> = match schema.scope.is_some() && caller.scopes().is_some() {
+            false => tx.changes(schema, &ids).await?.into_iter().flatten().collect(),
+            true => {
+                let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
+                readable(tx, caller, states).await?.into_iter().map(|state| state.change).collect()
+            }
+        };
+        let found = found.into_iter();
         here.extend(found.map(|change| (change.record_name(), change)));
     }
     let mut diff = Diff::default();

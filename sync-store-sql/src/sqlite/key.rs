@@ -164,6 +164,7 @@ mod tests {
         on_delete: OnDelete::Manual,
         adopt: true,
         removed: &[],
+        scope: None,
     };
 
     fn plan(sql: &Connection, statement: &str) -> Vec<String> {

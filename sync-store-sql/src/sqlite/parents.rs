@@ -59,7 +59,16 @@ mod tests {
     }
 
     const fn schema(name: &'static str, table: &'static str, fields: &'static [FieldSchema]) -> ModelSchema {
-        ModelSchema { name, table, fields, id: 0, on_delete: OnDelete::Manual, adopt: true, removed: &[] }
+        ModelSchema {
+            name,
+            table,
+            fields,
+            id: 0,
+            on_delete: OnDelete::Manual,
+            adopt: true,
+            removed: &[],
+            scope: None,
+        }
     }
 
     static ARTIST: ModelSchema = schema("Artist", "artist", &[field("id"), field("code")]);

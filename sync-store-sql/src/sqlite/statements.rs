@@ -26,6 +26,8 @@ pub(crate) struct Statements {
     pub(crate) clear_notes: String,
     /// The bases of the record with id `?1`, in the order in which they were overwritten.
     pub(crate) bases_of: String,
+    /// The bases of the record with id `?1`, taken away.
+    pub(crate) drop_bases_of: String,
     /// The bases with a position above `?1` and up to `?2`.
     pub(crate) bases_between: String,
     /// The columns that travel, those of the change, and `sync_until`.
@@ -116,6 +118,7 @@ impl Table {
             delete: format!("DELETE FROM {} WHERE {key_is}", self.name()),
             clear_notes: format!("DELETE FROM {base} WHERE sync_until IS NULL"),
             bases_of: self.select_bases(&key_is),
+            drop_bases_of: format!("DELETE FROM {base} WHERE sync_until IS NOT NULL AND {key_is}"),
             bases_between: self.select_bases("sync_position > ?1 AND sync_position <= ?2"),
             add_base: self.add_base(),
             drop_bases: format!("DELETE FROM {base} WHERE sync_until <= ?1"),

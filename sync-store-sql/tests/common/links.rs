@@ -28,6 +28,7 @@ pub static LINK: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 fn owner() -> Uuid {

@@ -81,7 +81,7 @@ pub async fn a_page_is_few_statements(url: &str, counting: &Counting) {
     for _ in 0..2 {
         counting.said();
         let limit = RECORDS as usize;
-        let pull = Pull { since: None, limit, data: true, model: None, models: engine.models().clone() };
+        let pull = Pull { limit, ..Pull::of(engine.models().clone()) };
         let exchange = Exchange { from: other, to, push: None, pull: Some(pull) };
         let answer = engine.exchange(&Caller::owner(), exchange).await.expect("an answer");
         let Some(Pulled::Page(page)) = answer.pulled else { panic!("no page") };

@@ -40,6 +40,7 @@ pub static NOTE: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 /// A child of a note, with an id of another type.
@@ -55,6 +56,7 @@ pub static COMMENT: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: true,
     removed: &[],
+    scope: None,
 };
 
 pub static TODO: ModelSchema = ModelSchema {
@@ -71,6 +73,7 @@ pub static TODO: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 fn fine(_: &Record) -> Result<()> {

@@ -43,6 +43,7 @@ pub(crate) static TASK: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// Where the fields of [`TASK`] stand.
@@ -74,6 +75,7 @@ pub(crate) static TASK_GROWN: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// [`TASK`] with a field that records from before cannot have.
@@ -93,6 +95,7 @@ pub(crate) static TASK_BROKEN: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// A second model, with whole numbers as ids.
@@ -104,6 +107,7 @@ pub(crate) static COUNTER: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// Fields that merge by their own stamps, and one that does not.
@@ -122,6 +126,7 @@ pub(crate) static PLAN: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// Where the fields of [`PLAN`] stand.
@@ -168,6 +173,7 @@ pub(crate) static EVERYTHING: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 const fn part_of_id(field: FieldSchema) -> FieldSchema {
@@ -189,6 +195,7 @@ pub(crate) static SEAT: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// Where the fields of [`SEAT`] stand.
@@ -216,6 +223,7 @@ pub(crate) static SEAT_GROWN: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// An id of a UUID and a number, the whole record but for one field.
@@ -231,6 +239,7 @@ pub(crate) static SHARE: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// A record that is nothing but its id.
@@ -242,6 +251,7 @@ pub(crate) static LINK: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 /// A model that is never registered.
@@ -253,6 +263,7 @@ pub(crate) static STRANGER: ModelSchema = ModelSchema {
     on_delete: sync_runtime::OnDelete::Manual,
     adopt: false,
     removed: &[],
+    scope: None,
 };
 
 fn models_of(schemas: &[&'static ModelSchema]) -> Models {

@@ -73,6 +73,7 @@ mod poison;
 mod relay;
 mod replicate;
 mod scenarios;
+mod scopes;
 mod settling;
 mod sql;
 mod statuses;
@@ -285,6 +286,23 @@ macro_rules! __pair_cases {
                 a_replica_id_stays_whose_it_is_under_a_new_name
                 nobody_pushes_in_the_name_of_the_server
                 server_fields_stay_the_servers
+            }
+            scopes {
+                rule_permission_in_the_transaction_nobody_writes_into_the_scope_of_another
+                a_pull_brings_what_is_in_the_callers_scopes
+                a_record_that_moves_leaves_the_devices_that_only_had_its_scope
+                a_record_that_comes_back_stays
+                a_pending_edit_of_a_record_that_left_is_reported
+                a_record_that_left_stays_while_others_need_it
+                a_scope_that_is_granted_later_is_brought_from_its_beginning
+                a_scope_revoked_and_granted_again_skips_nothing
+                a_first_pull_brings_no_tombstone
+                a_tombstone_comes_to_those_who_had_the_record
+                what_is_in_another_scope_cannot_be_asked_for
+                a_method_tells_the_scope
+                a_scope_moves_only_those_who_may_read_it
+                another_rule_moves_what_is_there
+                devices_hold_just_their_scopes_whatever_happens
             }
             calls {
                 read_gives_records_with_their_changes

@@ -66,6 +66,35 @@ pub(super) struct Account {
     pub(super) role: Option<String>,
 }
 
+/// A model whose records belong to projects.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Task", table = "pair_task", methods = false)]
+pub(super) struct Task {
+    #[sync(id)]
+    pub(super) id: String,
+    #[sync(scope)]
+    pub(super) project: String,
+    pub(super) title: String,
+    #[sync(parent = Task)]
+    pub(super) part_of: Option<String>,
+}
+
+/// A model whose records belong to scopes that a method tells.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Memo", table = "pair_memo", methods = false, scope = Self::project)]
+pub(super) struct Memo {
+    #[sync(id)]
+    pub(super) id: i64,
+    pub(super) house: String,
+    pub(super) floor: i64,
+}
+
+impl Memo {
+    fn project(&self) -> String {
+        format!("{}/{}", self.house, self.floor)
+    }
+}
+
 /// [`Item`] as a stricter replica has it: it refuses the title `poison`.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Item", table = "pair_item", methods = false, validate = not_poison)]

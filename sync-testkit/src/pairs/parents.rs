@@ -119,7 +119,7 @@ pub(super) async fn rule_parents_first_a_pull_brings_parents_along(pair: &dyn Re
     let mut since = None;
     let mut seen = Vec::new();
     loop {
-        let pull = Pull { since, limit: 1, data: true, model: None, models: models.clone() };
+        let pull = Pull { since, limit: 1, ..Pull::of(models.clone()) };
         let exchange = Exchange { from, to, push: None, pull: Some(pull) };
         let answer = b.replica.exchange(&Caller::owner(), exchange).await.expect("it is answered");
         let Some(Pulled::Page(page)) = answer.pulled else { panic!("no page") };

@@ -38,7 +38,7 @@ async fn page_of(device: &Device) -> Page {
 
 fn pull(device: &Device) -> Pull {
     let models = device.engine().models().clone();
-    Pull { since: None, limit: usize::MAX, data: true, model: None, models }
+    Pull::of(models)
 }
 
 /// A line to a server that takes everything over it for this caller's.

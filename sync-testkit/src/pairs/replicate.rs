@@ -233,7 +233,7 @@ pub(super) async fn changes_come_in_pages_that_cover_everything_once(pair: &dyn 
     let (mut since, mut ids, mut pages) = (None, Vec::new(), 0);
     loop {
         let models = b.engine().models().clone();
-        let pull = Pull { since, limit: 3, data: false, model: None, models };
+        let pull = Pull { since, limit: 3, data: false, ..Pull::of(models) };
         let pulled = b.replica.changes(&Caller::owner(), pull).await.expect("changes");
         let Pulled::Page(feed) = pulled else { panic!("its own checkpoint is not known") };
         pages += 1;

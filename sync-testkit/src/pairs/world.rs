@@ -169,13 +169,7 @@ impl Device {
 
     /// Everything that this device holds, tombstones included, in the order of its feed.
     pub(super) async fn states(&self) -> Vec<State> {
-        let pull = Pull {
-            since: None,
-            limit: usize::MAX,
-            data: true,
-            model: None,
-            models: self.engine().models().clone(),
-        };
+        let pull = Pull::of(self.engine().models().clone());
         let mut states = Vec::new();
         let mut since = None;
         loop {

@@ -236,8 +236,27 @@ impl Transaction for SimTransaction<'_> {
         self.tx.notes(room, prefix).await
     }
 
-    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
-        self.tx.note(room, key, value).await?;
+    async fn notes_after(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        self.tx.notes_after(room, prefix, after, limit).await
+    }
+
+    async fn notes_of(&mut self, room: Room, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.tx.notes_of(room, keys).await
+    }
+
+    async fn note_all(&mut self, room: Room, rows: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
+        self.tx.note_all(room, rows).await?;
+        self.point(CrashPoint::Inside).await
+    }
+
+    async fn erase(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+        self.tx.erase(schema, ids).await?;
         self.point(CrashPoint::Inside).await
     }
 

@@ -77,7 +77,7 @@ async fn deleted(replica: &dyn Replica) -> Result<Vec<Id>> {
     models.add(syncable::model_of::<Todo>());
     let (mut ids, mut since) = (Vec::new(), None);
     loop {
-        let pull = Pull { since, limit: PAGE, data: false, model: None, models: models.clone() };
+        let pull = Pull { since, limit: PAGE, data: false, ..Pull::of(models.clone()) };
         let Pulled::Page(feed) = replica.changes(&Caller::owner(), pull).await? else {
             anyhow::bail!("the replica does not know a checkpoint that it just gave");
         };

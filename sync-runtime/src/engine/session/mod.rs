@@ -289,6 +289,11 @@ impl Session<'_> {
                         self.begin_pull_by_diff().await?;
                         return Ok(None);
                     }
+                    // So it covers other scopes: what is new is pulled by itself, up to where the others are.
+                    Some(Pulled::Page(page)) if self.rescopes(page.scopes.as_ref()).await? => {
+                        self.catch_up(summary).await?;
+                        return Ok(None);
+                    }
                     Some(Pulled::Page(page)) => {
                         news |= self.pull(page, answer.taken, summary).await?;
                         pull = false;

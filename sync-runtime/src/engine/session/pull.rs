@@ -5,12 +5,13 @@ use crate::Result;
 use crate::engine::adopt::adopt_all;
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
+use crate::engine::leaving;
 use crate::engine::notes::{self, PeerState};
 use crate::engine::replicate::as_asked;
 use crate::engine::serve::{self, sized};
 use crate::env::BoxFuture;
 use crate::planted::{self, Bug};
-use crate::replica::{Exchange, Exchanged, FeedPage, Pull, Pulled, Update};
+use crate::replica::{Caller, Exchange, Exchanged, Exit, FeedPage, Pull, Pulled, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId};
 use futures_util::future::Either;
@@ -34,12 +35,27 @@ struct Batch {
     open: bool,
     /// The models that they do not cover.
     without: BTreeSet<String>,
+    /// The scopes that they cover, where not all may be read.
+    scopes: Option<BTreeSet<String>>,
+    /// Records that left a scope in the last of them.
+    exits: Vec<Exit>,
 }
 
 impl Batch {
     fn is_full(&self) -> bool {
-        self.open || self.updates.len() >= APPLY_RECORDS || self.bytes >= APPLY_BYTES
+        // What left in one page may be back in the next.
+        !self.exits.is_empty()
+            || self.open
+            || self.updates.len() >= APPLY_RECORDS
+            || self.bytes >= APPLY_BYTES
     }
+}
+
+/// What came of pulling some scopes by themselves.
+enum Apart {
+    Covers(Home),
+    /// These may not be read any more.
+    Without(Vec<String>),
 }
 
 /// What the future in this slot ends with, which empties it; an empty one never ends.
@@ -72,6 +88,7 @@ impl Session<'_> {
         let mut news = false;
         let mut end = Ok(());
         let (mut since, mut more) = (first.checkpoint, first.more);
+        let scopes = first.scopes.clone();
         let mut collected = Some(self.collect(None, first, summary));
         let mut fetching: Option<BoxFuture<'_, Result<Exchanged>>> = None;
         let mut applying: Option<BoxFuture<'_, Result<Home>>> = None;
@@ -95,7 +112,11 @@ impl Session<'_> {
                 Either::Left(Ok(answer)) => {
                     summary.requests += 1;
                     match answer.pulled {
-                        Some(Pulled::Page(page)) if answer.replica == self.id && answer.taken == taken => {
+                        Some(Pulled::Page(page))
+                            if answer.replica == self.id
+                                && answer.taken == taken
+                                && page.scopes == scopes =>
+                        {
                             (since, more) = (page.checkpoint, page.more);
                             collected = Some(self.collect(collected, page, summary));
                         }
@@ -127,8 +148,11 @@ impl Session<'_> {
             checkpoint: page.checkpoint,
             open: false,
             without: BTreeSet::new(),
+            scopes: page.scopes,
+            exits: Vec::new(),
         });
         batch.without.extend(without);
+        batch.exits.extend(page.exits);
         batch.bytes += updates.iter().map(size).sum::<usize>();
         batch.updates.extend(updates);
         Batch { checkpoint: page.checkpoint, open: page.page.group_open, ..batch }
@@ -147,7 +171,7 @@ impl Session<'_> {
         let id = self.id;
         let arrival = self.arrival();
         let checkpoint = batch.checkpoint;
-        if batch.updates.is_empty() {
+        if batch.updates.is_empty() && batch.exits.is_empty() {
             let current =
                 self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
             let covered = batch.without.is_subset(&current.without);
@@ -169,6 +193,125 @@ impl Session<'_> {
             .await
     }
 
+    /// Whether the peer covers other scopes now than what was pulled before; what is to be done about it is noted then.
+    pub(super) async fn rescopes(&self, covered: Option<&BTreeSet<String>>) -> Result<bool> {
+        let (id, covered) = (self.id, covered.cloned());
+        let known = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        if known.pulled.is_none() || known.scopes == covered {
+            return Ok(false);
+        }
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                // What is staged of a group is of the scopes before.
+                serve::unstage(tx, &staged_prefix(id)).await?;
+                let mut peer = notes::peer(tx, id).await?;
+                peer.pulled_staged = None;
+                let peer = match covered.is_none() {
+                    // Every scope may be read: most of it is here already.
+                    true => peer.pulled_anew(),
+                    false => {
+                        peer.rescope(covered.as_ref());
+                        peer
+                    }
+                };
+                notes::set_peer(tx, id, &peer).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Pulls scopes that may be read now and were not covered, each from where it stood, up to where all the others are.
+    pub(super) async fn catch_up(&self, summary: &mut Summary) -> Result<()> {
+        let id = self.id;
+        let mut refused = BTreeSet::new();
+        loop {
+            let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+            let Some(goal) = peer.pulled else { return Ok(()) };
+            let mut open = peer.apart.iter().filter(|(scope, _)| !refused.contains(*scope));
+            let Some((first, since)) = open.next().map(|(scope, since)| (scope.clone(), *since)) else {
+                return Ok(());
+            };
+            // Those that stand at one place go together.
+            let group: BTreeSet<String> = open
+                .filter(|(_, other)| **other == since)
+                .map(|(scope, _)| scope.clone())
+                .chain([first])
+                .collect();
+            let Some(pulled) = self.pull_apart(&group, since, goal, summary).await? else {
+                return Ok(());
+            };
+            match pulled {
+                Apart::Covers(home) => {
+                    summary.take_in(home);
+                }
+                Apart::Without(scopes) => refused.extend(scopes),
+            }
+        }
+    }
+
+    /// One page of some scopes, or all of a group that is larger; `None` if the peer is not who it was.
+    async fn pull_apart(
+        &self,
+        group: &BTreeSet<String>,
+        since: Option<Checkpoint>,
+        goal: Checkpoint,
+        summary: &mut Summary,
+    ) -> Result<Option<Apart>> {
+        let (mut updates, mut exits, mut after) = (Vec::new(), Vec::new(), since);
+        loop {
+            let scopes = Some(group.clone());
+            let pull = Pull { scopes, through: Some(goal.position), ..self.pull_since(after) };
+            let answer = self.exchange(None, Some(pull), summary).await?;
+            let page = match answer.pulled {
+                _ if answer.replica != self.id => return Ok(None),
+                Some(Pulled::Page(page)) => page,
+                _ => {
+                    self.begin_pull_by_diff().await?;
+                    return Ok(None);
+                }
+            };
+            let covered = page.scopes.clone().unwrap_or_else(|| group.clone());
+            if covered != *group {
+                return Ok(Some(Apart::Without(group.difference(&covered).cloned().collect())));
+            }
+            summary.pulled += page.page.updates.len();
+            updates.extend(page.page.updates);
+            exits.extend(page.exits);
+            after = Some(page.checkpoint);
+            if page.page.group_open && page.more {
+                continue;
+            }
+            let (id, arrival, group, is_level) = (
+                self.id,
+                self.arrival(),
+                group.clone(),
+                !page.more || page.checkpoint.position >= goal.position,
+            );
+            let access = sized(Access::WRITE, updates.len());
+            let checkpoint = page.checkpoint;
+            let home = self.run_leased(access, move |tx| {
+                Box::pin(async move {
+                    let mut home = take_home(tx, &arrival, updates).await?;
+                    let mut peer = notes::peer(tx, id).await?;
+                    leaving::leave(tx, &arrival, id, &mut peer, exits, &mut home).await?;
+                    for scope in group {
+                        match (is_level, &mut peer.scopes) {
+                            (true, Some(scopes)) => {
+                                peer.apart.remove(&scope);
+                                scopes.insert(scope);
+                            }
+                            _ => drop(peer.apart.insert(scope, Some(checkpoint))),
+                        }
+                    }
+                    notes::set_peer(tx, id, &peer).await?;
+                    Ok(home)
+                })
+            });
+            return home.await.map(|home| Some(Apart::Covers(home)));
+        }
+    }
+
     /// Whether revisions are to be compared first.
     pub(super) async fn pulls_by_diff(&self) -> Result<bool> {
         let id = self.id;
@@ -183,9 +326,7 @@ impl Session<'_> {
             Box::pin(async move {
                 serve::unstage(tx, &staged_prefix(id)).await?;
                 let peer = notes::peer(tx, id).await?;
-                let (pulled, without) = (None, BTreeSet::new());
-                let anew = PeerState { pulled, pulled_staged: None, pull_by_diff: true, without, ..peer };
-                notes::set_peer(tx, id, &anew).await
+                notes::set_peer(tx, id, &peer.pulled_anew()).await
             })
         })
         .await
@@ -207,7 +348,7 @@ impl Session<'_> {
                 self.begin_pull_by_diff().await?;
                 return Ok(news);
             };
-            let (checkpoint, without) = (page.checkpoint, self.without(&page));
+            let (checkpoint, without, scopes) = (page.checkpoint, self.without(&page), page.scopes.clone());
             since = Some(checkpoint);
             changes.extend(page.page.updates.into_iter().map(|update| update.state.change));
             if page.page.group_open {
@@ -215,7 +356,7 @@ impl Session<'_> {
             }
             let (here, models) = (std::mem::take(&mut changes), self.engine.models().clone());
             let diff = self.engine.run(Access::READ.long(), move |tx| {
-                Box::pin(async move { serve::diff(tx, &models, here).await })
+                Box::pin(async move { serve::diff(tx, &models, &Caller::owner(), here).await })
             });
             let diff = diff.await?;
             let lacking: Vec<_> =
@@ -227,7 +368,9 @@ impl Session<'_> {
                 updates = as_asked(&lacking, asked.await?);
             }
             summary.pulled += updates.len();
-            let home = self.take(Batch { updates, bytes: 0, checkpoint, open: false, without }).await?;
+            let (bytes, open, exits) = (0, false, page.exits);
+            let batch = Batch { updates, bytes, checkpoint, open, without, scopes, exits };
+            let home = self.take(batch).await?;
             news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
             if !page.more {
@@ -250,7 +393,7 @@ impl Session<'_> {
 
     fn pull_since(&self, since: Option<Checkpoint>) -> Pull {
         let models = self.engine.models().clone();
-        Pull { since, limit: self.limits().page_records, data: true, model: None, models }
+        Pull { since, limit: self.limits().page_records, ..Pull::of(models) }
     }
 }
 
@@ -260,8 +403,11 @@ async fn take_pulled(
     id: ReplicaId,
     batch: Batch,
 ) -> Result<Home> {
-    let Batch { updates, checkpoint, open, without, .. } = batch;
+    let Batch { updates, checkpoint, open, without, scopes, exits, .. } = batch;
     let mut peer = notes::peer(tx, id).await?;
+    if peer.pulled.is_none() || peer.scopes != scopes {
+        peer.rescope(scopes.as_ref());
+    }
     peer.without.extend(without);
     let prefix = staged_prefix(id);
     if open {
@@ -284,6 +430,7 @@ async fn take_pulled(
         peer.in_flight.is_none() && peer.staged.is_empty() && tx.newest().await? <= peer.pushed;
     let mut home = take_home(tx, arrival, updates).await?;
     home.add(inbox::retry_refused(tx, arrival).await?);
+    leaving::leave(tx, arrival, id, &mut peer, exits, &mut home).await?;
     let newest: Position = tx.newest().await?;
     if level_before && !home.news {
         // Nothing of this store is waiting for the peer, and what came is the peer's own: nothing to look through.

@@ -3,6 +3,7 @@
 //! The triggers track what is saved. What is put, they leave alone: its changes are written here, exactly as given.
 
 mod bases;
+mod notes;
 mod put;
 mod read;
 mod repair;
@@ -512,54 +513,29 @@ impl Transaction for SqlTransaction<'_> {
     }
 
     async fn notes(&mut self, room: Room, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
-        // Keys are bytes here, in their order; what begins with the prefix lies in one range.
-        let mut select =
-            Statement::new(format!("SELECT k, value FROM {} WHERE room = ", self.own_table("note")));
-        let dialect = self.dialect();
-        select.bind(dialect, Arg::text(room.name())).push(" AND k >= ");
-        select.bind(dialect, Arg::bytes(prefix.as_bytes().to_vec()));
-        if let Some(end) = end_of(prefix.as_bytes()) {
-            select.push(" AND k < ").bind(dialect, Arg::bytes(end));
-        }
-        select.push(" ORDER BY k");
-        let mut notes = Vec::new();
-        for row in self.fetch(select).await? {
-            let mut cells = row.into_iter();
-            let (Some(Cell::Bytes(key)), Some(Cell::Bytes(value))) = (cells.next(), cells.next()) else {
-                return Err(rows::corrupt("a note cannot be read"));
-            };
-            let key =
-                String::from_utf8(key).map_err(|_| rows::corrupt("the key of a note cannot be read"))?;
-            notes.push((key, value));
-        }
-        Ok(notes)
+        self.notes_behind(room, prefix, None, None).await
     }
 
-    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
-        self.writing()?;
-        let dialect = self.dialect();
-        let (name, key) = (self.own_table("note"), key.as_bytes().to_vec());
-        let statement = match value {
-            Some(value) => {
-                let columns = vec![
-                    ("room".to_owned(), Kind::Text),
-                    ("k".to_owned(), Kind::Bytes),
-                    ("value".to_owned(), Kind::Bytes),
-                ];
-                let row = vec![Cell::Text(room.name().to_owned()), Cell::Bytes(key), Cell::Bytes(value)];
-                let rows =
-                    super::statement::Rows { into: &name, columns, rows: vec![row], computed: Vec::new() };
-                let set = ["value".to_owned()];
-                dialect.insert(rows, super::statement::Then::Replace { key: "room, k", set: &set })
-            }
-            None => {
-                let mut delete = Statement::new(format!("DELETE FROM {name} WHERE room = "));
-                delete.bind(dialect, Arg::text(room.name())).push(" AND k = ").bind(dialect, Arg::bytes(key));
-                delete
-            }
-        };
-        self.execute(statement).await?;
-        Ok(())
+    async fn notes_after(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        self.notes_behind(room, prefix, Some(after), Some(limit)).await
+    }
+
+    async fn notes_of(&mut self, room: Room, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.notes_by_key(room, keys).await
+    }
+
+    async fn note_all(&mut self, room: Room, rows: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
+        self.noted(room, rows).await
+    }
+
+    async fn erase(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+        self.erased(schema, ids).await
     }
 
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {

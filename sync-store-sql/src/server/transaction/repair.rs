@@ -1,11 +1,11 @@
-//! Repairing the tracking of records that were written where the triggers were off, or before there were any.
+//! Repairing the tracking of records that were written where the triggers were off, or before there were any; and taking
+//! away what is left of records that are gone.
 
 use super::super::link::{Arg, Cell, Kind};
 use super::super::statement::Statement;
 use super::super::tables::{Table, id_of_key, key};
-use super::SqlTransaction;
 use super::put::Groups;
-use super::rows;
+use super::{SqlTransaction, changes_of, rows};
 use std::collections::HashSet;
 use sync_runtime::Result;
 use sync_runtime::change::{Change, ChangeKind};
@@ -14,6 +14,40 @@ use sync_runtime::schema::ModelSchema;
 use sync_runtime::version::{Ancestry, Revision, Stamp};
 
 impl SqlTransaction<'_> {
+    /// Takes away tombstones and the bases of their records.
+    pub(super) async fn erased(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+        self.writing()?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let table = self.table(schema)?;
+        let dialect = self.dialect();
+        let change = self.own_table("change");
+        let mut gone = Statement::new(format!("SELECT c.id FROM {change} c WHERE c.kind = 2 AND "));
+        changes_of(&mut gone, dialect, &table, ids);
+        let mut keys = Vec::new();
+        for mut row in self.fetch(gone).await? {
+            keys.extend(row.pop());
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let id = |cell: &Cell| match cell {
+            Cell::Bytes(key) => id_of_key(table.id_type(), key.clone()),
+            _ => None,
+        };
+        let gone: Vec<Id> = keys.iter().filter_map(id).collect();
+        let mut delete = Statement::new(format!("DELETE FROM {change} WHERE model = "));
+        delete.bind(dialect, Arg::One(Kind::Int(4), Cell::Int(table.number))).push(" AND ");
+        dialect.one_of(&mut delete, "id", Kind::Bytes, keys);
+        self.execute(delete).await?;
+        let mut bases =
+            Statement::new(format!("{} ", dialect.delete_some(&table.base, Some("sync_revision"))));
+        table.one_of(dialect, &mut bases, "t.", &gone);
+        self.execute(bases).await?;
+        Ok(())
+    }
+
     pub(super) async fn untracked_ids(
         &mut self,
         schema: &'static ModelSchema,

@@ -14,6 +14,7 @@ use super::codec::Encoding;
 use super::connection::{Conn, Lease, Settings};
 use super::prepare;
 use super::tables::{self, Table, Tables};
+use rusqlite::OptionalExtension;
 use rusqlite::types::ToSqlOutput;
 use std::sync::Arc;
 use sync_runtime::change::{Change, State};
@@ -184,6 +185,33 @@ impl SqliteTransaction {
         Ok(newest)
     }
 
+    /// The rows of a room that begin with a prefix, behind a key.
+    fn notes_behind(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        self.sql(|conn| {
+            let select =
+                "SELECT key, value FROM sync_note WHERE room = ?1 AND key >= ?2 AND key > ?3 ORDER BY key";
+            let mut select = conn.sql.prepare_cached(select)?;
+            let mut rows = select.query([room.name(), prefix.max(after), after])?;
+            let mut notes = Vec::new();
+            while notes.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let key: String = row.get(0)?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                notes.push((key, row.get(1)?));
+            }
+            Ok(notes)
+        })
+    }
+
     /// Tells the triggers, unless they know.
     fn tell(&mut self, told: Option<Told>) -> Result<()> {
         if self.bypass || self.told == told {
@@ -320,38 +348,52 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn notes(&mut self, room: Room, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        self.notes_behind(room, prefix, "", usize::MAX)
+    }
+
+    async fn notes_after(
+        &mut self,
+        room: Room,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        self.notes_behind(room, prefix, after, limit)
+    }
+
+    async fn notes_of(&mut self, room: Room, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
         self.sql(|conn| {
-            let select = "SELECT key, value FROM sync_note WHERE room = ?1 AND key >= ?2 ORDER BY key";
+            let select = "SELECT value FROM sync_note WHERE room = ?1 AND key = ?2";
             let mut select = conn.sql.prepare_cached(select)?;
-            let mut rows = select.query([room.name(), prefix])?;
-            let mut notes = Vec::new();
-            while let Some(row) = rows.next()? {
-                let key: String = row.get(0)?;
-                if !key.starts_with(prefix) {
-                    break;
-                }
-                notes.push((key, row.get(1)?));
-            }
-            Ok(notes)
+            let mut value = |key: &String| select.query_row([room.name(), key], |row| row.get(0)).optional();
+            keys.iter().map(&mut value).collect()
         })
     }
 
-    async fn note(&mut self, room: Room, key: &str, value: Option<Vec<u8>>) -> Result<()> {
+    async fn note_all(&mut self, room: Room, rows: Vec<(String, Option<Vec<u8>>)>) -> Result<()> {
         self.writing()?;
-        self.sql(|conn| match &value {
-            Some(value) => conn
-                .sql
-                .prepare_cached(
-                    "INSERT INTO sync_note(room, key, value) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT(room, key) DO UPDATE SET value = excluded.value",
-                )?
-                .execute(rusqlite::params![room.name(), key, value]),
-            None => conn
-                .sql
-                .prepare_cached("DELETE FROM sync_note WHERE room = ?1 AND key = ?2")?
-                .execute([room.name(), key]),
-        })?;
-        Ok(())
+        self.sql(|conn| {
+            for (key, value) in &rows {
+                match value {
+                    Some(value) => conn
+                        .sql
+                        .prepare_cached(
+                            "INSERT INTO sync_note(room, key, value) VALUES (?1, ?2, ?3) \
+                             ON CONFLICT(room, key) DO UPDATE SET value = excluded.value",
+                        )?
+                        .execute(rusqlite::params![room.name(), key, value])?,
+                    None => conn
+                        .sql
+                        .prepare_cached("DELETE FROM sync_note WHERE room = ?1 AND key = ?2")?
+                        .execute([room.name(), key])?,
+                };
+            }
+            Ok(())
+        })
+    }
+
+    async fn erase(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+        self.erased(schema, ids)
     }
 
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {
