@@ -85,6 +85,7 @@ fn status_of(kind: ErrorKind) -> (u16, &'static str) {
         ErrorKind::NotFound => (404, "not found"),
         ErrorKind::Exists => (409, "a record with this id exists"),
         ErrorKind::Moved => (409, "the record changed meanwhile"),
+        ErrorKind::Gone => (410, "not there any more"),
         ErrorKind::UnknownModel => (422, "the server does not know the model"),
         ErrorKind::Forbidden => (403, "not allowed"),
         ErrorKind::Unauthorized => (401, "not signed in"),

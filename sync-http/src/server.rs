@@ -353,6 +353,9 @@ impl Server {
                     fit_to_wish(pulled, &wanted, has_all == Some(true));
                 }
                 observed.exchanged(&exchanged);
+                if let Some(engine) = replica.engine() {
+                    engine.purge_in_background();
+                }
                 let size = exchanged.pulled.as_ref().map_or(0, size_of);
                 let write = |format: Format, it: &_| format.write(&wire::ExchangedText::from(it));
                 answer.write(size, limits, exchanged, write).await
@@ -514,7 +517,7 @@ async fn apart<T: Send + 'static>(
 /// About how many bytes of records were pulled.
 fn size_of(pulled: &Pulled) -> usize {
     match pulled {
-        Pulled::UnknownCheckpoint => 0,
+        Pulled::UnknownCheckpoint | Pulled::Purged => 0,
         Pulled::Page(page) => {
             let records = page.page.updates.iter().filter_map(|update| update.state.record.as_ref());
             records.map(sync_runtime::Record::size).sum()

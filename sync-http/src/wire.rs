@@ -71,14 +71,17 @@ pub(crate) struct PullText<'a> {
     scopes: Option<&'a BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    horizon: Option<Position>,
 }
 
 impl<'a> PullText<'a> {
     /// The wish, and which models are wanted; `None` if all that the server has are.
     pub(crate) fn of(pull: &'a Pull, models: Option<&'a [&'static str]>) -> Self {
         let Pull { since, limit, data, through, .. } = *pull;
+        let horizon = Some(pull.horizon).filter(|horizon| *horizon != 0);
         let (model, scopes) = (pull.model.map(|schema| schema.name), pull.scopes.as_ref());
-        PullText { since, limit, data, model, models, scopes, through }
+        PullText { since, limit, data, model, models, scopes, through, horizon }
     }
 }
 
@@ -92,6 +95,7 @@ pub(crate) struct PullAsked {
     pub(crate) models: Option<Vec<String>>,
     pub(crate) scopes: Option<Vec<String>>,
     pub(crate) through: Option<Position>,
+    pub(crate) horizon: Option<Position>,
 }
 
 impl PullAsked {
@@ -118,7 +122,8 @@ impl PullAsked {
         }
         let scopes = self.scopes.map(|scopes| scopes.into_iter().collect());
         let (since, data, through) = (self.since, self.data.unwrap_or(true), self.through);
-        Ok((Pull { since, limit, data, model, models, scopes, through }, has_all))
+        let horizon = self.horizon.unwrap_or(0);
+        Ok((Pull { since, limit, data, model, models, scopes, through, horizon }, has_all))
     }
 }
 
@@ -130,9 +135,10 @@ message! { ReadPull, "a wish for changes", |message, reader, most| {
     models: Vec<String> = List { item: Plain::seed(), most: MOST_MODELS, what: "models" };
     scopes: Vec<String> = List { item: Plain::seed(), most: MOST_SCOPES, what: "scopes" };
     through: Position = Plain::seed();
+    horizon: Position = Plain::seed();
 } -> PullAsked {
-    let ReadPull { since, limit, data, model, models, scopes, through, .. } = message;
-    Ok(PullAsked { since, limit, data, model, models, scopes, through })
+    let ReadPull { since, limit, data, model, models, scopes, through, horizon, .. } = message;
+    Ok(PullAsked { since, limit, data, model, models, scopes, through, horizon })
 }}
 
 /// A [`Pulled`] to write.
@@ -141,6 +147,7 @@ message! { ReadPull, "a wish for changes", |message, reader, most| {
 pub(crate) enum PulledText<'a> {
     Page(FeedText<'a>),
     UnknownCheckpoint,
+    Purged,
 }
 
 #[derive(Serialize)]
@@ -161,6 +168,8 @@ pub(crate) struct FeedText<'a> {
     scopes: Option<&'a BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exits: Option<ExitsText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    horizon: Option<Position>,
 }
 
 type ExitsText<'a> = Each<'a, Exit, fn(&'a Exit) -> ExitText<'a>>;
@@ -180,10 +189,12 @@ impl<'a> From<&'a Exit> for ExitText<'a> {
 
 impl<'a> From<&'a Pulled> for PulledText<'a> {
     fn from(pulled: &'a Pulled) -> Self {
-        let Pulled::Page(FeedPage { page, checkpoint, more, ahead, skipped, covers, scopes, exits }) = pulled
-        else {
-            return PulledText::UnknownCheckpoint;
+        let feed = match pulled {
+            Pulled::Page(feed) => feed,
+            Pulled::UnknownCheckpoint => return PulledText::UnknownCheckpoint,
+            Pulled::Purged => return PulledText::Purged,
         };
+        let FeedPage { page, checkpoint, more, ahead, skipped, covers, scopes, exits, horizon } = feed;
         PulledText::Page(FeedText {
             updates: each(&page.updates),
             group_open: page.group_open,
@@ -195,6 +206,7 @@ impl<'a> From<&'a Pulled> for PulledText<'a> {
             scopes: scopes.as_ref(),
             exits: Some(Each(exits, ExitText::from as fn(&'a Exit) -> ExitText<'a>))
                 .filter(|_| !exits.is_empty()),
+            horizon: Some(*horizon).filter(|horizon| *horizon != 0),
         })
     }
 }
@@ -209,6 +221,7 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
     covers: Vec<String> = List { item: Plain::seed(), most: MOST_MODELS, what: "models" };
     scopes: Vec<String> = List { item: Plain::seed(), most: MOST_SCOPES, what: "scopes" };
     exits: Vec<Option<Exit>> = List { item: ReadExit::seed(reader, most), most: MOST_EXITS, what: "exits" };
+    horizon: Position = Plain::seed();
 } -> FeedPage {
     let updates = required(message.updates, "updates")?;
     Ok(FeedPage {
@@ -220,6 +233,7 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
         covers: message.covers.map(|covers| covers.into_iter().collect()),
         scopes: message.scopes.map(|scopes| scopes.into_iter().collect()),
         exits: message.exits.into_iter().flatten().flatten().collect(),
+        horizon: message.horizon.unwrap_or(0),
     })
 }}
 
@@ -257,7 +271,11 @@ impl<'de> Choice<'de> for ReadPulled<'_> {
     const WHAT: &'static str = "what was pulled";
 
     fn alone(&self, name: &str) -> Option<Pulled> {
-        (name == "unknown_checkpoint").then_some(Pulled::UnknownCheckpoint)
+        match name {
+            "unknown_checkpoint" => Some(Pulled::UnknownCheckpoint),
+            "purged" => Some(Pulled::Purged),
+            _ => None,
+        }
     }
 
     fn with<A: MapAccess<'de>>(&self, name: &str, map: &mut A) -> Result<Option<Pulled>, A::Error> {

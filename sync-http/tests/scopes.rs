@@ -81,7 +81,7 @@ impl Tap {
 
 fn client(address: SocketAddr, claims: &Claims, json: bool) -> HttpReplica {
     let builder =
-        HttpReplica::builder(format!("http://{address}/sync")).token(claims.token()).compress(false);
+        HttpReplica::builder(&format!("http://{address}/sync")).token(claims.token()).compress(false);
     let builder = if json { builder.json() } else { builder };
     builder.build().expect("a client")
 }

@@ -19,6 +19,9 @@ pub enum ErrorKind {
     Exists,
     /// The record changed between reading and saving.
     Moved,
+    /// The record is not there any more for this replica: it left its scope, or was deleted so long ago that nobody
+    /// remembers it.
+    Gone,
     /// The model is not registered with this workspace, or the peer does not know it.
     UnknownModel,
     /// The caller has no right to do this.
@@ -54,6 +57,7 @@ impl ErrorKind {
             ErrorKind::NotFound => "not_found",
             ErrorKind::Exists => "exists",
             ErrorKind::Moved => "moved",
+            ErrorKind::Gone => "gone",
             ErrorKind::UnknownModel => "unknown_model",
             ErrorKind::Forbidden => "forbidden",
             ErrorKind::Unauthorized => "unauthorized",
@@ -71,12 +75,13 @@ impl ErrorKind {
 
     /// The kind with this code, or `None` if no kind has it.
     pub fn from_code(code: &str) -> Option<Self> {
-        const ALL: [ErrorKind; 17] = [
+        const ALL: [ErrorKind; 18] = [
             ErrorKind::InvalidValue,
             ErrorKind::Invalid,
             ErrorKind::NotFound,
             ErrorKind::Exists,
             ErrorKind::Moved,
+            ErrorKind::Gone,
             ErrorKind::UnknownModel,
             ErrorKind::Forbidden,
             ErrorKind::Unauthorized,

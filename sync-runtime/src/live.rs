@@ -320,6 +320,8 @@ async fn keep(settings: &KeepInSync, shared: &Shared) {
         match done {
             Ok(report) => {
                 shared.met.notify(usize::MAX);
+                // Where that fails it is tried again after a while.
+                let _ = engine.purge_daily().await;
                 idle(settings, report.peer, select(wake, moved)).await;
             }
             // A peer that has something says nothing of when it wants to be asked again.

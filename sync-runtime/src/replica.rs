@@ -185,6 +185,8 @@ pub struct Pull {
     pub scopes: Option<BTreeSet<String>>,
     /// Only changes up to this position of the replica; `None` for all.
     pub through: Option<Position>,
+    /// The horizon that the last page told of which led to `since`; see [`FeedPage::horizon`].
+    pub horizon: Position,
 }
 
 impl Pull {
@@ -197,7 +199,16 @@ impl Pull {
     /// assert!(pull.data && pull.since.is_none() && pull.scopes.is_none());
     /// ```
     pub fn of(models: Models) -> Self {
-        Pull { since: None, limit: usize::MAX, data: true, model: None, models, scopes: None, through: None }
+        Pull {
+            since: None,
+            limit: usize::MAX,
+            data: true,
+            model: None,
+            models,
+            scopes: None,
+            through: None,
+            horizon: 0,
+        }
     }
 }
 
@@ -289,6 +300,8 @@ pub enum Pulled {
     Page(FeedPage),
     /// The checkpoint is not of this history: start from the beginning, diff first.
     UnknownCheckpoint,
+    /// Tombstones behind the checkpoint were purged: compare everything, what is lacking here too.
+    Purged,
 }
 
 /// Changes of a replica, up to a checkpoint.
@@ -311,6 +324,9 @@ pub struct FeedPage {
     pub scopes: Option<BTreeSet<String>>,
     /// The records that left these scopes and are in no other one that the caller may read.
     pub exits: Vec<Exit>,
+    /// Tombstones up to this position were purged. Who goes on from the checkpoint tells it again, so that the replica
+    /// sees whether more were since; 0 if none was ever.
+    pub horizon: Position,
 }
 
 /// The note that a record left a scope.

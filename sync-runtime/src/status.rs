@@ -3,6 +3,7 @@
 use crate::change::{Change, State};
 use crate::conflict::Conflict;
 use crate::engine::inbox::{self, Matter, Parked};
+use crate::engine::leaving;
 use crate::engine::notes::{self, PeerState};
 use crate::env::BoxFuture;
 use crate::record::{Id, Record};
@@ -298,18 +299,25 @@ impl Workspace {
     }
 
     /// Gives up the edit of a record that a peer refused: it becomes again what that peer holds, or is deleted if the
-    /// peer never had it. Needs no connection. The next sync tells the peer.
+    /// peer never had it; one that is [`ErrorKind::Gone`] there goes from here too, without a trace. Needs no connection. The next sync tells the peer.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if no peer refuses the record as it is now; [`ErrorKind::UnknownModel`]; what the store
     /// fails with.
     pub async fn revert<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<()> {
-        self.with_rejected::<T, _>(id.into().to_id(), |tx, parked, _, now| {
+        self.with_rejected::<T, _>(id.into().to_id(), |tx, parked, mine, now| {
             Box::pin(async move {
-                let Matter::Rejected { held, .. } = parked.matter.clone() else { return Ok(()) };
+                let Matter::Rejected { held, rejection, .. } = parked.matter.clone() else { return Ok(()) };
                 let (schema, id) = (parked.schema, parked.id.clone());
                 let record = held.and_then(|held| held.record);
                 let name = parked.name();
+                if rejection.code == ErrorKind::Gone.code() {
+                    let erased = leaving::erase(tx, &leaving::tombstone(&mine), now).await?;
+                    erased.map_err(|reason| {
+                        Error::new(ErrorKind::Constraint, reason).context(format!("reverting {name}"))
+                    })?;
+                    return inbox::remove(tx, &parked).await;
+                }
                 for saved in tx.save(vec![Write { schema, id, record, expect: Expect::Any }], now).await? {
                     crate::collection::saved(saved, schema, &parked.id)
                         .map_err(|error| error.context(format!("reverting {name}")))?;

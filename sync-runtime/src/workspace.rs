@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::engine::apply::{horizon, kept_as_base};
 use crate::engine::inbox::{self, Matter};
 use crate::engine::notes;
+use crate::engine::purge::Retention;
 use crate::engine::replicate::{Replicated, Route, replicate};
 use crate::engine::session::{self, Plan, Progress, Summary};
 use crate::env::{BoxFuture, Env, MaybeSend, MaybeSync, fresh_uuid};
@@ -23,6 +24,7 @@ use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many records are looked at in one transaction when tracking is repaired.
 const RECTIFY_BATCH: usize = 500;
@@ -58,6 +60,7 @@ pub struct WorkspaceBuilder {
     limits: Limits,
     upstream: Option<Arc<dyn Replica>>,
     hooks: Hooks,
+    retention: Retention,
 }
 
 impl WorkspaceBuilder {
@@ -111,6 +114,18 @@ impl WorkspaceBuilder {
         self
     }
 
+    /// How long tombstones are kept: never shorter than `least` after the delete, and up to `most` where a replica that is
+    /// known has not seen them; one that did not come for `most` is waited for no more. 90 and 365 days unless this says
+    /// otherwise.
+    ///
+    /// A replica that comes later than that compares everything: what was deleted stays so, what it edited is kept, and
+    /// what it has is not sent again. It is purged once a day by [`Workspace::keep_in_sync`] and by the routes of a server,
+    /// and by [`Workspace::purge`].
+    pub fn retention(mut self, least: Duration, most: Duration) -> Self {
+        self.retention = Retention::of(least, most);
+        self
+    }
+
     /// Opens the store for the models.
     ///
     /// # Errors
@@ -122,7 +137,8 @@ impl WorkspaceBuilder {
         let env = self
             .env
             .ok_or_else(|| Error::new(ErrorKind::Usage, "in a browser the workspace needs an `env`"))?;
-        let engine = Engine::open(self.store, self.models, env, self.limits, self.upstream, self.hooks).await;
+        let WorkspaceBuilder { store, models, limits, upstream, hooks, retention, .. } = self;
+        let engine = Engine::open(store, models, env, limits, upstream, hooks, retention).await;
         Ok(Workspace { engine: engine.map_err(|error| error.context("opening the workspace"))? })
     }
 }
@@ -137,6 +153,7 @@ impl Workspace {
             limits: Limits::default(),
             upstream: None,
             hooks: Hooks::default(),
+            retention: Retention::default(),
         }
     }
 
@@ -302,6 +319,15 @@ impl Workspace {
     /// What the store fails with.
     pub async fn restored(&self) -> Result<ReplicaId> {
         self.engine.take_new_name().await
+    }
+
+    /// Takes away the tombstones whose time has come, see [`WorkspaceBuilder::retention`]; gives how many went. Looks at
+    /// every change once.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn purge(&self) -> Result<u64> {
+        self.engine.purge().await
     }
 
     /// The newest checkpoint: everything committed here up to now, made durable first. LoopBack's `checkpoint`;

@@ -246,6 +246,7 @@ impl Shelf {
             covers: None,
             scopes: None,
             exits: Vec::new(),
+            horizon: 0,
         })
     }
 }

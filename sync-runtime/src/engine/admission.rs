@@ -21,6 +21,8 @@ pub(crate) struct Pusher {
     pub(crate) caller: Caller,
     /// The replica id that it pushes under.
     pub(crate) replica: Option<ReplicaId>,
+    /// Whether it never pushed before.
+    pub(crate) is_first: bool,
     pub(crate) hooks: Arc<Hooks>,
 }
 

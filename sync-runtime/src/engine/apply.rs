@@ -36,12 +36,28 @@ pub(crate) struct Arrival {
     pub(crate) merging: Merging,
     /// Who pushes, and what the app has to say of it; `None` where nobody pushes.
     pub(crate) pushed_by: Option<Pusher>,
+    /// The horizon's stamp, where tombstones were purged that the one who pushes may not have seen.
+    pub(crate) gone: Option<Stamp>,
 }
 
 impl Arrival {
     /// Whether the app has a say in updates of this model.
     fn rules_on(&self, schema: &ModelSchema) -> bool {
         self.pushed_by.as_ref().is_some_and(|pusher| pusher.hooks.has(schema))
+    }
+
+    /// P7: whether an update of a record that is not here may be of one that was deleted so long ago that nobody here
+    /// remembers it.
+    fn is_gone(&self, update: &Update) -> bool {
+        let revision = update.state.change.revision();
+        // What a replica makes that never pushed here cannot have been deleted here.
+        let is_first = self
+            .pushed_by
+            .as_ref()
+            .is_some_and(|pusher| pusher.is_first && pusher.replica == Some(revision.replica));
+        self.gone.is_some_and(|stamp| revision.stamp <= stamp)
+            && !update.state.change.is_delete()
+            && !is_first
     }
 
     /// Whether a record of any model may be taken.
@@ -198,6 +214,15 @@ pub(crate) async fn apply(
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
             let taken = match (verdict, &here) {
                 (Verdict::Known, _) => continue,
+                (_, None) if arrival.is_gone(&update) => {
+                    let reason = format!(
+                        "{} may have been deleted here so long ago that nobody remembers it",
+                        update.state.change.name()
+                    );
+                    let code = ErrorKind::Gone.code().to_owned();
+                    applied.refuse(place, update, Rejection { code, reason });
+                    continue;
+                }
                 _ if !update.state.change.ancestry.is_sound() => {
                     let reason = format!("the ancestry of {} cannot be true", update.state.change.name());
                     let code = ErrorKind::Protocol.code().to_owned();

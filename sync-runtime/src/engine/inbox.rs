@@ -503,9 +503,9 @@ pub(crate) async fn retry_refused(tx: &mut dyn Transaction, arrival: &Arrival) -
     Ok(Home { parked, rebased: home.rebased, news: home.news, ..Home::default() })
 }
 
-/// What only a constraint of this peer refused, with its state here, where that is the refused one still; and the
-/// deletes that wait at this peer.
-pub(crate) async fn refused_by_constraint(
+/// What this peer refused for now only (by a constraint, or as gone), with its state here, where that is the refused one
+/// still; and the deletes that wait at this peer.
+pub(crate) async fn refused_for_now(
     tx: &mut dyn Transaction,
     models: Models,
     peer: ReplicaId,
@@ -518,7 +518,8 @@ pub(crate) async fn refused_by_constraint(
         for parked in list(tx, &models, model.schema, None).await? {
             let revision = match &parked.matter {
                 Matter::Rejected { revision, rejection, .. }
-                    if rejection.code == ErrorKind::Constraint.code() =>
+                    if [ErrorKind::Constraint.code(), ErrorKind::Gone.code()]
+                        .contains(&rejection.code.as_str()) =>
                 {
                     Some(*revision)
                 }

@@ -7,11 +7,9 @@ use super::notes::{Leaving, PeerState};
 use super::parents::{self, Step};
 use super::scopes::id_of;
 use crate::change::{Change, ChangeKind, State};
-use crate::record::Id;
 use crate::replica::{Exit, Rejection};
-use crate::schema::ModelSchema;
 use crate::store::{Put, Transaction};
-use crate::version::ReplicaId;
+use crate::version::{ReplicaId, Stamp};
 use crate::{ErrorKind, Result};
 
 /// A record on its way out, with what would stand in its place.
@@ -31,6 +29,29 @@ pub(crate) async fn leave(
     exits: Vec<Exit>,
     home: &mut Home,
 ) -> Result<()> {
+    take_away(tx, arrival, from, peer, exits, Some(home)).await
+}
+
+/// Takes away what was deleted so long ago that its tombstone is gone. An edit that is not at the peer stays, and is pushed.
+pub(crate) async fn purged(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    from: ReplicaId,
+    peer: &mut PeerState,
+    records: Vec<Exit>,
+) -> Result<()> {
+    take_away(tx, arrival, from, peer, records, None).await
+}
+
+/// `home` takes the reports of edits that are not at the peer, where those cannot go there any more.
+async fn take_away(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    from: ReplicaId,
+    peer: &mut PeerState,
+    exits: Vec<Exit>,
+    mut home: Option<&mut Home>,
+) -> Result<()> {
     if exits.is_empty() && peer.leaving.is_empty() {
         return Ok(());
     }
@@ -49,27 +70,24 @@ pub(crate) async fn leave(
             continue;
         }
         let parked = inbox::list(tx, &arrival.models, exit.schema, Some(&exit.id)).await?;
-        if parked.iter().any(|entry| entry.peer == from) {
-            continue;
-        }
         let change = &here.change;
-        if change.origin != Some(from) && !peer.has_acknowledged(change.position) {
-            let mut entry = unsent(arrival, from, &exit, change);
-            inbox::park(tx, &arrival.models, &mut entry).await?;
-            home.parked.push(entry);
+        let parked = parked.into_iter().find(|entry| entry.peer == from).map(|entry| entry.matter);
+        let is_refused =
+            matches!(&parked, Some(Matter::Rejected { revision, .. }) if *revision == change.revision());
+        let is_unsent = change.origin != Some(from) && !peer.has_acknowledged(change.position);
+        if is_refused || is_unsent {
+            if let Some(home) = &mut home {
+                let mut entry = unsent(arrival, from, &exit, change);
+                inbox::park(tx, &arrival.models, &mut entry).await?;
+                home.parked.push(entry);
+            }
             continue;
         }
-        let tombstone = State {
-            change: Change {
-                kind: ChangeKind::Delete,
-                origin: None,
-                group: None,
-                unknown: None,
-                stamps: None,
-                ..change.clone()
-            },
-            record: None,
-        };
+        // What people have to decide stays until they have.
+        if parked.is_some() {
+            continue;
+        }
+        let tombstone = tombstone(&here);
         gone.push(Gone { exit, here, tombstone });
     }
     let steps: Vec<Step> =
@@ -77,7 +95,7 @@ pub(crate) async fn leave(
     let needed = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
     for place in parents::order(&steps) {
         let Gone { exit, tombstone, .. } = &gone[place];
-        let is_needed = needed.contains_key(&place) || !erased(tx, arrival, exit.schema, tombstone).await?;
+        let is_needed = needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err();
         if is_needed {
             let (model, id, scope) = (exit.schema.name.to_owned(), exit.id.to_string(), exit.scope.clone());
             peer.leaving.push(Leaving { model, id, scope });
@@ -86,20 +104,31 @@ pub(crate) async fn leave(
     Ok(())
 }
 
-/// Takes a record and its tracking away; `false` if a constraint refuses it.
-async fn erased(
+/// What would stand in the place of a record that goes.
+pub(crate) fn tombstone(here: &State) -> State {
+    let change = Change {
+        kind: ChangeKind::Delete,
+        origin: None,
+        group: None,
+        unknown: None,
+        stamps: None,
+        ..here.change.clone()
+    };
+    State { change, record: None }
+}
+
+/// Takes a record and its tracking away, as if it had never been here; the reason if a constraint refuses it.
+pub(crate) async fn erase(
     tx: &mut dyn Transaction,
-    arrival: &Arrival,
-    schema: &'static ModelSchema,
     tombstone: &State,
-) -> Result<bool> {
-    let put = tx.put(std::slice::from_ref(tombstone), arrival.now).await?.pop();
-    if let Some(Put::Refused(_)) = put {
-        return Ok(false);
+    now: Stamp,
+) -> Result<std::result::Result<(), String>> {
+    let put = tx.put(std::slice::from_ref(tombstone), now).await?.pop();
+    if let Some(Put::Refused(reason)) = put {
+        return Ok(Err(reason));
     }
-    let id: Id = tombstone.change.id.clone();
-    tx.erase(schema, &[id]).await?;
-    Ok(true)
+    tx.erase(tombstone.change.schema, std::slice::from_ref(&tombstone.change.id)).await?;
+    Ok(Ok(()))
 }
 
 fn unsent(arrival: &Arrival, peer: ReplicaId, exit: &Exit, change: &Change) -> Parked {
@@ -108,7 +137,7 @@ fn unsent(arrival: &Arrival, peer: ReplicaId, exit: &Exit, change: &Change) -> P
         change.name(),
         exit.scope
     );
-    let rejection = Rejection { code: ErrorKind::Forbidden.code().to_owned(), reason };
+    let rejection = Rejection { code: ErrorKind::Gone.code().to_owned(), reason };
     let matter = Matter::Rejected { revision: change.revision(), rejection, held: None };
     Parked { schema: exit.schema, id: exit.id.clone(), peer, since: arrival.now, matter }
 }

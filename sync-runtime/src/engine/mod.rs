@@ -6,6 +6,7 @@
 //! - `admission`: what a caller may push.
 //! - `apply`: taking updates into the store, as the target of a push or of a pull.
 //! - `outbox`: freezing, acknowledging and renaming what is pushed.
+//! - `purge`: tombstones that nobody waits for go.
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
@@ -28,6 +29,7 @@ pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;
 pub(crate) mod parents;
+pub(crate) mod purge;
 pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;
@@ -46,6 +48,7 @@ use crate::store::{Access, Room, Store, Transaction, transact};
 use crate::version::{ReplicaId, STAMP_LIMIT, Stamp};
 use crate::{Error, ErrorKind, Result};
 use event_listener::{Event, EventListener};
+use purge::Retention;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -79,6 +82,9 @@ struct Inner {
     busy: Mutex<Vec<ReplicaId>>,
     /// The tasks that keep it in sync.
     kept: Mutex<Vec<Weak<live::Shared>>>,
+    retention: Retention,
+    /// When this process last looked whether it is time to purge.
+    purge_looked: AtomicI64,
 }
 
 impl fmt::Debug for Engine {
@@ -109,6 +115,7 @@ impl Engine {
         limits: Limits,
         upstream: Option<Arc<dyn Replica>>,
         hooks: Hooks,
+        retention: Retention,
     ) -> Result<Engine> {
         store.prepare(&models, fresh_replica(&*env)).await?;
         models.add_foreign_keys(store.foreign_keys(&models).await?);
@@ -119,6 +126,8 @@ impl Engine {
             upstream,
             hooks: Arc::new(hooks),
             instance: fresh_replica(&*env),
+            purge_looked: AtomicI64::new(env.now()),
+            retention,
             env,
             offset: AtomicI64::new(0),
             offset_read: AtomicI64::new(0),

@@ -38,10 +38,16 @@ pub(crate) struct PeerState {
     /// The scopes that what was pulled covers; `None` where this replica may read every scope of the peer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scopes: Option<BTreeSet<String>>,
-    /// Scopes that it does not cover, each with a checkpoint of its own, which stands still while the scope may not be read;
-    /// `None` where nothing of it was pulled.
+    /// Scopes that it does not cover, each with a checkpoint of its own, which stands still while the scope may not be read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) apart: BTreeMap<String, Option<Checkpoint>>,
+    pub(crate) apart: BTreeMap<String, Apart>,
+    /// The peer's horizon, as it told when this was pulled.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) horizon: Position,
+    /// Whether what is here, and was at the peer, is to be looked for there, after everything was compared: the peer has
+    /// purged the tombstones.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sweep: bool,
     /// Records that left their scope at the peer and are here still, as others that are here need them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) leaving: Vec<Leaving>,
@@ -49,6 +55,19 @@ pub(crate) struct PeerState {
     pub(crate) pull_by_diff: bool,
     /// Everything of the peer up to here is staged here.
     pub(crate) pulled_staged: Option<Checkpoint>,
+}
+
+/// How far a scope was pulled that is pulled by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Apart {
+    /// `None` where nothing of it was.
+    pub(crate) pulled: Option<Checkpoint>,
+    /// The peer's horizon then.
+    pub(crate) horizon: Position,
+}
+
+fn is_zero(position: &Position) -> bool {
+    *position == 0
 }
 
 /// A record that left its scope.
@@ -102,6 +121,7 @@ impl PeerState {
             without: BTreeSet::new(),
             scopes: None,
             apart: BTreeMap::new(),
+            horizon: 0,
             ..self
         }
     }
@@ -114,10 +134,10 @@ impl PeerState {
             return;
         };
         for lost in before.difference(covered) {
-            self.apart.insert(lost.clone(), self.pulled);
+            self.apart.insert(lost.clone(), Apart { pulled: self.pulled, horizon: self.horizon });
         }
         for gained in covered.difference(before) {
-            self.apart.entry(gained.clone()).or_insert(None);
+            self.apart.entry(gained.clone()).or_default();
         }
         self.scopes = Some(before.intersection(covered).cloned().collect());
     }
@@ -207,6 +227,11 @@ pub(crate) async fn load<T: DeserializeOwned>(
 ) -> Result<Option<T>> {
     let found = tx.notes(room, key).await?.into_iter().find(|(name, _)| name == key);
     found.map(|(name, bytes)| parse(room, &name, &bytes)).transpose()
+}
+
+/// The value of a row of what is remembered of peers, where there is one.
+pub(crate) fn parsed<T: DeserializeOwned + Default>(row: Option<(&str, Vec<u8>)>) -> Result<T> {
+    row.map_or_else(|| Ok(T::default()), |(key, bytes)| parse(Room::Peer, key, &bytes))
 }
 
 /// Writes a row.

@@ -75,7 +75,7 @@ pub(crate) async fn replicate(
         target.check_against(&route.models)?;
         target.limits
     };
-    let mut since = route.since;
+    let (mut since, mut horizon) = (route.since, 0);
     let mut page = Page::default();
     let mut level = false;
     for _ in 0..PASSES {
@@ -84,6 +84,7 @@ pub(crate) async fn replicate(
         loop {
             let pull = Pull {
                 since,
+                horizon,
                 limit: route.page.min(limits.page_records).max(1),
                 data: false,
                 model: route.schema,
@@ -92,17 +93,17 @@ pub(crate) async fn replicate(
             let feed = match source.changes(&caller, pull).await? {
                 Pulled::Page(feed) => feed,
                 // Not a checkpoint of this history: everything is compared, nothing is sent twice.
-                Pulled::UnknownCheckpoint if since.is_some() => {
+                Pulled::UnknownCheckpoint | Pulled::Purged if since.is_some() => {
                     since = None;
                     continue;
                 }
-                Pulled::UnknownCheckpoint => {
+                Pulled::UnknownCheckpoint | Pulled::Purged => {
                     let message = format!("replicating from {from}: it has no beginning");
                     return Err(Error::new(ErrorKind::Protocol, message));
                 }
             };
             waiting.extend(feed.page.updates.into_iter().map(|update| update.state.change));
-            since = Some(feed.checkpoint);
+            (since, horizon) = (Some(feed.checkpoint), feed.horizon);
             if feed.page.group_open {
                 // What was written together is applied together.
                 continue;

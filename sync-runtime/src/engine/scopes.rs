@@ -240,6 +240,38 @@ impl Engine {
     }
 }
 
+/// Forgets where records were that are gone without a tombstone.
+pub(crate) async fn forget(tx: &mut dyn Transaction, schema: &'static ModelSchema, ids: &[Id]) -> Result<()> {
+    let keys: Vec<String> = ids.iter().map(|id| record_key(schema.name, &id.to_string())).collect();
+    let places = tx.notes_of(Room::Scope, &keys).await?;
+    let mut rows = BTreeMap::new();
+    for (key, bytes) in keys.into_iter().zip(places) {
+        let Some(bytes) = bytes else { continue };
+        let place: Place = read(&key, &bytes)?;
+        rows.insert(at(&changes_in(place.scope.as_deref()), place.position), None);
+        rows.extend(place.left.iter().map(|(scope, position)| (at(&exits_from(scope), *position), None)));
+        rows.insert(key, None);
+    }
+    tx.note_all(Room::Scope, rows.into_iter().collect()).await
+}
+
+/// Forgets the exits up to a position.
+pub(crate) async fn forget_exits(tx: &mut dyn Transaction, through: Position) -> Result<()> {
+    let prefix = format!("x{SEPARATOR}");
+    let mut after = String::new();
+    loop {
+        let rows = tx.notes_after(Room::Scope, &prefix, &after, STEP).await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after.clone_from(last);
+        let is_old = |key: &str| {
+            let position = key.rsplit(SEPARATOR).next().and_then(|position| position.parse().ok());
+            position.is_some_and(|position: Position| position <= through)
+        };
+        let old = rows.into_iter().map(|(key, _)| key).filter(|key| is_old(key));
+        tx.note_all(Room::Scope, old.map(|key| (key, None)).collect()).await?;
+    }
+}
+
 /// What a caller sees of the feed who may not read every scope.
 #[derive(Debug, Clone)]
 pub(crate) struct View {

@@ -7,6 +7,7 @@ use super::apply::{Arrival, Merging, apply};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
+use super::purge::{self, Horizon, Seen};
 use super::scopes::{self, View, Wish};
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
@@ -53,6 +54,7 @@ impl Engine {
             limits: *self.limits(),
             merging: Merging::Never,
             pushed_by: None,
+            gone: None,
         }
     }
 }
@@ -86,7 +88,8 @@ impl Replica for Engine {
         let puller = caller.clone();
         caller.needs_anywhere(Right::Read, self.models())?;
         let replica = Some(exchange.from);
-        let pushed_by = Some(Pusher { caller: caller.clone(), replica, hooks: self.hooks().clone() });
+        let hooks = self.hooks().clone();
+        let pushed_by = Some(Pusher { caller: caller.clone(), replica, is_first: false, hooks });
         let arrival = Arrival { pushed_by, ..self.arrival(Some(exchange.from)) };
         let pushed = exchange.push.as_ref().map_or(0, |push| push.page.updates.len());
         let to_read = match &exchange.pull {
@@ -105,18 +108,28 @@ impl Replica for Engine {
             Box::pin(async move {
                 let me = tx.replica().await?;
                 let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
+                let mut noted = None;
                 if exchange.to != me {
-                    return Ok((answer, false));
+                    return Ok((answer, false, noted));
                 }
                 let before = match exchange.pull {
                     Some(_) => tx.newest().await?,
                     None => 0,
                 };
-                let pusher = notes::load(tx, Room::Peer, &pusher_key(exchange.from)).await?;
-                let mut pusher: PusherState = pusher.unwrap_or_default();
+                let Known { mut pusher, horizon, seen } = Known::of(tx, exchange.from).await?;
                 pusher.belongs_to(&caller, exchange.from)?;
+                if let Some(pull) = &exchange.pull
+                    && let Some(since) = pull.since.filter(|since| since.replica == me)
+                {
+                    noted = seen.after(since.position, horizon, now);
+                }
                 if let Some(push) = exchange.push {
                     admission::claim(tx, &caller, &arrival.models, exchange.from, &mut pusher).await?;
+                    let gone = Some(horizon.stamp).filter(|_| !noted.unwrap_or(seen).is_good(horizon));
+                    let mut arrival = Arrival { gone, ..arrival.clone() };
+                    if let Some(pushed_by) = &mut arrival.pushed_by {
+                        pushed_by.is_first = pusher.number == 0;
+                    }
                     let taken = take_page(tx, &arrival, &limits, exchange.from, &mut pusher, push);
                     answer.pushed = Some(taken.await?);
                 }
@@ -132,10 +145,10 @@ impl Replica for Engine {
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
                 }
-                Ok((answer, ahead))
+                Ok((answer, ahead, noted))
             })
         });
-        let (mut answer, mut ahead) = answer.await?;
+        let (mut answer, mut ahead, noted) = answer.await?;
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
         if let Some(pull) = pull.filter(|_| is_here) {
             if by_scope {
@@ -151,6 +164,9 @@ impl Replica for Engine {
             let pulled = pulled.await?;
             ahead = pulled.1;
             answer.pulled = Some(pulled.0);
+        }
+        if let Some(seen) = noted.filter(|_| !ahead) {
+            self.note_seen(from, seen).await?;
         }
         if ahead {
             // Somebody saw more of this history than there is: it was rolled back.
@@ -221,15 +237,19 @@ impl Replica for Engine {
         updates: Vec<Update>,
     ) -> Result<Vec<Outcome>> {
         caller.needs_anywhere(Right::Read, self.models())?;
-        let pushed_by = Some(Pusher { caller: caller.clone(), replica: from, hooks: self.hooks().clone() });
+        let hooks = self.hooks().clone();
+        let pushed_by = Some(Pusher { caller: caller.clone(), replica: from, is_first: false, hooks });
         let (caller, arrival) = (caller.clone(), Arrival { pushed_by, ..self.arrival(None) });
         let access = sized(Access::WRITE, updates.len()).durable();
         let applied = self.run(access, move |tx| {
             Box::pin(async move {
+                let mut gone = None;
                 if let Some(from) = from {
                     admission::claim_and_keep(tx, &caller, &arrival.models, from).await?;
+                    let Known { horizon, seen, .. } = Known::of(tx, from).await?;
+                    gone = Some(horizon.stamp).filter(|_| !seen.is_good(horizon));
                 }
-                apply(tx, &arrival, updates).await
+                apply(tx, &Arrival { gone, ..arrival }, updates).await
             })
         });
         Ok(applied.await?.outcomes)
@@ -355,6 +375,27 @@ impl Replica for Engine {
     }
 }
 
+/// What is known of a replica that calls, and what it may have missed.
+struct Known {
+    pusher: PusherState,
+    horizon: Horizon,
+    seen: Seen,
+}
+
+impl Known {
+    async fn of(tx: &mut dyn Transaction, replica: ReplicaId) -> Result<Known> {
+        let keys = [pusher_key(replica), purge::horizon_key(), purge::seen_key(replica)];
+        let rows = tx.notes_of(Room::Peer, &keys).await?;
+        let mut rows = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row));
+        let mut next = || rows.next().and_then(|(key, row)| Some((key, row?)));
+        Ok(Known {
+            pusher: notes::parsed(next())?,
+            horizon: notes::parsed(next())?,
+            seen: notes::parsed(next())?,
+        })
+    }
+}
+
 /// Takes a numbered page: once, however often it comes. What is known of the pusher moves on with it.
 async fn take_page(
     tx: &mut dyn Transaction,
@@ -474,6 +515,10 @@ async fn feed_page(
         Some(since) if since.position > tx.newest().await? => return Ok((Pulled::UnknownCheckpoint, true)),
         Some(since) => since.position,
     };
+    let horizon = purge::horizon(tx).await?.position;
+    if pull.since.is_some() && after < horizon && pull.horizon < horizon {
+        return Ok((Pulled::Purged, false));
+    }
     let wish = Wish {
         scopes: pull.scopes.as_ref(),
         through: pull.through,
@@ -497,6 +542,7 @@ async fn feed_page(
     if let (Some(view), Some(_)) = (&cut_at.view, pull.since) {
         let end;
         (exits, end) = view.exits(tx, models, after, part.through).await?;
+        exits.retain(|exit| caller.right_on(exit.schema.name) >= Right::Read);
         if end < part.through {
             // So many left at once that the rest of the page comes with the next ones, in parts if need be.
             part.states.retain(|state| state.change.position <= end);
@@ -534,8 +580,17 @@ async fn feed_page(
     };
     let page = Page { updates, group_open: part.group_open };
     let ahead = part.newest - part.through;
-    let feed =
-        FeedPage { page, checkpoint, more: part.more, ahead: ahead.max(0), skipped, covers, scopes, exits };
+    let feed = FeedPage {
+        page,
+        checkpoint,
+        more: part.more,
+        ahead: ahead.max(0),
+        skipped,
+        covers,
+        scopes,
+        exits,
+        horizon,
+    };
     Ok((Pulled::Page(feed), false))
 }
 

@@ -7,6 +7,7 @@ mod atomic;
 mod bases;
 mod composite;
 mod crud;
+mod erase;
 mod expect;
 mod feed;
 mod isolation;
@@ -265,6 +266,13 @@ macro_rules! __store_cases {
                 nobody_reads_what_is_not_committed
                 a_writer_waits_for_the_one_before
             }
+            erase {
+                what_is_gone_leaves_no_trace
+                what_is_there_stays
+                no_position_is_given_out_twice
+                what_was_erased_can_be_made_anew
+                erasing_rolls_back
+            }
             notes {
                 a_note_is_set_replaced_and_removed
                 rooms_are_kept_apart
@@ -273,6 +281,9 @@ macro_rules! __store_cases {
                 a_prefix_may_end_in_the_last_character
                 a_note_holds_any_bytes
                 a_transaction_sets_many_notes
+                notes_come_behind_a_key_up_to_a_limit
+                notes_come_by_their_keys
+                many_notes_are_set_at_once
                 notes_outlive_a_restart
             }
             prepare {

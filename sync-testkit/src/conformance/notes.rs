@@ -90,6 +90,63 @@ pub(super) async fn a_transaction_sets_many_notes(suite: &mut Suite) {
     assert_eq!(suite.notes(Room::Staged, "000").await.len(), 5);
 }
 
+pub(super) async fn notes_come_behind_a_key_up_to_a_limit(suite: &mut Suite) {
+    for key in ["a", "a/1", "a/2", "a/3", "a/3x", "b", "b/1"] {
+        suite.note(Room::Scope, key, Some(key.as_bytes())).await;
+    }
+    suite.note(Room::Peer, "a/25", Some(b"of another room")).await;
+    for (prefix, after, limit, expected) in [
+        ("a/", "a/1", 2, vec!["a/2", "a/3"]),
+        ("a/", "a/1", 9, vec!["a/2", "a/3", "a/3x"]),
+        ("a/", "", 1, vec!["a/1"]),
+        ("a/", "a/15", 9, vec!["a/2", "a/3", "a/3x"]),
+        ("a/", "a/3x", 9, vec![]),
+        ("a/", "b", 9, vec![]),
+        ("", "a/3", 2, vec!["a/3x", "b"]),
+        ("c", "", 9, vec![]),
+        ("a/", "a/1", 0, vec![]),
+    ] {
+        let found = suite
+            .look(move |t| Box::pin(async move { t.notes_after(Room::Scope, prefix, after, limit).await }));
+        let found: Vec<(String, Vec<u8>)> = found.await;
+        assert!(found.iter().all(|(key, value)| key.as_bytes() == value));
+        let keys: Vec<_> = found.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, expected, "{prefix} after {after}, at most {limit}");
+    }
+}
+
+pub(super) async fn notes_come_by_their_keys(suite: &mut Suite) {
+    suite.note(Room::Scope, "one", Some(b"1")).await;
+    suite.note(Room::Scope, "two", Some(b"2")).await;
+    suite.note(Room::Peer, "three", Some(b"3")).await;
+    let keys = ["two", "three", "one", "TWO", "two"].map(str::to_owned);
+    let found = suite.look(move |t| Box::pin(async move { t.notes_of(Room::Scope, &keys).await })).await;
+    let (one, two) = (Some(b"1".to_vec()), Some(b"2".to_vec()));
+    assert_eq!(found, [two.clone(), None, one, None, two]);
+    let none = suite.look(move |t| Box::pin(async move { t.notes_of(Room::Scope, &[]).await })).await;
+    assert_eq!(none, Vec::<Option<Vec<u8>>>::new());
+}
+
+pub(super) async fn many_notes_are_set_at_once(suite: &mut Suite) {
+    let key = |n: usize| format!("{n:05}");
+    let rows = |of: std::ops::Range<usize>, value: Option<&[u8]>| -> Vec<(String, Option<Vec<u8>>)> {
+        of.map(|n| (key(n), value.map(<[u8]>::to_vec))).collect()
+    };
+    for rows in [
+        rows(0..2_000, Some(b"first")),
+        rows(500..1_000, Some(b"second")).into_iter().chain(rows(0..500, None)).collect(),
+        rows(1_500..2_500, None),
+        Vec::new(),
+    ] {
+        suite.write(move |t| Box::pin(async move { t.note_all(Room::Scope, rows).await })).await;
+    }
+    let notes = suite.notes(Room::Scope, "").await;
+    assert_eq!(notes.len(), 1_000);
+    let expected =
+        (500..1_500).map(|n| (key(n), if n < 1_000 { b"second".to_vec() } else { b"first".to_vec() }));
+    assert!(notes.into_iter().eq(expected));
+}
+
 pub(super) async fn notes_outlive_a_restart(suite: &mut Suite) {
     suite.note(Room::Lease, "kept", Some(b"value")).await;
     suite.note(Room::Lease, "removed", Some(b"value")).await;

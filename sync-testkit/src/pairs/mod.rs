@@ -70,6 +70,7 @@ mod pages;
 mod parents;
 mod permission;
 mod poison;
+mod purging;
 mod relay;
 mod replicate;
 mod scenarios;
@@ -303,6 +304,14 @@ macro_rules! __pair_cases {
                 a_scope_moves_only_those_who_may_read_it
                 another_rule_moves_what_is_there
                 devices_hold_just_their_scopes_whatever_happens
+            }
+            purging {
+                tombstones_go_after_the_retention_never_earlier
+                what_all_have_seen_goes_after_the_retention
+                a_device_that_was_away_too_long_compares_everything
+                what_was_purged_does_not_come_back
+                a_pull_in_many_pages_passes_the_horizon
+                exits_go_with_the_tombstones
             }
             calls {
                 read_gives_records_with_their_changes

@@ -210,6 +210,7 @@ impl Replica for Link {
             let pulled = exchanged.pulled.as_ref().map(|pulled| match pulled {
                 Pulled::Page(feed) => format!("{} through {}", feed.page.updates.len(), feed.checkpoint),
                 Pulled::UnknownCheckpoint => "unknown checkpoint".to_owned(),
+                Pulled::Purged => "purged".to_owned(),
             });
             format!("{} <- {}: {:?}, pulled {pulled:?}", self.from, self.to, exchanged.pushed)
         });

@@ -3,6 +3,7 @@
 mod lease;
 mod pull;
 mod push;
+mod sweep;
 
 use super::Engine;
 use super::apply::{Arrival, Merging};
@@ -229,6 +230,7 @@ impl Session<'_> {
         let mut ahead = None;
         let goal = self.engine.run(Access::READ.feed(), |tx| tx.newest()).await?;
         let pulled_before = summary.pulled;
+        let mut compared = false;
         loop {
             let next =
                 if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };
@@ -303,6 +305,13 @@ impl Session<'_> {
                         news |= self.pull_by_diff(summary).await?;
                         pull = false;
                     }
+                    Some(Pulled::Purged) => {
+                        self.begin_comparison().await?;
+                        news |= self.pull_by_diff(summary).await?;
+                        // The peer takes what it had to refuse once it is shown a checkpoint that is good.
+                        compared = true;
+                        continue;
+                    }
                     None if wished => return Err(self.odd("it did not answer the wish for changes")),
                     None => {}
                 }
@@ -313,13 +322,10 @@ impl Session<'_> {
             if last && pull && by_diff {
                 news |= self.pull_by_diff(summary).await?;
             }
-            // A delete may have waited for a child that the peer has no more.
-            if last
-                && self.plan.push
-                && outgoing.is_none()
-                && summary.pulled > pulled_before
-                && parents::are_known(self.engine.models())
-            {
+            // A delete may have waited for a child that the peer has no more; and after a comparison the peer takes what
+            // it had to refuse before.
+            let may_help = summary.pulled > pulled_before && parents::are_known(self.engine.models());
+            if last && self.plan.push && (outgoing.is_none() && may_help || compared) {
                 news |= self.push_refused(summary).await?;
             }
             if last {

@@ -6,7 +6,7 @@ use crate::engine::adopt::adopt_all;
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
 use crate::engine::leaving;
-use crate::engine::notes::{self, PeerState};
+use crate::engine::notes::{self, Apart, PeerState};
 use crate::engine::replicate::as_asked;
 use crate::engine::serve::{self, sized};
 use crate::env::BoxFuture;
@@ -39,6 +39,8 @@ struct Batch {
     scopes: Option<BTreeSet<String>>,
     /// Records that left a scope in the last of them.
     exits: Vec<Exit>,
+    /// The peer's horizon.
+    horizon: Position,
 }
 
 impl Batch {
@@ -52,7 +54,7 @@ impl Batch {
 }
 
 /// What came of pulling some scopes by themselves.
-enum Apart {
+enum Beside {
     Covers(Home),
     /// These may not be read any more.
     Without(Vec<String>),
@@ -72,7 +74,8 @@ impl Session<'_> {
     pub(super) async fn wish(&self) -> Result<(Pull, BTreeSet<String>)> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
-        Ok((self.pull_since(peer.pulled_staged.or(peer.pulled)), peer.without))
+        let pull = self.pull_since(peer.pulled_staged.or(peer.pulled), peer.horizon);
+        Ok((pull, peer.without))
     }
 
     /// The models of this replica that a page does not cover.
@@ -87,7 +90,7 @@ impl Session<'_> {
     pub(super) async fn pull(&self, first: FeedPage, taken: u64, summary: &mut Summary) -> Result<bool> {
         let mut news = false;
         let mut end = Ok(());
-        let (mut since, mut more) = (first.checkpoint, first.more);
+        let (mut since, mut horizon, mut more) = (first.checkpoint, first.horizon, first.more);
         let scopes = first.scopes.clone();
         let mut collected = Some(self.collect(None, first, summary));
         let mut fetching: Option<BoxFuture<'_, Result<Exchanged>>> = None;
@@ -99,7 +102,7 @@ impl Session<'_> {
                 applying = Some(Box::pin(self.take(batch)));
             }
             if more && fetching.is_none() && !collected.as_ref().is_some_and(Batch::is_full) {
-                fetching = Some(Box::pin(self.fetch(since)));
+                fetching = Some(Box::pin(self.fetch(since, horizon)));
             }
             if applying.is_none() && fetching.is_none() {
                 return end.map(|()| news);
@@ -117,7 +120,7 @@ impl Session<'_> {
                                 && answer.taken == taken
                                 && page.scopes == scopes =>
                         {
-                            (since, more) = (page.checkpoint, page.more);
+                            (since, horizon, more) = (page.checkpoint, page.horizon, page.more);
                             collected = Some(self.collect(collected, page, summary));
                         }
                         // The peer, or this replica, is not who it was; what came so far is good, and the next sync
@@ -150,17 +153,19 @@ impl Session<'_> {
             without: BTreeSet::new(),
             scopes: page.scopes,
             exits: Vec::new(),
+            horizon: page.horizon,
         });
         batch.without.extend(without);
         batch.exits.extend(page.exits);
         batch.bytes += updates.iter().map(size).sum::<usize>();
         batch.updates.extend(updates);
-        Batch { checkpoint: page.checkpoint, open: page.page.group_open, ..batch }
+        let (checkpoint, horizon) = (page.checkpoint, page.horizon);
+        Batch { checkpoint, horizon, open: page.page.group_open, ..batch }
     }
 
     /// Fetches the page after a checkpoint.
-    async fn fetch(&self, since: Checkpoint) -> Result<Exchanged> {
-        let pull = Some(self.pull_since(Some(since)));
+    async fn fetch(&self, since: Checkpoint, horizon: Position) -> Result<Exchanged> {
+        let pull = Some(self.pull_since(Some(since), horizon));
         let from = self.engine.id().await?;
         let exchange = Exchange { from, to: self.id, push: None, pull };
         self.holding_lease(self.peer.exchange(self.caller, exchange)).await
@@ -229,23 +234,23 @@ impl Session<'_> {
             let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
             let Some(goal) = peer.pulled else { return Ok(()) };
             let mut open = peer.apart.iter().filter(|(scope, _)| !refused.contains(*scope));
-            let Some((first, since)) = open.next().map(|(scope, since)| (scope.clone(), *since)) else {
+            let Some((first, from)) = open.next().map(|(scope, from)| (scope.clone(), *from)) else {
                 return Ok(());
             };
             // Those that stand at one place go together.
             let group: BTreeSet<String> = open
-                .filter(|(_, other)| **other == since)
+                .filter(|(_, other)| **other == from)
                 .map(|(scope, _)| scope.clone())
                 .chain([first])
                 .collect();
-            let Some(pulled) = self.pull_apart(&group, since, goal, summary).await? else {
+            let Some(pulled) = self.pull_apart(&group, from, goal, summary).await? else {
                 return Ok(());
             };
             match pulled {
-                Apart::Covers(home) => {
+                Beside::Covers(home) => {
                     summary.take_in(home);
                 }
-                Apart::Without(scopes) => refused.extend(scopes),
+                Beside::Without(scopes) => refused.extend(scopes),
             }
         }
     }
@@ -254,31 +259,36 @@ impl Session<'_> {
     async fn pull_apart(
         &self,
         group: &BTreeSet<String>,
-        since: Option<Checkpoint>,
+        from: Apart,
         goal: Checkpoint,
         summary: &mut Summary,
-    ) -> Result<Option<Apart>> {
-        let (mut updates, mut exits, mut after) = (Vec::new(), Vec::new(), since);
+    ) -> Result<Option<Beside>> {
+        let (mut updates, mut exits, mut from) = (Vec::new(), Vec::new(), from);
         loop {
             let scopes = Some(group.clone());
-            let pull = Pull { scopes, through: Some(goal.position), ..self.pull_since(after) };
+            let pull =
+                Pull { scopes, through: Some(goal.position), ..self.pull_since(from.pulled, from.horizon) };
             let answer = self.exchange(None, Some(pull), summary).await?;
             let page = match answer.pulled {
                 _ if answer.replica != self.id => return Ok(None),
                 Some(Pulled::Page(page)) => page,
-                _ => {
+                Some(Pulled::Purged) => {
+                    self.begin_comparison().await?;
+                    return Ok(None);
+                }
+                Some(Pulled::UnknownCheckpoint) | None => {
                     self.begin_pull_by_diff().await?;
                     return Ok(None);
                 }
             };
             let covered = page.scopes.clone().unwrap_or_else(|| group.clone());
             if covered != *group {
-                return Ok(Some(Apart::Without(group.difference(&covered).cloned().collect())));
+                return Ok(Some(Beside::Without(group.difference(&covered).cloned().collect())));
             }
             summary.pulled += page.page.updates.len();
             updates.extend(page.page.updates);
             exits.extend(page.exits);
-            after = Some(page.checkpoint);
+            from = Apart { pulled: Some(page.checkpoint), horizon: page.horizon };
             if page.page.group_open && page.more {
                 continue;
             }
@@ -289,7 +299,6 @@ impl Session<'_> {
                 !page.more || page.checkpoint.position >= goal.position,
             );
             let access = sized(Access::WRITE, updates.len());
-            let checkpoint = page.checkpoint;
             let home = self.run_leased(access, move |tx| {
                 Box::pin(async move {
                     let mut home = take_home(tx, &arrival, updates).await?;
@@ -301,14 +310,14 @@ impl Session<'_> {
                                 peer.apart.remove(&scope);
                                 scopes.insert(scope);
                             }
-                            _ => drop(peer.apart.insert(scope, Some(checkpoint))),
+                            _ => drop(peer.apart.insert(scope, from)),
                         }
                     }
                     notes::set_peer(tx, id, &peer).await?;
                     Ok(home)
                 })
             });
-            return home.await.map(|home| Some(Apart::Covers(home)));
+            return home.await.map(|home| Some(Beside::Covers(home)));
         }
     }
 
@@ -321,12 +330,22 @@ impl Session<'_> {
 
     /// The checkpoint is not of the peer's history: starts from the beginning.
     pub(super) async fn begin_pull_by_diff(&self) -> Result<()> {
+        self.begin_anew(false).await
+    }
+
+    /// The peer purged tombstones that this replica has not seen: starts from the beginning, and looks at the end what the
+    /// peer does not have any more.
+    pub(super) async fn begin_comparison(&self) -> Result<()> {
+        self.begin_anew(true).await
+    }
+
+    async fn begin_anew(&self, sweep: bool) -> Result<()> {
         let id = self.id;
         self.run_leased(Access::WRITE, move |tx| {
             Box::pin(async move {
                 serve::unstage(tx, &staged_prefix(id)).await?;
-                let peer = notes::peer(tx, id).await?;
-                notes::set_peer(tx, id, &peer.pulled_anew()).await
+                let peer = notes::peer(tx, id).await?.pulled_anew();
+                notes::set_peer(tx, id, &PeerState { sweep: sweep || peer.sweep, ..peer }).await
             })
         })
         .await
@@ -336,20 +355,28 @@ impl Session<'_> {
     pub(super) async fn pull_by_diff(&self, summary: &mut Summary) -> Result<bool> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await }));
-        let mut since = peer.await?.pulled;
+        let peer = peer.await?;
+        let (mut since, mut horizon) = (peer.pulled, peer.horizon);
         let mut news = false;
         let mut changes = Vec::new();
         loop {
-            let pull = Pull { data: false, ..self.pull_since(since) };
+            let pull = Pull { data: false, ..self.pull_since(since, horizon) };
             summary.requests += 1;
             let asked = self.holding_lease(self.peer.changes(self.caller, pull));
-            let Pulled::Page(page) = asked.await? else {
-                // Its history broke again; the next sync begins anew.
-                self.begin_pull_by_diff().await?;
-                return Ok(news);
+            let page = match asked.await? {
+                Pulled::Page(page) => page,
+                // Its history broke again, or it purged meanwhile; the next sync begins anew.
+                Pulled::UnknownCheckpoint => {
+                    self.begin_pull_by_diff().await?;
+                    return Ok(news);
+                }
+                Pulled::Purged => {
+                    self.begin_comparison().await?;
+                    return Ok(news);
+                }
             };
             let (checkpoint, without, scopes) = (page.checkpoint, self.without(&page), page.scopes.clone());
-            since = Some(checkpoint);
+            (since, horizon) = (Some(checkpoint), page.horizon);
             changes.extend(page.page.updates.into_iter().map(|update| update.state.change));
             if page.page.group_open {
                 continue;
@@ -369,11 +396,12 @@ impl Session<'_> {
             }
             summary.pulled += updates.len();
             let (bytes, open, exits) = (0, false, page.exits);
-            let batch = Batch { updates, bytes, checkpoint, open, without, scopes, exits };
+            let batch = Batch { updates, bytes, checkpoint, open, without, scopes, exits, horizon };
             let home = self.take(batch).await?;
             news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
             if !page.more {
+                self.sweep(summary).await?;
                 self.end_pull_by_diff().await?;
                 return Ok(news);
             }
@@ -385,15 +413,15 @@ impl Session<'_> {
         self.run_leased(Access::WRITE, move |tx| {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
-                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, ..peer }).await
+                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, sweep: false, ..peer }).await
             })
         })
         .await
     }
 
-    fn pull_since(&self, since: Option<Checkpoint>) -> Pull {
+    fn pull_since(&self, since: Option<Checkpoint>, horizon: Position) -> Pull {
         let models = self.engine.models().clone();
-        Pull { since, limit: self.limits().page_records, ..Pull::of(models) }
+        Pull { since, horizon, limit: self.limits().page_records, ..Pull::of(models) }
     }
 }
 
@@ -403,7 +431,7 @@ async fn take_pulled(
     id: ReplicaId,
     batch: Batch,
 ) -> Result<Home> {
-    let Batch { updates, checkpoint, open, without, scopes, exits, .. } = batch;
+    let Batch { updates, checkpoint, open, without, scopes, exits, horizon, .. } = batch;
     let mut peer = notes::peer(tx, id).await?;
     if peer.pulled.is_none() || peer.scopes != scopes {
         peer.rescope(scopes.as_ref());
@@ -438,7 +466,7 @@ async fn take_pulled(
     }
     let older = |seen: Checkpoint| seen.replica == checkpoint.replica && seen.position > checkpoint.position;
     if !peer.pulled.is_some_and(older) {
-        peer.pulled = Some(checkpoint);
+        (peer.pulled, peer.horizon) = (Some(checkpoint), horizon);
     }
     peer.pulled_staged = None;
     notes::set_peer(tx, id, &peer).await?;

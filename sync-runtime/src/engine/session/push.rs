@@ -190,14 +190,13 @@ impl Session<'_> {
         Ok(summary.take_in(home))
     }
 
-    /// rule: parents first. Sends once more what only a constraint of the peer refused: its parent may have come in
-    /// a later page. Says whether something came home that the peer does not hold so.
+    /// rule: parents first. Sends once more what the peer refused for now: its parent may have come in a later
+    /// page, or everything may have been compared since. Says whether something came home that the peer does not hold so.
     pub(super) async fn push_refused(&self, summary: &mut Summary) -> Result<bool> {
         let (id, arrival) = (self.id, self.arrival());
         let models = arrival.models.clone();
-        let refused = self
-            .engine
-            .run(Access::READ.long(), move |tx| Box::pin(inbox::refused_by_constraint(tx, models, id)));
+        let refused =
+            self.engine.run(Access::READ.long(), move |tx| Box::pin(inbox::refused_for_now(tx, models, id)));
         let mut news = false;
         for part in refused.await?.chunks(self.limits().page_records) {
             summary.requests += 1;

@@ -1,0 +1,119 @@
+//! What a replica does that was away so long that its peer has purged tombstones which it never saw: after everything
+//! was compared it looks for what the peer does not have any more.
+
+use super::{Session, Summary};
+use crate::Result;
+use crate::change::State;
+use crate::engine::notes::{self, PeerState};
+use crate::engine::{leaving, purge};
+use crate::query::{Filter, Selection};
+use crate::record::Id;
+use crate::replica::{Exit, Update};
+use crate::schema::ModelSchema;
+use crate::store::{Access, Transaction};
+use crate::version::ReplicaId;
+use std::collections::HashSet;
+
+impl Session<'_> {
+    /// Takes away the records that were at the peer, were not edited here since, and are not there any more: they were
+    /// deleted, and their tombstones purged. Everything else stays, and is pushed.
+    pub(super) async fn sweep(&self, summary: &mut Summary) -> Result<()> {
+        let id = self.id;
+        let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        if !peer.sweep {
+            return Ok(());
+        }
+        for model in self.engine.models().iter() {
+            let schema = model.schema;
+            if self.held.contains(schema.name) && !peer.without.contains(schema.name) {
+                self.sweep_model(schema, summary).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep_model(&self, schema: &'static ModelSchema, summary: &mut Summary) -> Result<()> {
+        let (id, limit) = (self.id, self.limits().page_records);
+        let mut after: Option<Id> = None;
+        loop {
+            let behind = after.clone();
+            let found = self.engine.run(Access::READ.long().feed(), move |tx| {
+                Box::pin(async move { settled(tx, schema, id, behind, limit).await })
+            });
+            let (last, states) = found.await?;
+            let Some(last) = last else { return Ok(()) };
+            after = Some(last);
+            if states.is_empty() {
+                continue;
+            }
+            let changes: Vec<_> = states.iter().map(|state| state.change.clone()).collect();
+            summary.requests += 1;
+            let mut lacking = self.holding_lease(self.peer.diff(self.caller, changes)).await?.deltas;
+            if lacking.is_empty() {
+                continue;
+            }
+            // One that is there with another ancestry is lacking too; it stays.
+            summary.requests += 1;
+            let there = self.holding_lease(self.peer.create_updates(self.caller, lacking.clone())).await?;
+            let there: HashSet<Id> = there.into_iter().map(|Update { state, .. }| state.change.id).collect();
+            lacking.retain(|change| !there.contains(&change.id));
+            let exits: Result<Vec<Exit>> = states
+                .into_iter()
+                .filter(|state| lacking.iter().any(|change| change.id == state.change.id))
+                .filter_map(|state| Some((state.change, state.record?)))
+                .map(|(change, record)| Ok(Exit { schema, id: change.id, scope: schema.scope_of(&record)? }))
+                .collect();
+            let (exits, arrival) = (exits?, self.arrival());
+            self.run_leased(Access::WRITE.long(), move |tx| {
+                Box::pin(async move {
+                    let mut peer = notes::peer(tx, id).await?;
+                    let newest = exits_newest(tx, &exits).await?;
+                    leaving::purged(tx, &arrival, id, &mut peer, exits).await?;
+                    notes::set_peer(tx, id, &peer).await?;
+                    // Nobody else may bring them back here.
+                    purge::raise(tx, newest).await
+                })
+            })
+            .await?;
+        }
+    }
+}
+
+/// The newest stamp of these records.
+async fn exits_newest(tx: &mut dyn Transaction, exits: &[Exit]) -> Result<i64> {
+    let mut newest = 0;
+    for exit in exits {
+        let change = tx.changes(exit.schema, std::slice::from_ref(&exit.id)).await?.pop().flatten();
+        newest = newest.max(change.map_or(0, |change| change.revision().stamp));
+    }
+    Ok(newest)
+}
+
+/// Records behind an id that are at the peer as they stand here, as far as is known; with the last id that was looked at.
+async fn settled(
+    tx: &mut dyn Transaction,
+    schema: &'static ModelSchema,
+    id: ReplicaId,
+    after: Option<Id>,
+    limit: usize,
+) -> Result<(Option<Id>, Vec<State>)> {
+    let peer: PeerState = notes::peer(tx, id).await?;
+    let filter = after.map(|id| schema.after_id(&id)).transpose()?.unwrap_or(Filter::All);
+    let selection = Selection { filter, limit: Some(limit as u64), ..Selection::default() };
+    let records = tx.select(schema, &selection).await?;
+    let ids: Vec<Id> =
+        records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;
+    let states = tx.states(schema, &ids).await?.into_iter().flatten();
+    let is_settled = |state: &State| {
+        let covered = match (&peer.scopes, schema.scope, &state.record) {
+            (Some(scopes), Some(_), Some(record)) => {
+                schema.scope_of(record).is_ok_and(|scope| scopes.contains(&scope))
+            }
+            _ => true,
+        };
+        covered
+            && state.record.is_some()
+            && (state.change.origin == Some(id) || peer.has_acknowledged(state.change.position))
+    };
+    Ok((ids.last().cloned(), states.filter(is_settled).collect()))
+}

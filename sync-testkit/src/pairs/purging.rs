@@ -1,0 +1,208 @@
+//! Purging: tombstones go when nobody waits for them any more, and what was deleted stays so (P7).
+
+use super::ReplicaPair;
+use super::models::Task;
+use super::world::{Device, Register, all_models, assert_level};
+use crate::flaky::FlakyReplica;
+use std::time::Duration;
+use sync_runtime::replica::Caller;
+use sync_runtime::{Right, WorkspaceBuilder};
+
+const DAY: i64 = 24 * 3_600_000_000;
+
+/// Tombstones are kept for ten days, and for thirty where somebody has not seen them.
+fn short(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    all_models(builder).retention(days(10), days(30))
+}
+
+fn short_with_tasks(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    short(builder).model::<Task>()
+}
+
+/// Devices of the first kind, and a server of the second.
+async fn some<const N: usize>(pair: &dyn ReplicaPair, register: Register) -> ([Device; N], Device) {
+    let mut devices = Vec::new();
+    for _ in 0..N {
+        devices.push(Device::open(pair, pair.a().await, register).await);
+    }
+    let server = Device::open(pair, pair.b().await, register).await;
+    (devices.try_into().expect("as many"), server)
+}
+
+/// Lets this time pass for all of them, from the beginning of the case.
+fn pass(days: i64, devices: &[&Device]) {
+    for device in devices {
+        device.env.ahead(days * DAY);
+    }
+}
+
+async fn purge(device: &Device) -> u64 {
+    device.workspace.purge().await.expect("it purges")
+}
+
+/// What there is any trace of, tombstones included.
+async fn traces(device: &Device) -> Vec<String> {
+    device.states().await.into_iter().map(|state| state.change.id.to_string()).collect()
+}
+
+/// Never before the retention, and where a replica has not seen a tombstone not before the second bound.
+pub(super) async fn tombstones_go_after_the_retention_never_earlier(pair: &dyn ReplicaPair) {
+    let ([a, away], server) = some(pair, short).await;
+    for id in ["1", "2", "3"] {
+        a.put(id, "first").await;
+    }
+    a.sync_clean(&server).await;
+    away.sync_clean(&server).await;
+    away.sync_clean(&server).await;
+    a.delete("1").await;
+    a.sync_clean(&server).await;
+    a.sync_clean(&server).await;
+    pass(9, &[&a, &away, &server]);
+    assert_eq!((purge(&server).await, purge(&a).await), (0, 0), "not before the retention");
+    a.sync_clean(&server).await;
+    pass(11, &[&a, &away, &server]);
+    assert_eq!(purge(&a).await, 1, "the server, which is all that it knows, has it");
+    assert_eq!(purge(&server).await, 0, "one that is known has not seen it");
+    assert_eq!(server.ids().await, ["2", "3"]);
+    pass(31, &[&a, &away, &server]);
+    a.sync_clean(&server).await;
+    assert_eq!(purge(&server).await, 1, "nobody is waited for longer than that");
+    assert_eq!(traces(&server).await, ["2", "3"]);
+    assert_eq!(purge(&server).await, 0);
+    a.sync_clean(&server).await;
+    assert_eq!(a.ids().await, ["2", "3"]);
+}
+
+/// Once everybody who is known has seen a tombstone it goes after the retention.
+pub(super) async fn what_all_have_seen_goes_after_the_retention(pair: &dyn ReplicaPair) {
+    let ([a, b], server) = some(pair, short).await;
+    a.put("1", "first").await;
+    a.put("2", "first").await;
+    for device in [&a, &b] {
+        device.sync_clean(&server).await;
+    }
+    a.delete("1").await;
+    a.sync_clean(&server).await;
+    b.sync_clean(&server).await;
+    pass(11, &[&a, &b, &server]);
+    // How far they are is noted once a day.
+    for device in [&a, &b, &a, &b] {
+        device.sync_clean(&server).await;
+    }
+    assert_eq!(purge(&server).await, 1);
+    for device in [&a, &b] {
+        let report = device.sync_clean(&server).await;
+        assert_eq!(report.pulled, 0, "who has seen it need not compare: {report:?}");
+    }
+    // One that is new starts without it.
+    let ([late], _) = some(pair, short).await;
+    late.sync_clean(&server).await;
+    assert_eq!(traces(&late).await, ["2"]);
+}
+
+/// A device that was away for longer compares everything: no deleted record comes back, none of its edits is lost, and
+/// what it has does not come again.
+pub(super) async fn a_device_that_was_away_too_long_compares_everything(pair: &dyn ReplicaPair) {
+    let ([a, away], server) = some(pair, short).await;
+    for number in 0..20 {
+        a.put(&format!("{number:02}"), "first").await;
+    }
+    a.sync_clean(&server).await;
+    away.sync_clean(&server).await;
+    // Edited while it was away: one that is deleted then, one that is there, and one that is new.
+    away.put("03", "edited").await;
+    away.put("06", "edited").await;
+    away.put("new", "made").await;
+    for id in ["00", "01", "02", "03"] {
+        a.delete(id).await;
+    }
+    a.put("05", "changed").await;
+    a.sync_clean(&server).await;
+    pass(40, &[&a, &away, &server]);
+    a.sync_clean(&server).await;
+    assert_eq!((purge(&server).await, purge(&a).await), (4, 4));
+    let report = away.sync(&server).await;
+    assert!(report.pulled <= 2, "the rest does not come again: {report:?}");
+    assert_eq!(away.sync_clean(&server).await.pulled, 0);
+    a.sync_clean(&server).await;
+    let ids = server.ids().await;
+    assert!(!ids.iter().any(|id| ["00", "01", "02"].contains(&id.as_str())), "deleted stays deleted: {ids:?}");
+    assert_eq!(away.ids().await, ids);
+    assert_eq!(a.ids().await, ids);
+    assert_eq!(server.title("06").await.as_deref(), Some("edited"));
+    assert_eq!(server.title("new").await.as_deref(), Some("made"));
+    assert_eq!(server.title("03").await.as_deref(), Some("edited"), "an edit is kept");
+    assert_eq!(away.title("05").await.as_deref(), Some("changed"));
+    assert_level(&[&a, &away, &server]).await;
+}
+
+/// What was deleted so long ago does not come back from one that never heard of it, under whatever name.
+pub(super) async fn what_was_purged_does_not_come_back(pair: &dyn ReplicaPair) {
+    let ([a, hub, other], server) = some(pair, short).await;
+    for id in ["1", "2"] {
+        a.put(id, "first").await;
+    }
+    a.sync_clean(&server).await;
+    // One that has it from another, and never met this server.
+    a.sync_clean(&hub).await;
+    other.sync_clean(&hub).await;
+    a.delete("1").await;
+    a.sync_clean(&server).await;
+    pass(40, &[&a, &hub, &other, &server]);
+    a.sync_clean(&server).await;
+    assert_eq!(purge(&server).await, 1);
+    let before = server.picture().await;
+    let line = FlakyReplica::new(&server.replica);
+    let report = other.workspace.sync(&line).push_only().await.expect("the sync succeeds");
+    assert_eq!(report.rejected.len(), 1, "{report:?}");
+    assert_eq!(report.rejected[0].code, "gone");
+    assert_eq!(server.picture().await, before);
+    // What it makes itself is taken.
+    other.put("3", "made").await;
+    other.workspace.sync(&line).push_only().await.expect("the sync succeeds");
+    assert_eq!(server.ids().await, ["2", "3"]);
+}
+
+/// A first pull that goes on after some was purged is no old one, and one that stands before the horizon is.
+pub(super) async fn a_pull_in_many_pages_passes_the_horizon(pair: &dyn ReplicaPair) {
+    let ([a, late], server) = some(pair, short).await;
+    for number in 0..12 {
+        a.put(&format!("{number:02}"), "first").await;
+    }
+    a.delete("11").await;
+    a.put("12", "after").await;
+    a.sync_clean(&server).await;
+    pass(40, &[&a, &late, &server]);
+    a.sync_clean(&server).await;
+    assert_eq!(purge(&server).await, 1);
+    let limits = sync_runtime::replica::Limits { page_records: 2, ..Default::default() };
+    let server = server.limited(limits).await;
+    let report = late.sync_clean(&server).await;
+    assert_eq!((report.pulled, late.ids().await.len()), (12, 12));
+    assert!(report.requests < 12, "page after page, once: {report:?}");
+    assert_eq!(late.sync_clean(&server).await.requests, 1);
+}
+
+/// With scopes: tombstones and exits go, and who was away too long is brought level all the same.
+pub(super) async fn exits_go_with_the_tombstones(pair: &dyn ReplicaPair) {
+    let ([away], server) = some(pair, short_with_tasks).await;
+    let caller = Caller::named("a").with(Right::Write).in_scope("a", Right::Write);
+    let line = FlakyReplica::new(&server.workspace).calling_as(caller);
+    let tasks = server.workspace.collection::<Task>().expect("the model is registered");
+    let here = away.workspace.collection::<Task>().expect("the model is registered");
+    let task = |id: &str, project: &str| Task { id: id.into(), project: project.into(), ..Task::default() };
+    for id in ["deleted", "moved", "stays"] {
+        tasks.upsert(task(id, "a")).await.expect("a task is saved");
+    }
+    away.workspace.sync(&line).await.expect("the sync succeeds");
+    tasks.upsert(task("moved", "b")).await.expect("a task is saved");
+    tasks.delete("deleted".to_owned()).await.expect("a task is deleted");
+    pass(40, &[&away, &server]);
+    assert_eq!(purge(&server).await, 1);
+    let report = away.workspace.sync(&line).await.expect("the sync succeeds");
+    let left: Vec<_> =
+        here.find(sync_runtime::Query::all()).await.expect("tasks").into_iter().map(|task| task.id).collect();
+    assert_eq!(left, ["stays"], "{report:?}");
+    assert!(report.rejected.is_empty(), "{report:?}");
+}
