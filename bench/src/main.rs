@@ -14,13 +14,14 @@ mod merge;
 mod network;
 mod postgres;
 mod record;
+mod scope;
 
 use std::error::Error;
 
 /// What a workload ends with.
 pub(crate) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-const WORKLOADS: [(&str, &str); 17] = [
+const WORKLOADS: [(&str, &str); 18] = [
     ("insert", "tracked single insert on SQLite"),
     ("update", "tracked single update on SQLite"),
     ("bulk", "100,000 tracked inserts on SQLite in batches of 1,000"),
@@ -30,6 +31,7 @@ const WORKLOADS: [(&str, &str); 17] = [
     ("scale", "first pull of 100,000 against 10,000"),
     ("idle", "a sync with nothing to do, and with one changed record"),
     ("live", "an edit that reaches a thousand listening clients, against a bare route that answers as many"),
+    ("scope", "a pull of a scope of 100 records beside 1,000,000 others, against 10,000"),
     ("merge", "a sync that merges 1,000 records, against one without conflicts"),
     ("peak", "peak memory of client and server in a first pull of 100,000"),
     ("postgres-bulk", "100,000 tracked inserts by plain SQL on PostgreSQL"),
@@ -67,6 +69,7 @@ fn main() -> Outcome {
             "scale" => network::scale()?,
             "idle" => network::idle()?,
             "live" => live::live_updates()?,
+            "scope" => scope::pull()?,
             "merge" => merge::merge()?,
             "postgres-bulk" => postgres::bulk()?,
             "postgres-pull" => postgres::pull()?,

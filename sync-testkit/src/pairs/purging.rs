@@ -127,7 +127,10 @@ pub(super) async fn a_device_that_was_away_too_long_compares_everything(pair: &d
     assert_eq!(away.sync_clean(&server).await.pulled, 0);
     a.sync_clean(&server).await;
     let ids = server.ids().await;
-    assert!(!ids.iter().any(|id| ["00", "01", "02"].contains(&id.as_str())), "deleted stays deleted: {ids:?}");
+    assert!(
+        !ids.iter().any(|id| ["00", "01", "02"].contains(&id.as_str())),
+        "deleted stays deleted: {ids:?}"
+    );
     assert_eq!(away.ids().await, ids);
     assert_eq!(a.ids().await, ids);
     assert_eq!(server.title("06").await.as_deref(), Some("edited"));
