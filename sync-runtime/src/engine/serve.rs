@@ -110,7 +110,7 @@ impl Replica for Engine {
                 let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
                 let mut noted = None;
                 if exchange.to != me {
-                    return Ok((answer, false, noted));
+                    return Ok((answer, false, noted, None));
                 }
                 let before = match exchange.pull {
                     Some(_) => tx.newest().await?,
@@ -140,15 +140,16 @@ impl Replica for Engine {
                     && (stored && tx.newest().await? == before || by_scope && answer.pushed.is_some());
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
-                    let asked = Asked { caller: &caller, from: Some(exchange.from), pull: &pull };
+                    let (from, horizon) = (Some(exchange.from), Some(horizon));
+                    let asked = Asked { caller: &caller, from, pull: &pull, horizon };
                     let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
                 }
-                Ok((answer, ahead, noted))
+                Ok((answer, ahead, noted, Some(horizon)))
             })
         });
-        let (mut answer, mut ahead, noted) = answer.await?;
+        let (mut answer, mut ahead, noted, horizon) = answer.await?;
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
         if let Some(pull) = pull.filter(|_| is_here) {
             if by_scope {
@@ -157,7 +158,7 @@ impl Replica for Engine {
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
                 Box::pin(async move {
-                    let asked = Asked { caller: &puller, from: Some(from), pull: &pull };
+                    let asked = Asked { caller: &puller, from: Some(from), pull: &pull, horizon };
                     feed_page(tx, me, &models, &limits, asked).await
                 })
             });
@@ -187,7 +188,7 @@ impl Replica for Engine {
             .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    let asked = Asked { caller: &caller, from: None, pull: &pull };
+                    let asked = Asked { caller: &caller, from: None, pull: &pull, horizon: None };
                     Ok((me, feed_page(tx, me, &models, &limits, asked).await?))
                 })
             })
@@ -495,6 +496,8 @@ struct Asked<'a> {
     /// What this peer brought does not go back to it.
     from: Option<ReplicaId>,
     pull: &'a Pull,
+    /// Up to where tombstones were purged, if that was read already.
+    horizon: Option<Horizon>,
 }
 
 /// A page of the feed for a peer; `true` with it if the peer saw more of this history than there is.
@@ -505,7 +508,7 @@ async fn feed_page(
     limits: &Limits,
     asked: Asked<'_>,
 ) -> Result<(Pulled, bool)> {
-    let Asked { caller, from, pull } = asked;
+    let Asked { caller, from, pull, horizon } = asked;
     if let Some(schema) = pull.model {
         caller.needs(Right::Read, schema.name)?;
     }
@@ -515,7 +518,10 @@ async fn feed_page(
         Some(since) if since.position > tx.newest().await? => return Ok((Pulled::UnknownCheckpoint, true)),
         Some(since) => since.position,
     };
-    let horizon = purge::horizon(tx).await?.position;
+    let horizon = match horizon {
+        Some(horizon) => horizon.position,
+        None => purge::horizon(tx).await?.position,
+    };
     if pull.since.is_some() && after < horizon && pull.horizon < horizon {
         return Ok((Pulled::Purged, false));
     }
