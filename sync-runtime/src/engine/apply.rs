@@ -16,7 +16,7 @@ use crate::record::{Id, Record};
 use crate::replica::{Limits, Outcome, Rejection, Update};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Base, Put, Transaction};
-use crate::version::{Ancestry, Position, Relation, ReplicaId, Stamp, compare};
+use crate::version::{Ancestry, Position, Relation, ReplicaId, Revision, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -396,18 +396,24 @@ fn joined(here: &State, update: &Update, ancestry: Ancestry, arrival: &Arrival) 
     // A state that is older than what is here says nothing new of it.
     let stamps = match compare(&update.state.change.ancestry, &here.change.ancestry) {
         Relation::Older => here.change.stamps.clone(),
-        _ => later_stamps(&here.change, &update.state.change),
+        _ => later_stamps(&here.change, &update.state.change, ancestry.current),
     };
     let change = Change { ancestry, origin, merged, group, stamps, ..here.change.clone() };
     State { change, record: here.record.clone() }
 }
 
-/// The later stamp of each field that has one of its own on a side.
-fn later_stamps(a: &Change, b: &Change) -> Option<Box<Stamps>> {
-    if a.stamps == b.stamps {
-        return a.stamps.clone();
+/// The later stamp of each field that has one of its own on a side, where this revision stands for both.
+fn later_stamps(a: &Change, b: &Change, standing: Revision) -> Option<Box<Stamps>> {
+    // A field that is not named was written with its record; the older revision does not say so for the newer one.
+    let named = |change: &Change| match change.revision() > standing && !change.is_delete() {
+        true => change.stamps_after(|_| true),
+        false => change.stamps.clone(),
+    };
+    let (mine, theirs) = (named(a), named(b));
+    if mine == theirs {
+        return mine;
     }
-    let names = a.stamps.iter().chain(&b.stamps).flat_map(|stamps| stamps.keys());
+    let names = mine.iter().chain(&theirs).flat_map(|stamps| stamps.keys());
     Some(Box::new(names.map(|name| (name.clone(), a.stamp_of(name).max(b.stamp_of(name)))).collect()))
 }
 

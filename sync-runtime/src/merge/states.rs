@@ -110,7 +110,9 @@ fn delete_against_edit(versions: Versions<'_>) -> Combined {
         OnDelete::LastWrite => later(versions),
     };
     let decided = Decided { place: None, policy: on_delete.name(), kept: None, lost: None };
-    Combined { decided: vec![decided], ..Combined::of(kept) }
+    // What stands may do so under a revision of its own, and a field that is not named counts as written with that.
+    let stamps = kept.change.stamps_after(|_| true);
+    Combined { stamps, decided: vec![decided], ..Combined::of(kept) }
 }
 
 /// One field on its way: its versions, and when each side changed it.

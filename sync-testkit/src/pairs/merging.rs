@@ -237,6 +237,79 @@ pub(super) async fn last_write_goes_by_the_stamp_of_the_field(pair: &dyn Replica
     assert_level(&[&a, &b]).await;
 }
 
+/// A record that stands against a delete is as old as it was, also where that makes a revision of its own: a later edit
+/// of a field still stands.
+pub(super) async fn last_write_goes_by_the_stamp_of_the_field_after_a_delete(pair: &dyn ReplicaPair) {
+    let (a, server) = two_with_cards(pair).await;
+    let b = Device::open(pair, pair.a().await, cards).await;
+    create(&server, Kept { id: "1".into(), title: "start".into() }).await;
+    a.sync_clean(&server).await;
+    b.sync_clean(&server).await;
+    let now = pair.env().now();
+    a.env.freeze(now + 1_000);
+    edit::<Kept>(&a, |record| record.title = "first".into()).await;
+    server.env.freeze(now + 2_000);
+    edit::<Kept>(&server, |record| record.title = "second".into()).await;
+    b.sync_clean(&server).await;
+    b.env.freeze(now + 3_000);
+    remove::<Kept>(&b).await;
+    // The first edit loses against the second one, and stands against the delete of that: the two hold each other.
+    pull(&server, &a).await;
+    pull(&a, &b).await;
+    pull(&b, &server).await;
+    assert_eq!((title(&a).await.as_deref(), title(&b).await), (Some("first"), None));
+    server.env.freeze(now + 4_000);
+    edit::<Kept>(&server, |record| record.title = "third".into()).await;
+    a.env.freeze(now + 5_000);
+    a.sync_clean(&b).await;
+    assert_eq!(title(&b).await.as_deref(), Some("first"), "it was edited");
+    a.sync_clean(&server).await;
+    b.sync_clean(&server).await;
+    assert_eq!(title(&a).await.as_deref(), Some("third"), "nobody wrote the first title anew");
+    assert_level(&[&a, &server, &b]).await;
+}
+
+/// The same where two hold each other and have the same: the later of the two edits counts, whichever revision stands.
+pub(super) async fn last_write_goes_by_the_stamp_of_the_field_in_a_join(pair: &dyn ReplicaPair) {
+    let (a, server) = two_with_cards(pair).await;
+    let b = Device::open(pair, pair.a().await, cards).await;
+    let c = Device::open(pair, pair.a().await, cards).await;
+    let d = Device::open(pair, pair.a().await, cards).await;
+    create(&a, Kept { id: "1".into(), title: "start".into() }).await;
+    for device in [&a, &b, &c, &d] {
+        device.sync_clean(&server).await;
+    }
+    let now = pair.env().now();
+    for (device, after, title) in
+        [(&b, 1_000, "same"), (&c, 2_000, "same"), (&d, 3_000, "other"), (&a, 4_000, "same")]
+    {
+        device.env.freeze(now + after);
+        edit::<Kept>(device, |record| record.title = title.into()).await;
+    }
+    for device in [&b, &c, &a] {
+        pull(&server, device).await;
+    }
+    a.env.freeze(now + 5_000);
+    remove::<Kept>(&a).await;
+    // The edit of `c` stands against the delete; the server has seen the later edit, and not the delete.
+    pull(&c, &a).await;
+    pull(&server, &c).await;
+    for device in [&a, &b, &c, &d, &a, &b, &c] {
+        device.sync_clean(&server).await;
+    }
+    assert_eq!(title(&server).await.as_deref(), Some("same"), "it was written after the other title");
+    assert_level(&[&a, &server, &b, &c, &d]).await;
+}
+
+async fn title(device: &Device) -> Option<String> {
+    get::<Kept>(device).await.map(|record| record.title)
+}
+
+async fn pull(device: &Device, from: &Device) {
+    let report = device.workspace.sync(&from.replica).pull_only().await.expect("it pulls");
+    assert_eq!(report.conflict_count(), 0, "{report:?}");
+}
+
 /// rule: exact base. Without one only `last_write`, `min` and `max` decide; nothing is counted.
 pub(super) async fn rule_exact_base_without_one_nothing_is_counted(pair: &dyn ReplicaPair) {
     let (a, b) = two_with_cards(pair).await;

@@ -497,6 +497,8 @@ macro_rules! __pair_cases {
                 rule_exact_base_votes_under_a_new_name_count_once
                 equal_increments_are_two
                 last_write_goes_by_the_stamp_of_the_field
+                last_write_goes_by_the_stamp_of_the_field_after_a_delete
+                last_write_goes_by_the_stamp_of_the_field_in_a_join
                 rule_exact_base_without_one_nothing_is_counted
                 without_an_upstream_people_decide
                 a_merge_function_that_fails_parks_its_record

@@ -307,6 +307,7 @@ fn longer(_: &String, older: &String, newer: &String) -> Result<String, String> 
 pub(super) struct Kept {
     #[sync(id)]
     pub(super) id: String,
+    #[sync(merge = "last_write")]
     pub(super) title: String,
 }
 
