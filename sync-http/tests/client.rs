@@ -211,7 +211,7 @@ fn any_executor_will_do() {
     let client = HttpReplica::new(&url(receive.recv().expect("served"))).expect("a URL");
     for _ in 0..3 {
         let checkpoint = pollster::block_on(client.checkpoint(&Caller::owner())).expect("answers");
-        assert_eq!(checkpoint, Checkpoint { replica: ME, position: 0 });
+        assert_eq!(checkpoint, Checkpoint::new(ME, 0));
     }
 }
 

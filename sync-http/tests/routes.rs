@@ -45,8 +45,8 @@ async fn every_call_gives_over_http_what_it_gives_here() {
         let pulls = [
             pull(None, 1000),
             pull(None, 7),
-            pull(Some(Checkpoint { replica: ME, position: 38 }), 10),
-            pull(Some(Checkpoint { replica: PEER, position: 1 }), 10),
+            pull(Some(Checkpoint::new(ME, 38)), 10),
+            pull(Some(Checkpoint::new(PEER, 1)), 10),
             Pull { data: false, ..pull(None, 5) },
             Pull { model: Some(&TAG), ..pull(None, 100) },
         ];
@@ -77,7 +77,7 @@ async fn every_call_gives_over_http_what_it_gives_here() {
             push(999, vec![], false),
             Exchange { to: PEER, ..push(3, updates.clone(), false) },
             Exchange {
-                pull: Some(pull(Some(Checkpoint { replica: ME, position: 40 }), 3)),
+                pull: Some(pull(Some(Checkpoint::new(ME, 40)), 3)),
                 ..push(4, updates.clone(), false)
             },
         ];

@@ -328,18 +328,43 @@ pub fn compare(a: &Ancestry, b: &Ancestry) -> Relation {
 
 /// "Everything committed up to here" in one history.
 ///
-/// Opaque to callers; as text it is `position@replica`, and it is untrusted where it comes from a peer.
+/// Opaque to callers; as text it is `position@replica`, with `~` and 16 hexadecimal digits behind it where it is sealed. It is
+/// untrusted where it comes from a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Checkpoint {
     /// Whose order the position stands in.
     pub replica: ReplicaId,
     /// The last position that is covered; 0 covers nothing.
     pub position: Position,
+    /// Shows to the replica that it gave the checkpoint out itself; `None` where nobody did.
+    pub seal: Option<u64>,
+}
+
+impl Checkpoint {
+    /// The checkpoint at this position, without a seal.
+    ///
+    /// ```
+    /// use sync_runtime::{Checkpoint, ReplicaId};
+    ///
+    /// let replica: ReplicaId = "c4d1e2f3a4b5464788990a1b2c3d4e5f".parse()?;
+    /// let checkpoint = Checkpoint::new(replica, 41);
+    /// assert_eq!(checkpoint.to_string(), "41@c4d1e2f3a4b5464788990a1b2c3d4e5f");
+    /// let sealed: Checkpoint = "41@c4d1e2f3a4b5464788990a1b2c3d4e5f~00000000000000ff".parse()?;
+    /// assert_eq!(sealed, Checkpoint { seal: Some(255), ..checkpoint });
+    /// # Ok::<(), sync_runtime::NotARevision>(())
+    /// ```
+    pub fn new(replica: ReplicaId, position: Position) -> Self {
+        Checkpoint { replica, position, seal: None }
+    }
 }
 
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.position, self.replica)
+        write!(f, "{}@{}", self.position, self.replica)?;
+        match self.seal {
+            Some(seal) => write!(f, "~{seal:016x}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -353,8 +378,15 @@ impl FromStr for Checkpoint {
     type Err = NotARevision;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (text, seal) = match text.split_once('~') {
+            Some((text, seal)) if seal.len() == 16 && seal.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+                (text, Some(u64::from_str_radix(seal, 16).map_err(|_| NotARevision)?))
+            }
+            Some(_) => return Err(NotARevision),
+            None => (text, None),
+        };
         let Revision { stamp, replica } = text.parse()?;
-        Ok(Checkpoint { replica, position: stamp })
+        Ok(Checkpoint { replica, position: stamp, seal })
     }
 }
 
@@ -366,8 +398,8 @@ impl Serialize for Checkpoint {
 
 impl<'de> Deserialize<'de> for Checkpoint {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Revision { stamp, replica } = Revision::deserialize(deserializer)?;
-        Ok(Checkpoint { replica, position: stamp })
+        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -345,13 +345,7 @@ impl Workspace {
     /// What the store fails with.
     #[doc(alias = "currentCheckpoint")]
     pub async fn current_checkpoint(&self) -> Result<Checkpoint> {
-        self.engine
-            .run(Access::READ.feed(), |tx| {
-                Box::pin(async move {
-                    Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? })
-                })
-            })
-            .await
+        self.engine.newest_checkpoint(Access::READ.feed()).await
     }
 
     /// Says that a record was changed past the tracking, with triggers off: it gets a new revision with what it

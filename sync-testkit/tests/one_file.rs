@@ -366,7 +366,7 @@ fn a_checkpoint_above_the_newest_is_shown_to_two_processes() {
             let other = file.open().await.model::<Note>().build().await.expect("the file opens");
             let me = other.id().await.expect("an id");
             let ask = move |server: Workspace| async move {
-                let since = Some(Checkpoint { replica: me, position: 1000 });
+                let since = Some(Checkpoint::new(me, 1000));
                 let models = server.engine().models().clone();
                 let pull = Pull { since, limit: 10, ..Pull::of(models) };
                 if calls_changes {

@@ -290,7 +290,8 @@ async fn attacks_are_refused_while_others_are_served() {
         assert!(!text.contains("private") && !text.contains(&todo.id.to_string()), "{name}: {text:.300}");
         assert!(took < AT_ONCE, "{name}: {took:?}");
     }
-    // Nothing of it was stored, and nothing of the victim's is gone.
+    // Nothing of it was stored, nothing of the victim's is gone, and the server is who it was.
+    assert_eq!(alice.checkpoint(&Caller::owner()).await.expect("a checkpoint").replica, id);
     device.sync(&alice).await.expect("the sync succeeds");
     assert_eq!(todos.find(sync_runtime::Query::all()).await.expect("todos").len(), 1);
 

@@ -186,7 +186,7 @@ impl Shelf {
     }
 
     fn newest(&self) -> Checkpoint {
-        Checkpoint { replica: ME, position: self.feed().last().map_or(0, |state| state.change.position) }
+        Checkpoint::new(ME, self.feed().last().map_or(0, |state| state.change.position))
     }
 
     fn apply(&self, update: Update) -> Outcome {
@@ -239,7 +239,7 @@ impl Shelf {
         let ahead = self.newest().position - position;
         Pulled::Page(FeedPage {
             page,
-            checkpoint: Checkpoint { replica: ME, position },
+            checkpoint: Checkpoint::new(ME, position),
             more,
             ahead,
             skipped: 0,

@@ -13,6 +13,7 @@
 //! - `leaving`: records that left the scopes which this replica may read at a peer.
 //! - `moves`: what is committed, as it is committed.
 //! - `scopes`: in which scope each record is, and what a caller sees who may not read them all.
+//! - `seal`: checkpoints that cannot be made up.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
@@ -35,6 +36,7 @@ pub(crate) mod rename;
 pub(crate) mod replicate;
 pub(crate) mod resolve;
 pub(crate) mod scopes;
+mod seal;
 mod serve;
 pub(crate) mod session;
 
@@ -49,10 +51,11 @@ use crate::version::{ReplicaId, STAMP_LIMIT, Stamp};
 use crate::{Error, ErrorKind, Result};
 use event_listener::{Event, EventListener};
 use purge::Retention;
+use seal::Seal;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// A replica over a store. Cheap to clone; clones are the same replica.
 #[derive(Clone)]
@@ -85,6 +88,8 @@ struct Inner {
     retention: Retention,
     /// When this process last looked whether it is time to purge.
     purge_looked: AtomicI64,
+    /// What checkpoints are sealed with.
+    seal: OnceLock<Seal>,
 }
 
 impl fmt::Debug for Engine {
@@ -138,8 +143,10 @@ impl Engine {
             history: Mutex::new(None),
             busy: Mutex::new(Vec::new()),
             kept: Mutex::new(Vec::new()),
+            seal: OnceLock::new(),
         }));
         engine.read_offset().await?;
+        engine.seal().await?;
         engine.check_history().await?;
         engine.mend_history().await?;
         engine.meet_models().await?;
@@ -340,6 +347,17 @@ impl Engine {
             Box::pin(async move { notes::save(tx, Room::Peer, CLOCK_NOTE, &offset).await })
         })
         .await
+    }
+
+    /// What checkpoints are sealed with.
+    pub(crate) async fn seal(&self) -> Result<Seal> {
+        match self.0.seal.get() {
+            Some(seal) => Ok(*seal),
+            None => {
+                let seal = self.read_seal().await?;
+                Ok(*self.0.seal.get_or_init(|| seal))
+            }
+        }
     }
 
     /// Notes a task that keeps this replica in sync.

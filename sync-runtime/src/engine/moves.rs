@@ -116,7 +116,8 @@ impl Moves {
             return Err(Error::new(ErrorKind::Usage, "a move without a change"));
         };
         let engine = &self.follow.engine;
-        let checkpoint = Checkpoint { replica: engine.id().await?, position: last.change.position };
+        let (seal, replica) = (engine.seal().await?, engine.id().await?);
+        let checkpoint = seal.checkpoint(replica, last.change.position);
         let scopes = match scopes::are_known(engine.models()) {
             true => {
                 engine.project_scopes().await?;

@@ -9,6 +9,7 @@ use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
 use super::purge::{self, Horizon, Seen};
 use super::scopes::{self, View, Wish};
+use super::seal::Seal;
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
@@ -44,6 +45,15 @@ impl Engine {
     /// Whether what the caller sees of the feed depends on scopes.
     fn sees_by_scope(&self, caller: &Caller) -> bool {
         caller.scopes().is_some() && scopes::are_known(self.models())
+    }
+
+    /// The newest checkpoint, by a transaction of this access.
+    pub(crate) async fn newest_checkpoint(&self, access: Access) -> Result<Checkpoint> {
+        let seal = self.seal().await?;
+        self.run(access, move |tx| {
+            Box::pin(async move { Ok(seal.checkpoint(tx.replica().await?, tx.newest().await?)) })
+        })
+        .await
     }
 
     pub(crate) fn arrival(&self, from: Option<ReplicaId>) -> Arrival {
@@ -104,6 +114,7 @@ impl Replica for Engine {
         if by_scope && exchange.push.is_none() {
             self.project_scopes().await?;
         }
+        let seal = self.seal().await?;
         let answer = self.answer(access, move |tx| {
             Box::pin(async move {
                 let me = tx.replica().await?;
@@ -121,7 +132,9 @@ impl Replica for Engine {
                 if let Some(pull) = &exchange.pull
                     && let Some(since) = pull.since.filter(|since| since.replica == me)
                 {
-                    noted = seen.after(since.position, horizon, now);
+                    // One that was made up does not make a replica one that has seen everything.
+                    let is_given = seal.believes(&caller, &arrival.models, since);
+                    noted = seen.after(since.position, horizon, now).filter(|_| is_given);
                 }
                 if let Some(push) = exchange.push {
                     admission::claim(tx, &caller, &arrival.models, exchange.from, &mut pusher).await?;
@@ -141,7 +154,7 @@ impl Replica for Engine {
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
                     let (from, horizon) = (Some(exchange.from), Some(horizon));
-                    let asked = Asked { caller: &caller, from, pull: &pull, horizon };
+                    let asked = Asked { caller: &caller, seal, from, pull: &pull, horizon };
                     let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
@@ -158,7 +171,7 @@ impl Replica for Engine {
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
                 Box::pin(async move {
-                    let asked = Asked { caller: &puller, from: Some(from), pull: &pull, horizon };
+                    let asked = Asked { caller: &puller, seal, from: Some(from), pull: &pull, horizon };
                     feed_page(tx, me, &models, &limits, asked).await
                 })
             });
@@ -181,14 +194,14 @@ impl Replica for Engine {
         if self.sees_by_scope(caller) {
             self.project_scopes().await?;
         }
-        let caller = caller.clone();
+        let (caller, seal) = (caller.clone(), self.seal().await?);
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
         let (me, (pulled, ahead)) = self
             .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    let asked = Asked { caller: &caller, from: None, pull: &pull, horizon: None };
+                    let asked = Asked { caller: &caller, seal, from: None, pull: &pull, horizon: None };
                     Ok((me, feed_page(tx, me, &models, &limits, asked).await?))
                 })
             })
@@ -258,12 +271,7 @@ impl Replica for Engine {
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
         caller.needs_anywhere(Right::Read, self.models())?;
-        self.run(Access::READ.durable().feed(), |tx| {
-            Box::pin(
-                async move { Ok(Checkpoint { replica: tx.replica().await?, position: tx.newest().await? }) },
-            )
-        })
-        .await
+        self.newest_checkpoint(Access::READ.durable().feed()).await
     }
 
     async fn read(
@@ -493,6 +501,8 @@ pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()
 /// Who asks for a page of the feed, and for which.
 struct Asked<'a> {
     caller: &'a Caller,
+    /// Of the checkpoints that this replica gives out.
+    seal: Seal,
     /// What this peer brought does not go back to it.
     from: Option<ReplicaId>,
     pull: &'a Pull,
@@ -508,14 +518,16 @@ async fn feed_page(
     limits: &Limits,
     asked: Asked<'_>,
 ) -> Result<(Pulled, bool)> {
-    let Asked { caller, from, pull, horizon } = asked;
+    let Asked { caller, seal, from, pull, horizon } = asked;
     if let Some(schema) = pull.model {
         caller.needs(Right::Read, schema.name)?;
     }
     let after = match pull.since {
         None => 0,
         Some(since) if since.replica != me => return Ok((Pulled::UnknownCheckpoint, false)),
-        Some(since) if since.position > tx.newest().await? => return Ok((Pulled::UnknownCheckpoint, true)),
+        Some(since) if since.position > tx.newest().await? => {
+            return Ok((Pulled::UnknownCheckpoint, seal.believes(caller, models, since)));
+        }
         Some(since) => since.position,
     };
     let horizon = match horizon {
@@ -555,7 +567,7 @@ async fn feed_page(
             part = FeedPart { through: end, more: true, group_open: false, early: Vec::new(), ..part };
         }
     }
-    let checkpoint = Checkpoint { replica: me, position: part.through };
+    let checkpoint = seal.checkpoint(me, part.through);
     // What stands in the view is in a scope that may be read; parents that come along may be in any.
     let may_read = |state: &State| match &state.record {
         Some(record) => caller.right_to(state.change.schema, record) >= Right::Read,

@@ -3,7 +3,8 @@
 use super::ReplicaPair;
 use super::models::Item;
 use super::world::{assert_level, three, two};
-use sync_runtime::Status;
+use sync_runtime::replica::{Exchange, Pull, Pulled, Replica};
+use sync_runtime::{Caller, Checkpoint, Right, Status};
 
 /// A device whose store was copied while it was closed: both go on; one of them takes a new name, no edit is lost.
 pub(super) async fn rule_one_replica_id_one_history_a_copy_takes_a_new_name(pair: &dyn ReplicaPair) {
@@ -244,4 +245,36 @@ pub(super) async fn rule_one_replica_id_one_history_with_two_servers(pair: &dyn 
     a.sync_clean(&first).await;
     a.sync_clean(&second).await;
     assert_level(&[&a, &first, &second]).await;
+}
+
+/// A checkpoint above the newest position tells of a rollback only where the replica gave it out itself: whoever has no right
+/// to rewrite history cannot make it take a new name.
+pub(super) async fn a_checkpoint_that_is_made_up_changes_no_name(pair: &dyn ReplicaPair) {
+    let (a, b) = two(pair).await;
+    b.put("1", "of b").await;
+    let backup = b.backup().await;
+    b.put("2", "of b").await;
+    let reader = Caller::named("a reader").with(Right::Write);
+    let given = Replica::checkpoint(b.engine(), &reader).await.expect("a checkpoint");
+    let name = b.workspace.id().await.expect("an id");
+    let models = b.engine().models().clone();
+    let since =
+        |since| Pull { since: Some(since), limit: 10, data: true, model: None, models: models.clone() };
+    let made_up = [
+        Checkpoint { position: given.position + 1_000, ..given },
+        Checkpoint { position: given.position + 1_000, seal: None, ..given },
+    ];
+    for made_up in made_up {
+        let pulled = Replica::changes(b.engine(), &reader, since(made_up)).await.expect("it is answered");
+        assert!(matches!(pulled, Pulled::UnknownCheckpoint), "{pulled:?}");
+        let (from, to) = (a.workspace.id().await.expect("an id"), name);
+        let exchange = Exchange { from, to, push: None, pull: Some(since(made_up)) };
+        let answer = Replica::exchange(b.engine(), &reader, exchange).await.expect("it is answered");
+        assert!(matches!(answer.pulled, Some(Pulled::UnknownCheckpoint)), "{answer:?}");
+        assert_eq!(b.workspace.id().await.expect("an id"), name, "{made_up}");
+    }
+    let b = b.rolled_back(backup).await;
+    let pulled = Replica::changes(b.engine(), &reader, since(given)).await.expect("it is answered");
+    assert!(matches!(pulled, Pulled::UnknownCheckpoint), "{pulled:?}");
+    assert_ne!(b.workspace.id().await.expect("an id"), name, "what it gave out itself is believed");
 }

@@ -372,6 +372,7 @@ macro_rules! __pair_cases {
                 replicate_keeps_a_group_whole_that_a_record_leaves
             }
             history {
+                a_checkpoint_that_is_made_up_changes_no_name
                 rule_one_replica_id_one_history_a_copy_takes_a_new_name
                 rule_one_replica_id_one_history_a_copy_in_conflict
                 rule_one_replica_id_one_history_a_copy_that_only_reads
