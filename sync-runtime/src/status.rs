@@ -14,16 +14,12 @@ use crate::syncable::{ModelId, Syncable};
 use crate::version::{Position, ReplicaId, Revision};
 use crate::workspace::{Workspace, stamp_anew};
 use crate::{Error, ErrorKind, Result, codec};
-use futures_util::future::select;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 /// How many changes are read at a time.
 const BATCH: usize = 500;
-/// How long another program's write may go unnoticed.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// Where a record stands with the peers of its workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -437,7 +433,7 @@ impl<T: Syncable> WatchStatus<T> {
         self.start().await?;
         loop {
             let engine = self.workspace.engine();
-            let (_, committed) = engine.commits();
+            let committed = engine.next_commit();
             engine.still_open()?;
             let version = engine.store().version().await?;
             if self.seen != Some(version) {
@@ -462,8 +458,7 @@ impl<T: Syncable> WatchStatus<T> {
                     return Ok(typed.collect());
                 }
             }
-            let sleep = self.workspace.engine().env().sleep(LOOK);
-            select(committed, sleep).await;
+            committed.await;
         }
     }
 

@@ -218,6 +218,16 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
     ///
     /// Cheap: no scan, no lock. It may differ although nobody did, where the database is shared with others.
     async fn version(&self) -> Result<u64>;
+
+    /// Ends once somebody commits after this call, this process or another one. `None` where nobody tells the store of
+    /// other processes' commits, or just now nobody does: then the engine asks for [`Store::version`] every 250 ms while
+    /// somebody watches.
+    ///
+    /// A hint: one that never comes costs a second, and one too many a look. It may be asked for at any rate, so what it
+    /// takes to be told is set up at the first call and kept while it is asked for.
+    fn next_commit(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 }
 
 /// One write to track: a save or delete by the library on behalf of the app.

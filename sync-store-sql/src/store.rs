@@ -9,7 +9,7 @@ use std::time::Duration;
 use sync_runtime::schema::ForeignKey;
 use sync_runtime::store::{Access, Store, Work};
 use sync_runtime::version::ReplicaId;
-use sync_runtime::{Error, ErrorKind, Models, Result};
+use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
 
 /// When a commit is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -364,6 +364,14 @@ impl Store for SqlStore {
             Database::Sqlite(sqlite) => sqlite.version(),
             #[cfg(feature = "server")]
             Database::Server(server) => server.clone().version().await,
+        }
+    }
+
+    fn next_commit(&self) -> Option<BoxFuture<'static, ()>> {
+        match &self.database {
+            Database::Sqlite(_) => None,
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.next_commit(),
         }
     }
 }

@@ -3,156 +3,25 @@
 
 #![cfg(feature = "postgres")]
 
+#[path = "common/cluster.rs"]
+mod cluster;
 #[path = "common/restart.rs"]
 mod restart;
 
+use cluster::{Cluster, done};
 use restart::{Card, device, refused};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use sync_runtime::prelude::*;
 use sync_runtime::{ErrorKind, Workspace};
 use sync_store_sql::SqlStore;
 
+async fn workspace(cluster: &Cluster) -> Workspace {
+    restart::server(&cluster.url()).await
+}
+
 fn card(id: i64, title: &str) -> Card {
     Card { id, title: title.to_owned() }
-}
-
-/// Where PostgreSQL's own programs are.
-fn programs() -> PathBuf {
-    let told = Command::new("pg_config").arg("--bindir").output();
-    let told = told.ok().filter(|told| told.status.success());
-    let folders = told.map(|told| PathBuf::from(String::from_utf8_lossy(&told.stdout).trim())).into_iter();
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders = folders.chain(debian.map(|version| version.path().join("bin")));
-    folders
-        .find(|folder| folder.join("initdb").exists())
-        .expect("initdb; `scripts/services` installs PostgreSQL")
-}
-
-/// A command of PostgreSQL, which refuses to be run by root.
-fn as_postgres(program: &Path) -> Command {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    let mut command = match is_root {
-        true => {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(program);
-            command
-        }
-        false => Command::new(program),
-    };
-    command.current_dir("/");
-    command
-}
-
-fn done(command: &mut Command) -> Output {
-    let output = command.output().expect("the program runs");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-/// A cluster of the test's own, which goes with it.
-struct Cluster {
-    folder: PathBuf,
-    port: u16,
-}
-
-impl Cluster {
-    fn place() -> (PathBuf, u16) {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = PathBuf::from(format!("/tmp/sync-cluster-{}-{number}", std::process::id()));
-        // A free port, as far as one can know.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        (folder, listener.local_addr().expect("an address").port())
-    }
-
-    fn new() -> Self {
-        let (folder, port) = Self::place();
-        let data = folder.to_string_lossy().into_owned();
-        let initdb = programs().join("initdb");
-        done(as_postgres(&initdb).args([
-            "-D",
-            &data,
-            "-A",
-            "trust",
-            "-U",
-            "postgres",
-            "-E",
-            "UTF8",
-            "--no-sync",
-        ]));
-        let cluster = Cluster { folder, port };
-        cluster.start();
-        cluster
-    }
-
-    /// A standby of this cluster, as it is now.
-    fn standby(&self) -> Self {
-        let (folder, port) = Self::place();
-        let (data, from) = (folder.to_string_lossy().into_owned(), self.port.to_string());
-        let backup = programs().join("pg_basebackup");
-        done(as_postgres(&backup).args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &from,
-            "-U",
-            "postgres",
-            "-D",
-            &data,
-            "-R",
-            "--no-sync",
-            "-c",
-            "fast",
-        ]));
-        let standby = Cluster { folder, port };
-        standby.start();
-        standby
-    }
-
-    fn control(&self, arguments: &[&str]) {
-        let program = programs().join("pg_ctl");
-        let data = self.folder.to_string_lossy().into_owned();
-        done(as_postgres(&program).args(["-D", &data, "-w"]).args(arguments));
-    }
-
-    fn start(&self) {
-        let options = format!(
-            "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=40 \
-             -c max_prepared_transactions=4",
-            self.port
-        );
-        let log = format!("{}/log", self.folder.display());
-        self.control(&["-l", &log, "-o", &options, "start"]);
-    }
-
-    fn stop(&self) {
-        self.control(&["-m", "immediate", "stop"]);
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
-    }
-
-    async fn workspace(&self) -> Workspace {
-        restart::server(&self.url()).await
-    }
-
-    fn psql(&self, sql: &str) -> String {
-        let told = done(Command::new("psql").args([&self.url(), "-X", "-q", "-A", "-t", "-c", sql]));
-        String::from_utf8_lossy(&told.stdout).trim().to_owned()
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let program = programs().join("pg_ctl");
-        let data = self.folder.to_string_lossy().into_owned();
-        let _ = as_postgres(&program).args(["-D", &data, "-m", "immediate", "stop"]).output();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 #[test]
@@ -196,7 +65,7 @@ async fn titles(workspace: &Workspace) -> Vec<String> {
 fn a_restore_into_another_cluster_is_noticed() {
     runtime().block_on(async {
         let (old, fresh) = (Cluster::new(), Cluster::new());
-        let (server, phone) = (old.workspace().await, device().await);
+        let (server, phone) = (workspace(&old).await, device().await);
         let cards = server.collection::<Card>().expect("registered");
         cards.create(card(1, "before the backup")).await.expect("made");
         phone.sync(&server).await.expect("synced");
@@ -214,7 +83,7 @@ fn a_restore_into_another_cluster_is_noticed() {
         std::fs::write(&file, dump.stdout).expect("a file");
         done(Command::new("psql").args([&fresh.url(), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", &file]));
         std::fs::remove_file(&file).expect("removed");
-        let restored = fresh.workspace().await;
+        let restored = workspace(&fresh).await;
         assert_ne!(restored.id().await.expect("a name"), name, "a new name");
         phone.sync(&restored).await.expect("synced");
         assert_eq!(titles(&restored).await, ["before the backup", "after the backup"]);
@@ -227,7 +96,7 @@ fn a_restore_into_another_cluster_is_noticed() {
 fn fail_over(in_place: bool) {
     runtime().block_on(async {
         let primary = Cluster::new();
-        let (server, phone) = (primary.workspace().await, device().await);
+        let (server, phone) = (workspace(&primary).await, device().await);
         let cards = server.collection::<Card>().expect("registered");
         cards.create(card(1, "on both")).await.expect("made");
         phone.sync(&server).await.expect("synced");
@@ -252,7 +121,7 @@ fn fail_over(in_place: bool) {
             standby.start();
         }
         standby.psql("SELECT pg_promote(true, 30)");
-        let promoted = if in_place { server } else { standby.workspace().await };
+        let promoted = if in_place { server } else { workspace(&standby).await };
         let promoted_cards = promoted.collection::<Card>().expect("registered");
         promoted_cards.create(card(3, "at a position that was given out before")).await.expect("made");
         phone.sync(&promoted).await.expect("synced");
@@ -277,7 +146,7 @@ fn a_standby_that_takes_over_under_an_open_server_is_noticed() {
 fn a_prepared_transaction_and_writers_of_other_databases_hold_up_nothing_else() {
     runtime().block_on(async {
         let cluster = Cluster::new();
-        let (server, phone) = (cluster.workspace().await, device().await);
+        let (server, phone) = (workspace(&cluster).await, device().await);
         cluster.psql("CREATE DATABASE other");
         let elsewhere = format!("postgres://postgres@127.0.0.1:{}/other", cluster.port);
         let in_other = |sql: &str| done(Command::new("psql").args([&elsewhere, "-X", "-q", "-c", sql]));

@@ -9,7 +9,7 @@ use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{ForeignKey, ModelSchema, Models};
 use sync_runtime::store::{Access, Base, Feed, Put, Room, Saved, Store, Transaction, Work, Write};
 use sync_runtime::version::{Position, ReplicaId, Stamp};
-use sync_runtime::{Error, ErrorKind, Result};
+use sync_runtime::{BoxFuture, Error, ErrorKind, Result};
 
 /// A call on a store or on a transaction at which a [`Fault`] can fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -255,6 +255,10 @@ impl<S: Store> Store for FaultStore<S> {
 
     async fn version(&self) -> Result<u64> {
         self.faults.around(Call::Version, self.inner.version()).await
+    }
+
+    fn next_commit(&self) -> Option<BoxFuture<'static, ()>> {
+        self.inner.next_commit()
     }
 }
 

@@ -9,12 +9,14 @@ use crate::schema::ModelSchema;
 use crate::store::{Access, Feed};
 use crate::version::{Checkpoint, Position, ReplicaId};
 use crate::{Error, ErrorKind, Result};
-use futures_util::future::select;
+use futures_util::future::{pending, select};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long another process's commit may go unnoticed.
+/// How long another process's commit may go unnoticed where nobody tells of it.
 const LOOK: Duration = Duration::from_millis(250);
+/// The same where the store is told of commits: what writes past the library tells nobody, and word may be lost.
+const LOOK_IF_TOLD: Duration = Duration::from_secs(1);
 /// How many changes are told at a time.
 pub(crate) const BATCH: usize = 500;
 
@@ -47,7 +49,7 @@ impl Follow {
     pub(crate) async fn next(&mut self) -> Result<Vec<State>> {
         self.start().await?;
         loop {
-            let (_, committed) = self.engine.commits();
+            let committed = self.engine.next_commit();
             self.engine.still_open()?;
             let version = self.engine.store().version().await?;
             if self.seen != Some(version) {
@@ -61,7 +63,7 @@ impl Follow {
                     continue;
                 }
             }
-            select(committed, self.engine.env().sleep(LOOK)).await;
+            committed.await;
         }
     }
 
@@ -170,6 +172,19 @@ fn without_record(state: &State) -> State {
 }
 
 impl Engine {
+    /// Ends at the next commit, or when it is time to look for one that nobody told of. It counts from this call on: who
+    /// calls it, then looks and then waits misses nothing.
+    pub(crate) fn next_commit(&self) -> impl Future<Output = ()> + use<> {
+        let (_, committed) = self.commits();
+        let told = self.store().next_commit();
+        let look = if told.is_some() { LOOK_IF_TOLD } else { LOOK };
+        let told = told.unwrap_or_else(|| Box::pin(pending()));
+        let env = self.env().clone();
+        async move {
+            select(committed, select(told, env.sleep(look))).await;
+        }
+    }
+
     /// A checkpoint behind what was committed for this caller since the one that it has; `None` if nothing was.
     ///
     /// # Errors

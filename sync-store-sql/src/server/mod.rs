@@ -28,6 +28,7 @@ mod statement;
 mod tables;
 mod transaction;
 mod unadopt;
+mod word;
 
 pub use pool::{AppConnection, ConnectionPool};
 pub use transaction::SqlTransaction;
@@ -44,11 +45,12 @@ use std::time::{Duration, Instant};
 use sync_runtime::schema::ForeignKey;
 use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
-use sync_runtime::{Error, ErrorKind, Models, Result};
+use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
 use tables::Tables;
 use tokio::runtime::{Handle, Runtime};
 use transaction::Ended;
 use transaction::rows::Replicas;
+use word::Word;
 
 /// What a record is taken to have before any was read: few enough are read at first, whatever they have.
 const UNKNOWN_BYTES: usize = 128 << 10;
@@ -117,6 +119,7 @@ pub(crate) struct Server {
     adopt: bool,
     busy_timeout: Duration,
     tables: RwLock<Option<Arc<Tables>>>,
+    word: Word,
 }
 
 /// For programs that have no Tokio runtime of their own.
@@ -185,6 +188,7 @@ impl Server {
             adopt: builder.adopt,
             busy_timeout: builder.busy_timeout,
             tables: RwLock::default(),
+            word: Word::new(),
         })
     }
 
@@ -250,7 +254,32 @@ impl Server {
     /// Runs the work in one transaction, in a task of its own.
     pub(crate) async fn run(self: Arc<Self>, access: Access, work: Work) -> Result<()> {
         let this = self.clone();
-        ended(self.runtime.spawn(async move { this.run_here(access, work).await }).await)
+        let run = self.runtime.spawn(async move {
+            let done = this.run_here(access, work).await;
+            if access.write && done.is_ok() {
+                this.tell();
+            }
+            done
+        });
+        ended(run.await)
+    }
+
+    /// Ends once somebody commits; `None` where no word of it can be had just now.
+    pub(crate) fn next_commit(self: &Arc<Self>) -> Option<BoxFuture<'static, ()>> {
+        self.word.next(self)
+    }
+
+    /// Tells other processes that something was committed. Nobody waits for it, and nothing depends on it.
+    fn tell(self: &Arc<Self>) {
+        self.word.committed();
+        let Some(channel) = self.shared.dialect.channel(&self.shared.own) else { return };
+        let Some(turn) = self.word.turn() else { return };
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            // One at a time; what is committed until this one's turn is told by it.
+            let _turn = turn.begin(&this.word).await;
+            let _ = this.clone().look(this.word.telling(&channel)).await;
+        });
     }
 
     async fn run_here(&self, access: Access, work: Work) -> Result<()> {

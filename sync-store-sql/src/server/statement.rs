@@ -155,6 +155,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// are kept, the newest position, and a name of the history that the database goes on in; null where it cannot tell.
     fn own(&self, own: &str) -> String;
 
+    /// The name under which those who have this database open tell each other that they committed; `None` where the
+    /// database carries no messages.
+    fn channel(&self, _own: &str) -> Option<String> {
+        None
+    }
+
     /// Something that differs whenever anybody committed.
     fn version(&self, own: &str) -> String;
 }

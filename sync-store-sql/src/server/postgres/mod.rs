@@ -1,11 +1,13 @@
 //! PostgreSQL: what it says otherwise than others.
 
 mod inspect;
+mod listen;
 mod own;
 mod triggers;
 mod wire;
 
 pub(crate) use inspect::{Schema, own_prefix, schema};
+pub(crate) use listen::Listening;
 pub(crate) use wire::PgLink;
 
 use super::link::{Arg, Cell, Kind};
@@ -21,6 +23,9 @@ use sync_runtime::version::{Position, Stamp};
 /// PostgreSQL's way to say things.
 #[derive(Debug)]
 pub(crate) struct Postgres;
+
+/// How many bytes a name may have.
+const LONGEST_NAME: usize = 63;
 
 static WORDS: Words = Words {
     all: "TRUE",
@@ -233,6 +238,15 @@ impl Dialect for Postgres {
                THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, false)) \
              FROM {own}sync_state s"
         )
+    }
+
+    fn channel(&self, own: &str) -> Option<String> {
+        // Two schemas whose names are cut to one hear of each other, which costs them a look.
+        let mut channel = format!("sync_{}", own.trim_end_matches('.').trim_matches('"'));
+        while channel.len() > LONGEST_NAME {
+            channel.pop();
+        }
+        Some(channel)
     }
 
     fn version(&self, _: &str) -> String {
