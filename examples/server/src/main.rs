@@ -25,6 +25,8 @@ use sync_http::{Policy, Refusal, health_router, serve_until, sync_router};
 use sync_runtime::{Attempt, Caller, Right, Workspace};
 use sync_store_sql::SqlStore;
 use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Who tokens are for.
@@ -42,7 +44,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves until Ctrl-C.
+    /// Serves until Ctrl-C or SIGTERM.
     Serve(Serve),
     /// Prints a token for a user, good for an hour.
     Token {
@@ -138,6 +140,16 @@ async fn run(options: Serve, key: DecodingKey) -> Result<()> {
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.with_context(|| format!("{} cannot be listened on", options.listen))?;
     println!("serving http://{}/sync; Ctrl-C ends it", listener.local_addr()?);
-    serve_until(listener, app, tokio::signal::ctrl_c()).await?;
+    serve_until(listener, app, asked_to_end()).await?;
     Ok(())
+}
+
+/// Ends at Ctrl-C, and at the SIGTERM with which service managers end a program.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminate.recv() => {} }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }

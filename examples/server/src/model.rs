@@ -14,6 +14,9 @@ pub(crate) struct Todo {
     pub(crate) title: String,
     #[sync(merge = "last_write")]
     pub(crate) done: bool,
+    /// Time spent on it; what two devices add counts together.
+    #[sync(merge = "sum", default)]
+    pub(crate) minutes: i64,
     /// Set by the people of the service, never by an app.
     #[sync(server)]
     pub(crate) flagged: bool,

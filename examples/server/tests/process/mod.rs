@@ -24,15 +24,29 @@ impl Server {
 
     /// Starts it with its log on this level and in this place.
     pub async fn start_with(database: &str, level: &str, log: impl Into<Stdio>) -> Self {
+        let started = Server::try_start("127.0.0.1:0", database, level, log).await;
+        started.expect("it says where it listens")
+    }
+
+    /// Starts it to listen there; `None` if it ends before it does.
+    pub async fn try_start(
+        listen: &str,
+        database: &str,
+        level: &str,
+        log: impl Into<Stdio>,
+    ) -> Option<Self> {
         let mut command = AsyncCommand::new(PROGRAM);
-        command.env("SYNC_SECRET", SECRET).args(["serve", "--listen", "127.0.0.1:0"]);
+        command.env("SYNC_SECRET", SECRET).args(["serve", "--listen", listen]);
         command.args(["--database", database, "--log", level]).stderr(log);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let line = lines.next_line().await.expect("its output").expect("it says where it listens");
+        let Some(line) = lines.next_line().await.expect("its output") else {
+            child.wait().await.expect("it ends");
+            return None;
+        };
         let address =
             line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
-        Server { address: address.parse().expect("an address"), child }
+        Some(Server { address: address.parse().expect("an address"), child })
     }
 
     pub fn url(&self) -> String {
@@ -60,10 +74,20 @@ impl Server {
         kib << 10
     }
 
+    /// Kills it, with `kill -9`.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it is killed");
+    }
+
     /// Interrupts it, as Ctrl-C does; it ends by itself.
-    pub async fn end(mut self) {
+    pub async fn end(self) {
+        self.end_by("-INT").await;
+    }
+
+    /// Asks it to end by this signal; it does so by itself.
+    pub async fn end_by(mut self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-INT", &id]).status().expect("a signal is sent");
+        let sent = Command::new("kill").args([signal, &id]).status().expect("a signal is sent");
         assert!(sent.success());
         let ended = tokio::time::timeout(std::time::Duration::from_secs(40), self.child.wait()).await;
         assert!(ended.expect("it ends in time").expect("it ends").success());
