@@ -180,8 +180,16 @@ enum How {
     /// `pg_dump` into a new cluster.
     Dump,
     /// In place; before anybody else comes back, a new device writes so much that the positions of the time that was lost
-    /// are given out again.
+    /// are given out again. Nothing but the pages that the others pushed gives it away then.
     PositionsGivenOutAgain,
+    /// The same, and whoever restored it said so. A device that only read has pushed no page.
+    Told,
+}
+
+impl How {
+    fn positions_come_again(self) -> bool {
+        matches!(self, How::PositionsGivenOutAgain | How::Told)
+    }
 }
 
 fn restored(how: How) {
@@ -216,6 +224,11 @@ fn restored(how: How) {
             }
         }
         to_quiet(&devices, &server).await;
+        if how != How::PositionsGivenOutAgain {
+            let reader = Device::open("a device that reads", None).await;
+            reader.sync(&server).await;
+            devices.push(reader);
+        }
         let expected = tasks(&server.workspace).await;
         let votes = expected["shared"].votes;
         assert!(expected.len() > before.len() + EDITS / 3 && votes > before["shared"].votes, "much happened");
@@ -241,8 +254,11 @@ fn restored(how: How) {
         }
         assert_eq!(tasks(&server.workspace).await, before, "the database is as it was");
 
+        if how == How::Told {
+            server.workspace.restored().await.expect("it takes a new name");
+        }
         let mut more = BTreeMap::new();
-        if how == How::PositionsGivenOutAgain {
+        if how.positions_come_again() {
             let mut late = Device::open("a new device", None).await;
             late.sync(&server).await;
             let new = late.workspace.collection::<Task>().expect("registered");
@@ -256,7 +272,9 @@ fn restored(how: How) {
             devices.push(late);
         }
         to_quiet(&devices, &server).await;
-        assert_ne!(server.id().await, name, "a new name for a new history");
+        if how != How::PositionsGivenOutAgain {
+            assert_ne!(server.id().await, name, "a new name for a new history");
+        }
         let expected: BTreeMap<String, Task> = expected.into_iter().chain(more).collect();
         let there = tasks(&server.workspace).await;
         let lost: Vec<_> = expected.iter().filter(|(id, task)| there.get(*id) != Some(task)).collect();
@@ -288,6 +306,11 @@ fn a_restored_dump_gets_back_what_it_lost() {
 #[test]
 fn a_restore_is_noticed_after_its_positions_were_given_out_again() {
     restored(How::PositionsGivenOutAgain);
+}
+
+#[test]
+fn a_restore_that_was_told_of_is_noticed_by_whoever_only_reads() {
+    restored(How::Told);
 }
 
 #[test]
