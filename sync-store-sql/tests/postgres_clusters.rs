@@ -52,6 +52,28 @@ fn a_database_that_restarts_in_the_middle_of_a_sync_loses_nothing() {
     });
 }
 
+#[test]
+fn rule_durable_before_seen_where_the_database_acknowledges_before_it_writes() {
+    runtime().block_on(async {
+        // What is committed is written whenever that is, ten seconds from now at the latest.
+        let cluster = Cluster::with("-c synchronous_commit=off -c wal_writer_delay=10s");
+        let (server, phone) = (workspace(&cluster).await, device().await);
+        let cards = phone.collection::<Card>().expect("registered");
+        for id in 0..50 {
+            cards.create(card(id, "acknowledged")).await.expect("made");
+            phone.sync(&server).await.expect("synced");
+        }
+        cluster.psql("INSERT INTO card VALUES (50, 'seen by the phone')");
+        phone.sync(&server).await.expect("synced");
+        cluster.psql("INSERT INTO card VALUES (51, 'acknowledged by nobody of ours')");
+        cluster.kill();
+        cluster.start();
+        let after = titles(&server).await;
+        assert_eq!(after, titles(&phone).await, "nobody has what the database lost");
+        assert_eq!(after.len(), 51);
+    });
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }

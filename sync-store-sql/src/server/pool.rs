@@ -47,6 +47,7 @@ impl Pool {
                 .max_connections(builder.connections.unwrap_or(CONNECTIONS))
                 .acquire_timeout(builder.busy_timeout)
                 .test_before_acquire(false)
+                .after_connect(|connection, _| Box::pin(postgres::durable(connection)))
                 .connect_lazy_with(options);
             return Ok(Pool::Postgres(pool));
         }

@@ -83,7 +83,7 @@ impl Cluster {
         Self::with("")
     }
 
-    fn with(settings: &'static str) -> Self {
+    pub fn with(settings: &'static str) -> Self {
         let (folder, port) = Self::place();
         let data = folder.to_string_lossy().into_owned();
         let initdb = programs().join("initdb");

@@ -15,6 +15,7 @@ use super::statement::{Dialect, Rows, Statement, Then};
 use super::tables::{Column, IdType};
 use crate::filter::Words;
 use crate::names::{Quote, literal};
+use sqlx::Executor;
 use std::time::Duration;
 use sync_runtime::store::Access;
 use sync_runtime::value::FieldType;
@@ -253,6 +254,13 @@ impl Dialect for Postgres {
         // Changes when any transaction that writes begins or ends, here or in another database of the cluster.
         "SELECT pg_current_snapshot()::text".to_owned()
     }
+}
+
+/// rule: durable before seen. Where commits are acknowledged before they are on the disk, those of this connection are
+/// not; a setting that asks for more than that stays.
+pub(crate) async fn durable(connection: &mut sqlx::PgConnection) -> sqlx::Result<()> {
+    let on = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+    connection.execute(sqlx::raw_sql(on)).await.map(drop)
 }
 
 /// Adds the values of each column as one array.
