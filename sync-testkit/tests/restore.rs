@@ -148,7 +148,8 @@ async fn picture(workspace: &Workspace) -> BTreeMap<String, String> {
     let mut since = None;
     loop {
         let pull = Pull { since, limit: 1_000, data: true, model: None, models: engine.models().clone() };
-        let Pulled::Page(feed) = engine.changes(&Caller::owner(), pull).await.expect("the feed is read") else {
+        let Pulled::Page(feed) = engine.changes(&Caller::owner(), pull).await.expect("the feed is read")
+        else {
             panic!("the engine does not know its own checkpoint {since:?}");
         };
         for update in feed.page.updates {
@@ -212,7 +213,9 @@ fn restored(how: How) {
         to_quiet(&devices, &server).await;
 
         let (backup, dump) = match how {
-            How::Dump => (None, Some(done(Command::new("pg_dump").args([&cluster.url(), "--no-owner"])).stdout)),
+            How::Dump => {
+                (None, Some(done(Command::new("pg_dump").args([&cluster.url(), "--no-owner"])).stdout))
+            }
             _ => (Some(cluster.backup()), None),
         };
         let (name, before) = (server.id().await, tasks(&server.workspace).await);

@@ -29,12 +29,7 @@ impl Server {
     }
 
     /// Starts it to listen there; `None` if it ends before it does.
-    pub async fn try_start(
-        listen: &str,
-        database: &str,
-        level: &str,
-        log: impl Into<Stdio>,
-    ) -> Option<Self> {
+    pub async fn try_start(listen: &str, database: &str, level: &str, log: impl Into<Stdio>) -> Option<Self> {
         let mut command = AsyncCommand::new(PROGRAM);
         command.env("SYNC_SECRET", SECRET).args(["serve", "--listen", listen]);
         command.args(["--database", database, "--log", level]).stderr(log);
