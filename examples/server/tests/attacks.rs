@@ -263,6 +263,7 @@ async fn attacks_are_refused_while_others_are_served() {
         owner: "alice".into(),
         title: "private".into(),
         done: false,
+        minutes: 0,
         flagged: true,
     };
     todos.create(todo.clone()).await.expect("a todo is made");
