@@ -279,6 +279,7 @@ impl Server {
             // One at a time; what is committed until this one's turn is told by it.
             let _turn = turn.begin(&this.word).await;
             let _ = this.clone().look(this.word.telling(&channel)).await;
+            tokio::time::sleep(word::GAP).await;
         });
     }
 

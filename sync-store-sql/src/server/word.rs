@@ -18,6 +18,9 @@ use tokio::task::AbortHandle;
 /// How long it is listened after the last one who watched.
 const STILL_WATCHED: Duration = Duration::from_secs(5);
 
+/// How long one waits after it told, so that a busy server does not tell of each of its commits.
+pub(super) const GAP: Duration = Duration::from_millis(5);
+
 /// What one open store tells and hears of commits.
 #[derive(Debug)]
 pub(super) struct Word {
