@@ -258,8 +258,7 @@ pub(super) async fn a_checkpoint_that_is_made_up_changes_no_name(pair: &dyn Repl
     let given = Replica::checkpoint(b.engine(), &reader).await.expect("a checkpoint");
     let name = b.workspace.id().await.expect("an id");
     let models = b.engine().models().clone();
-    let since =
-        |since| Pull { since: Some(since), limit: 10, data: true, model: None, models: models.clone() };
+    let since = |since| Pull { since: Some(since), limit: 10, ..Pull::of(models.clone()) };
     let made_up = [
         Checkpoint { position: given.position + 1_000, ..given },
         Checkpoint { position: given.position + 1_000, seal: None, ..given },
