@@ -147,7 +147,7 @@ async fn picture(workspace: &Workspace) -> BTreeMap<String, String> {
     let mut picture = BTreeMap::new();
     let mut since = None;
     loop {
-        let pull = Pull { since, limit: 1_000, data: true, model: None, models: engine.models().clone() };
+        let pull = Pull { since, limit: 1_000, ..Pull::of(engine.models().clone()) };
         let Pulled::Page(feed) = engine.changes(&Caller::owner(), pull).await.expect("the feed is read")
         else {
             panic!("the engine does not know its own checkpoint {since:?}");
