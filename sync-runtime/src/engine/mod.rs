@@ -7,6 +7,7 @@
 //! - `apply`: taking updates into the store, as the target of a push or of a pull.
 //! - `outbox`: freezing, acknowledging and renaming what is pushed.
 //! - `purge`: tombstones that nobody waits for go.
+//! - `reading`: what a caller reads, as much of it as it may see.
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
@@ -31,6 +32,7 @@ pub(crate) mod outbox;
 pub(crate) mod page;
 pub(crate) mod parents;
 pub(crate) mod purge;
+pub(crate) mod reading;
 pub(crate) mod rebase;
 pub(crate) mod rename;
 pub(crate) mod replicate;

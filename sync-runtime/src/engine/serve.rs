@@ -6,24 +6,21 @@ use super::adopt::adopt_all;
 use super::apply::{Arrival, Merging, apply};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
-use super::page::{Cut, FeedPart, cut};
 use super::purge::{self, Horizon, Seen};
-use super::scopes::{self, View, Wish};
-use super::seal::Seal;
+use super::reading::{Asked, diff, feed_page, matching, readable};
+use super::scopes;
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
-use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{
-    Caller, Description, Diff, Exchange, Exchanged, FeedPage, Limits, ModelDescription, Outcome, Page, Pull,
-    Pulled, PushPage, Pushed, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
+    Caller, Description, Diff, Exchange, Exchanged, Limits, ModelDescription, Outcome, Pull, Pulled,
+    PushPage, Pushed, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
 };
-use crate::schema::{Model, ModelSchema, Models};
+use crate::schema::{ModelSchema, Models};
 use crate::store::{Access, Expect, Room, Saved, Transaction, Write};
-use crate::version::{Checkpoint, Relation, ReplicaId, Stamp, compare};
+use crate::version::{Checkpoint, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
-use std::collections::HashMap;
 
 /// What the keys of the parts begin with that were pushed here.
 pub(crate) const PUSHED: &str = "push/";
@@ -496,201 +493,4 @@ pub(crate) async fn unstage(tx: &mut dyn Transaction, prefix: &str) -> Result<()
         tx.note(Room::Staged, &key, None).await?;
     }
     Ok(())
-}
-
-/// Who asks for a page of the feed, and for which.
-struct Asked<'a> {
-    caller: &'a Caller,
-    /// Of the checkpoints that this replica gives out.
-    seal: Seal,
-    /// What this peer brought does not go back to it.
-    from: Option<ReplicaId>,
-    pull: &'a Pull,
-    /// Up to where tombstones were purged, if that was read already.
-    horizon: Option<Horizon>,
-}
-
-/// A page of the feed for a peer; `true` with it if the peer saw more of this history than there is.
-async fn feed_page(
-    tx: &mut dyn Transaction,
-    me: ReplicaId,
-    models: &Models,
-    limits: &Limits,
-    asked: Asked<'_>,
-) -> Result<(Pulled, bool)> {
-    let Asked { caller, seal, from, pull, horizon } = asked;
-    if let Some(schema) = pull.model {
-        caller.needs(Right::Read, schema.name)?;
-    }
-    let after = match pull.since {
-        None => 0,
-        Some(since) if since.replica != me => return Ok((Pulled::UnknownCheckpoint, false)),
-        Some(since) if since.position > tx.newest().await? => {
-            return Ok((Pulled::UnknownCheckpoint, seal.believes(caller, models, since)));
-        }
-        Some(since) => since.position,
-    };
-    let horizon = match horizon {
-        Some(horizon) => horizon.position,
-        None => purge::horizon(tx).await?.position,
-    };
-    if pull.since.is_some() && after < horizon && pull.horizon < horizon {
-        return Ok((Pulled::Purged, false));
-    }
-    let wish = Wish {
-        scopes: pull.scopes.as_ref(),
-        through: pull.through,
-        first: pull.data && pull.since.is_none(),
-    };
-    let view = View::of(tx, models, caller, wish).await?;
-    let scopes = view.as_ref().map(|view| view.asked.clone());
-    let cut_at = Cut {
-        after,
-        not_from: from,
-        schema: pull.model,
-        records: pull.limit.clamp(1, limits.page_records),
-        bytes: limits.page_bytes,
-        data: pull.data,
-        within: None,
-        room: limits.page_records,
-        view,
-    };
-    let mut part = cut(tx, models, &cut_at).await?;
-    let mut exits = Vec::new();
-    if let (Some(view), Some(_)) = (&cut_at.view, pull.since) {
-        let end;
-        (exits, end) = view.exits(tx, models, after, part.through).await?;
-        exits.retain(|exit| caller.right_on(exit.schema.name) >= Right::Read);
-        if end < part.through {
-            // So many left at once that the rest of the page comes with the next ones, in parts if need be.
-            part.states.retain(|state| state.change.position <= end);
-            part = FeedPart { through: end, more: true, group_open: false, early: Vec::new(), ..part };
-        }
-    }
-    let checkpoint = seal.checkpoint(me, part.through);
-    // What stands in the view is in a scope that may be read; parents that come along may be in any.
-    let may_read = |state: &State| match &state.record {
-        Some(record) => caller.right_to(state.change.schema, record) >= Right::Read,
-        None => caller.right_on(state.change.schema.name) >= Right::Read,
-    };
-    let may_come_along = |state: &State| {
-        may_read(state)
-            && (state.record.is_some() || cut_at.view.is_none() || state.change.schema.scope.is_none())
-    };
-    let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
-    let mut updates = Vec::with_capacity(part.states.len() + part.early.len());
-    let mut skipped = 0;
-    for state in part.states.into_iter().filter(may_read) {
-        match knows(&state) {
-            true => updates.push(whole(state)),
-            false => skipped += 1,
-        }
-    }
-    updates.extend(part.early.into_iter().filter(|state| may_come_along(state) && knows(state)).map(whole));
-    let readable = models.with_right(Right::Read, caller);
-    let is_covered = |model: &Model| readable.get(model.schema.name).is_ok();
-    let covers = match pull.models.iter().all(|model| is_covered(&model)) {
-        true => None,
-        false => {
-            let covered = pull.models.iter().filter(is_covered);
-            Some(covered.map(|model| model.schema.name.to_owned()).collect())
-        }
-    };
-    let page = Page { updates, group_open: part.group_open };
-    let ahead = part.newest - part.through;
-    let feed = FeedPage {
-        page,
-        checkpoint,
-        more: part.more,
-        ahead: ahead.max(0),
-        skipped,
-        covers,
-        scopes,
-        exits,
-        horizon,
-    };
-    Ok((Pulled::Page(feed), false))
-}
-
-/// Those of the states that the caller may read.
-async fn readable(tx: &mut dyn Transaction, caller: &Caller, states: Vec<State>) -> Result<Vec<State>> {
-    if caller.scopes().is_none() {
-        return Ok(states);
-    }
-    let rights = scopes::rights(tx, caller, &states).await?;
-    let seen = states.into_iter().zip(rights).filter(|(_, right)| *right >= Right::Read);
-    Ok(seen.map(|(state, _)| state).collect())
-}
-
-/// Live records that match and that the caller may read, by id.
-async fn matching(
-    tx: &mut dyn Transaction,
-    caller: &Caller,
-    schema: &'static ModelSchema,
-    filter: Filter,
-    mut after: Option<Id>,
-    limit: usize,
-) -> Result<Vec<State>> {
-    let scopes = caller.scopes().filter(|_| schema.scope.is_some());
-    let in_scopes = scopes.as_ref().and_then(|scopes| schema.in_scopes(scopes.iter().map(String::as_str)));
-    let filter = Filter::And([filter].into_iter().chain(in_scopes).collect());
-    let mut found = Vec::new();
-    loop {
-        let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
-        let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
-        let wanted = limit - found.len();
-        let selection = Selection { filter, limit: Some(wanted as u64), ..Selection::default() };
-        let records = tx.select(schema, &selection).await?;
-        let ids: Vec<Id> =
-            records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;
-        let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-        found.extend(readable(tx, caller, states).await?);
-        // Where only the record as a whole tells its scope, others' were among them.
-        if ids.len() < wanted || found.len() >= limit {
-            return Ok(found);
-        }
-        after = ids.last().cloned();
-    }
-}
-
-/// What of these changes is lacking here, and what conflicts.
-///
-/// A record that the caller may not read is lacking to it, as one is that nobody made.
-pub(crate) async fn diff(
-    tx: &mut dyn Transaction,
-    models: &Models,
-    caller: &Caller,
-    changes: Vec<Change>,
-) -> Result<Diff> {
-    let mut here: HashMap<(&'static str, Id), Change> = HashMap::new();
-    for run in changes.chunk_by(|a, b| a.schema.name == b.schema.name) {
-        let ids: Vec<Id> = run.iter().map(|change| change.id.clone()).collect();
-        let schema = models.get(run[0].schema.name)?.schema;
-        let found: Vec<Change> = match schema.scope.is_some() && caller.scopes().is_some() {
-            false => tx.changes(schema, &ids).await?.into_iter().flatten().collect(),
-            true => {
-                let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-                readable(tx, caller, states).await?.into_iter().map(|state| state.change).collect()
-            }
-        };
-        let found = found.into_iter();
-        here.extend(found.map(|change| (change.record_name(), change)));
-    }
-    let mut diff = Diff::default();
-    for change in changes {
-        let Some(mine) = here.get(&change.record_name()) else {
-            diff.deltas.push(change);
-            continue;
-        };
-        match compare(&change.ancestry, &mine.ancestry) {
-            Relation::Newer => diff.deltas.push(change),
-            Relation::Concurrent if change.is_delete() && mine.is_delete() => diff.deltas.push(change),
-            Relation::Concurrent => diff.conflicts.push((change, mine.clone())),
-            Relation::Same | Relation::Older if mine.ancestry.join(&change.ancestry) != mine.ancestry => {
-                diff.deltas.push(change);
-            }
-            Relation::Same | Relation::Older => {}
-        }
-    }
-    Ok(diff)
 }

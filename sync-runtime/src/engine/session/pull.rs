@@ -7,6 +7,7 @@ use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
 use crate::engine::leaving;
 use crate::engine::notes::{self, Apart, PeerState};
+use crate::engine::reading;
 use crate::engine::replicate::as_asked;
 use crate::engine::serve::{self, sized};
 use crate::env::BoxFuture;
@@ -383,7 +384,7 @@ impl Session<'_> {
             }
             let (here, models) = (std::mem::take(&mut changes), self.engine.models().clone());
             let diff = self.engine.run(Access::READ.long(), move |tx| {
-                Box::pin(async move { serve::diff(tx, &models, &Caller::owner(), here).await })
+                Box::pin(async move { reading::diff(tx, &models, &Caller::owner(), here).await })
             });
             let diff = diff.await?;
             let lacking: Vec<_> =
