@@ -132,9 +132,10 @@ impl Moves {
         for (state, scopes) in states.iter().zip(scopes) {
             let (schema, origin) = (state.change.schema, state.change.origin);
             for scope in scopes {
-                let (_, by) = brought_by.entry((schema.name, scope)).or_insert_with(|| (schema, origin));
-                if *by != origin {
-                    *by = None;
+                let brought =
+                    brought_by.entry((schema.name, scope)).or_insert(Brought { schema, by: origin });
+                if brought.by != origin {
+                    brought.by = None;
                 }
             }
         }
@@ -143,12 +144,20 @@ impl Moves {
     }
 }
 
+/// What was committed of a model in a scope.
+#[derive(Debug, Clone, Copy)]
+struct Brought {
+    schema: &'static ModelSchema,
+    /// The peer that brought all of it, if one did.
+    by: Option<ReplicaId>,
+}
+
 /// That something was committed.
 #[derive(Debug, Clone)]
 pub struct Moved {
     checkpoint: Checkpoint,
-    /// The models and scopes of what was committed; each with the peer that brought all of it, if one did.
-    brought_by: BTreeMap<(&'static str, Option<String>), (&'static ModelSchema, Option<ReplicaId>)>,
+    /// By model and scope.
+    brought_by: BTreeMap<(&'static str, Option<String>), Brought>,
 }
 
 impl Moved {
@@ -159,7 +168,7 @@ impl Moved {
 
     /// Whether there is something in it for this caller that the peer `from` has not brought itself.
     pub fn concerns(&self, caller: &Caller, from: Option<ReplicaId>) -> bool {
-        self.brought_by.iter().any(|((_, scope), (schema, by))| {
+        self.brought_by.iter().any(|((_, scope), Brought { schema, by })| {
             let right = caller.right_in(schema, scope.as_deref().unwrap_or_default());
             right >= Right::Read && (by.is_none() || *by != from)
         })

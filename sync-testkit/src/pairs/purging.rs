@@ -37,8 +37,11 @@ fn pass(days: i64, devices: &[&Device]) {
     }
 }
 
-async fn purge(device: &Device) -> u64 {
-    device.workspace.purge().await.expect("it purges")
+/// Purges, if the routes of a server have not done it already, and gives the tombstones that are left.
+async fn purge(device: &Device) -> Vec<String> {
+    device.workspace.purge().await.expect("it purges");
+    let states = device.states().await.into_iter().filter(|state| state.record.is_none());
+    states.map(|state| state.change.id.to_string()).collect()
 }
 
 /// What there is any trace of, tombstones included.
@@ -59,17 +62,17 @@ pub(super) async fn tombstones_go_after_the_retention_never_earlier(pair: &dyn R
     a.sync_clean(&server).await;
     a.sync_clean(&server).await;
     pass(9, &[&a, &away, &server]);
-    assert_eq!((purge(&server).await, purge(&a).await), (0, 0), "not before the retention");
+    assert_eq!(purge(&server).await, ["1"], "not before the retention");
+    assert_eq!(purge(&a).await, ["1"], "not before the retention");
     a.sync_clean(&server).await;
     pass(11, &[&a, &away, &server]);
-    assert_eq!(purge(&a).await, 1, "the server, which is all that it knows, has it");
-    assert_eq!(purge(&server).await, 0, "one that is known has not seen it");
+    assert_eq!(purge(&a).await, [""; 0], "the server, which is all that it knows, has it");
+    assert_eq!(purge(&server).await, ["1"], "one that is known has not seen it");
     assert_eq!(server.ids().await, ["2", "3"]);
     pass(31, &[&a, &away, &server]);
     a.sync_clean(&server).await;
-    assert_eq!(purge(&server).await, 1, "nobody is waited for longer than that");
+    assert_eq!(purge(&server).await, [""; 0], "nobody is waited for longer than that");
     assert_eq!(traces(&server).await, ["2", "3"]);
-    assert_eq!(purge(&server).await, 0);
     a.sync_clean(&server).await;
     assert_eq!(a.ids().await, ["2", "3"]);
 }
@@ -90,7 +93,7 @@ pub(super) async fn what_all_have_seen_goes_after_the_retention(pair: &dyn Repli
     for device in [&a, &b, &a, &b] {
         device.sync_clean(&server).await;
     }
-    assert_eq!(purge(&server).await, 1);
+    assert_eq!(purge(&server).await, [""; 0]);
     for device in [&a, &b] {
         let report = device.sync_clean(&server).await;
         assert_eq!(report.pulled, 0, "who has seen it need not compare: {report:?}");
@@ -121,7 +124,9 @@ pub(super) async fn a_device_that_was_away_too_long_compares_everything(pair: &d
     a.sync_clean(&server).await;
     pass(40, &[&a, &away, &server]);
     a.sync_clean(&server).await;
-    assert_eq!((purge(&server).await, purge(&a).await), (4, 4));
+    for device in [&server, &a] {
+        assert_eq!(purge(device).await, [""; 0]);
+    }
     let report = away.sync(&server).await;
     assert!(report.pulled <= 2, "the rest does not come again: {report:?}");
     assert_eq!(away.sync_clean(&server).await.pulled, 0);
@@ -154,7 +159,7 @@ pub(super) async fn what_was_purged_does_not_come_back(pair: &dyn ReplicaPair) {
     a.sync_clean(&server).await;
     pass(40, &[&a, &hub, &other, &server]);
     a.sync_clean(&server).await;
-    assert_eq!(purge(&server).await, 1);
+    assert_eq!(purge(&server).await, [""; 0]);
     let before = server.picture().await;
     let line = FlakyReplica::new(&server.replica);
     let report = other.workspace.sync(&line).push_only().await.expect("the sync succeeds");
@@ -178,7 +183,7 @@ pub(super) async fn a_pull_in_many_pages_passes_the_horizon(pair: &dyn ReplicaPa
     a.sync_clean(&server).await;
     pass(40, &[&a, &late, &server]);
     a.sync_clean(&server).await;
-    assert_eq!(purge(&server).await, 1);
+    assert_eq!(purge(&server).await, [""; 0]);
     let limits = sync_runtime::replica::Limits { page_records: 2, ..Default::default() };
     let server = server.limited(limits).await;
     let report = late.sync_clean(&server).await;
@@ -202,7 +207,7 @@ pub(super) async fn exits_go_with_the_tombstones(pair: &dyn ReplicaPair) {
     tasks.upsert(task("moved", "b")).await.expect("a task is saved");
     tasks.delete("deleted".to_owned()).await.expect("a task is deleted");
     pass(40, &[&away, &server]);
-    assert_eq!(purge(&server).await, 1);
+    assert_eq!(purge(&server).await, [""; 0]);
     let report = away.workspace.sync(&line).await.expect("the sync succeeds");
     let left: Vec<_> =
         here.find(sync_runtime::Query::all()).await.expect("tasks").into_iter().map(|task| task.id).collect();
