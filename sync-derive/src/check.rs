@@ -133,16 +133,24 @@ fn parent(field: &Field<'_>, errors: &mut Errors) {
 
 /// A record has one scope, which everybody who has the record can tell.
 fn scope(model: &Model<'_>, errors: &mut Errors) {
-    let fields = model.fields.iter().filter_map(|field| Some((field, field.scope?)));
-    for (nth, (field, word)) in fields.enumerate() {
-        if nth > 0 || model.scope.is_some() {
-            errors.at(
-                word,
-                "a record has one scope: put `scope` on one field, or `scope = Self::method` on the struct",
+    let mut first = None;
+    for (field, word) in model.fields.iter().filter_map(|field| Some((field, field.scope?))) {
+        if model.scope.is_some() {
+            let message =
+                "a record has one scope, and `scope = …` on the struct tells it: leave out one of the two";
+            errors.at(word, message);
+        } else if let Some(first) = first {
+            let message = format!(
+                "a record has one scope, and the field `{first}` holds it: leave out one of the two; to make it of \
+                 both, give the struct `scope = Self::method`"
             );
+            errors.at(word, message);
         }
+        first.get_or_insert(field.ident);
         if field.local.is_some() {
-            errors.at(word, "a local field never leaves this device, so no other could tell the scope");
+            let message = "a local field never leaves this device, so no other could tell the scope: put `scope` on a \
+                           field that travels";
+            errors.at(word, message);
         }
         if field.json.is_some() {
             errors

@@ -35,7 +35,7 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
         true => schemas,
         false => quote!(__sync::with_parents(#schemas, [#(#parents),*])),
     };
-    let (scope_rule, tell_scope) = scope(model);
+    let scope = scope(model);
     let to_values = model.fields.iter().map(|field| to_value(field, composite));
     let read = model.fields.iter().map(|field| read(field, composite));
     let validate = model.validate.as_ref().map(|path| {
@@ -67,7 +67,7 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
                 on_delete: __sync::OnDelete::#on_delete,
                 adopt: #adopt,
                 removed: &[#(#removed),*],
-                scope: #scope_rule,
+                scope: #scope,
             };
 
             fn id(&self) -> Self::Id {
@@ -87,7 +87,6 @@ pub(crate) fn model(model: &Model<'_>, key: &[usize]) -> TokenStream {
             }
 
             #validate
-            #tell_scope
         }
     };
     let checks = model.fields.iter().filter_map(no_bytes).collect();
@@ -256,17 +255,14 @@ fn parent((place, field): (usize, &Field<'_>)) -> Option<TokenStream> {
     Some(quote!((#place, #parent)))
 }
 
-/// What tells a record's scope, and the method that does so where the struct names one.
-fn scope(model: &Model<'_>) -> (TokenStream, Option<TokenStream>) {
+/// What tells a record's scope.
+fn scope(model: &Model<'_>) -> TokenStream {
     if let Some((_, path)) = &model.scope {
-        let call = quote_spanned!(located(path)=> __sync::String::from(#path(self)));
-        let method = quote! {
-            fn scope(&self) -> __sync::String {
-                #call
-            }
+        let call = quote_spanned!(located(path)=> __sync::scope_text(#path(__sync_self)));
+        let tell = quote!(|__sync_self: &Self| #call);
+        return quote! {
+            __sync::Some(__sync::ScopeRule::By(|__sync_record| __sync::scope_by(__sync_record, #tell)))
         };
-        let rule = quote!(__sync::Some(__sync::ScopeRule::By(__sync::scope_by::<Self>)));
-        return (rule, Some(method));
     }
     let rule = model.fields.iter().enumerate().find_map(|(place, field)| {
         field.scope?;
@@ -274,7 +270,7 @@ fn scope(model: &Model<'_>) -> (TokenStream, Option<TokenStream>) {
         let rule = quote_spanned!(located(ty)=> __sync::scope_field::<#ty>);
         Some(quote!(__sync::Some(#rule(#place))))
     });
-    (rule.unwrap_or_else(|| quote!(__sync::None)), None)
+    rule.unwrap_or_else(|| quote!(__sync::None))
 }
 
 /// What decides where both sides changed the field; `None` if nothing does.

@@ -13,7 +13,7 @@ pub use request::Traffic;
 use crate::format::Format;
 use crate::message::Chosen;
 use crate::wire::{self, path};
-use request::{Connection, Method};
+use request::{Connection, Good, Method};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,10 +124,16 @@ impl HttpReplica {
         covered.into_iter().any(|name| names(name) == Some(false))
     }
 
-    async fn get<T>(&self, path: &str, read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>) -> Result<T> {
-        let (format, body) =
-            self.0.connection.call(Method::Get, path, self.0.format, None, self.limits()).await?;
-        read(format, &body, &Reader::of([])).map_err(|error| self.0.connection.answered(path, error))
+    /// What the server says at a path; with it the token that it was asked with.
+    async fn get<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>,
+    ) -> Result<(T, Option<String>)> {
+        let call = self.0.connection.call(Method::Get, path, self.0.format, None, self.limits());
+        let Good { format, body, token } = call.await?;
+        let read = read(format, &body, &Reader::of([]));
+        Ok((read.map_err(|error| self.0.connection.answered(path, error))?, token))
     }
 
     async fn post<T>(
@@ -139,7 +145,7 @@ impl HttpReplica {
     ) -> Result<T> {
         let body = self.0.format.write(message)?;
         let call = self.0.connection.call(Method::Post, path, self.0.format, Some(body), self.limits());
-        let (format, body) = call.await?;
+        let Good { format, body, .. } = call.await?;
         // A record that does not fit its model stays for the one who takes it in to refuse.
         let reader = reader().keeping_misfits();
         read(format, &body, &reader).map_err(|error| self.0.connection.answered(path, error))
@@ -183,13 +189,16 @@ fn by_name(schemas: impl Iterator<Item = &'static ModelSchema>) -> Vec<&'static 
 #[sync_runtime::async_trait]
 impl Replica for HttpReplica {
     async fn describe(&self, _caller: &Caller) -> Result<Description> {
-        if let Some(description) = self.described(Clone::clone) {
+        if let Some(description) = self.described(Clone::clone)
+            && self.0.connection.goes_on_as_known().await
+        {
             return Ok(description);
         }
         let read = |format: Format, body: &[u8], reader: &Reader| {
             format.read(body, reader, Plain::<Description>::seed(), "reading a description")
         };
-        let description = self.get("", read).await?;
+        let (description, token) = self.get("", read).await?;
+        self.0.connection.is_known_as(description.subject.clone(), token);
         *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = Some(description.clone());
         Ok(description)
     }
@@ -274,7 +283,7 @@ impl Replica for HttpReplica {
             let seed = Plain::<wire::CheckpointText>::seed();
             format.read(body, reader, seed, "reading a checkpoint").map(|text| text.checkpoint)
         };
-        let checkpoint = self.get(path::CHECKPOINT, read).await?;
+        let (checkpoint, _) = self.get(path::CHECKPOINT, read).await?;
         if self.described(|description| description.replica != checkpoint.replica) == Some(true) {
             self.forget_description();
         }

@@ -106,6 +106,14 @@ impl Change {
         (!stamps.is_empty()).then(|| Box::new(stamps))
     }
 
+    /// The same before it takes another revision that writes no field: what is not named would count as written with that.
+    pub(crate) fn unwritten(mut self) -> Change {
+        if !self.is_delete() {
+            self.stamps = self.stamps_after(|_| true);
+        }
+        self
+    }
+
     /// `Todo 0193…`, for messages.
     pub fn name(&self) -> String {
         format!("{} {}", self.schema.name, self.id)

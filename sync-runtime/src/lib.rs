@@ -8,6 +8,7 @@
 // Code that the derive and the attribute generate names this crate; so it works in here too.
 extern crate self as sync_runtime;
 
+mod account;
 pub mod adoption;
 mod caller;
 pub mod change;
@@ -28,11 +29,13 @@ pub mod migration;
 pub mod planted;
 pub mod query;
 pub mod record;
+mod rectify;
 pub mod replica;
 pub mod report;
 pub mod schema;
 pub mod status;
 pub mod store;
+mod subscription;
 pub mod syncable;
 pub mod value;
 pub mod version;
@@ -44,6 +47,7 @@ pub use caller::{Attempt, Caller, Guard, Right};
 pub use collection::Collection;
 pub use conflict::{Conflict, ConflictKind};
 pub use engine::Engine;
+pub use engine::accounts::Account;
 pub use engine::session::Progress;
 #[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
 pub use env::SystemEnv;
@@ -58,6 +62,7 @@ pub use record::{Id, Record};
 pub use replica::{Limits, Replica};
 pub use report::{Checkpoints, Merged, MergedField, Rejected, ReplicationReport, SyncReport};
 pub use schema::{FieldSchema, ForeignKey, ModelSchema, Models, ScopeRule};
+pub use subscription::Subscription;
 pub use syncable::{Field, FieldValue, Syncable};
 pub use value::{FieldType, Value, ValueError};
 pub use version::{Ancestry, Checkpoint, NotARevision, ReplicaId, Revision, Stamp};

@@ -5,9 +5,11 @@ use crate::caller::Caller;
 use crate::change;
 use crate::engine::notes;
 use crate::env::Env;
+use crate::query::{Condition, Only, narrowed};
 use crate::replica::{Replica, Watching};
 use crate::report::SyncReport;
 use crate::store::{Access, Feed};
+use crate::syncable::Syncable;
 use crate::version::{Checkpoint, ReplicaId, Stamp};
 use crate::workspace::Workspace;
 use crate::{Error, ErrorKind, Result};
@@ -41,6 +43,7 @@ pub struct KeepInSync {
     peer: Arc<dyn Replica>,
     every: Duration,
     pull: bool,
+    only: Only,
     observer: Option<Observer>,
 }
 
@@ -52,7 +55,7 @@ impl fmt::Debug for KeepInSync {
 
 impl KeepInSync {
     pub(crate) fn new(workspace: Workspace, peer: Arc<dyn Replica>) -> Self {
-        KeepInSync { workspace, peer, every: EVERY, pull: true, observer: None }
+        KeepInSync { workspace, peer, every: EVERY, pull: true, only: Ok(Vec::new()), observer: None }
     }
 
     /// How often to sync when nothing is written here; a minute if not set.
@@ -64,6 +67,12 @@ impl KeepInSync {
     /// Only sends; nothing is pulled.
     pub fn one_way(mut self) -> Self {
         self.pull = false;
+        self
+    }
+
+    /// Of this model pulls only the records that match; see [`crate::workspace::Sync::only`].
+    pub fn only<T: Syncable>(mut self, condition: Condition<T>) -> Self {
+        self.only = narrowed(self.only, condition);
         self
     }
 
@@ -94,6 +103,8 @@ pub(crate) struct Shared {
     moved: Event,
     /// A sync has succeeded.
     met: Event,
+    /// Somebody else has signed in.
+    turned: Event,
     state: Mutex<State>,
 }
 
@@ -255,6 +266,12 @@ impl Shared {
         Ok(LiveState { connection, peer, last_success, behind, pending, error })
     }
 
+    /// Begins anew for somebody else who has signed in.
+    pub(crate) fn turn_over(&self) {
+        self.turned.notify(usize::MAX);
+        self.wake.notify(usize::MAX);
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.read().connection == Connection::Stopped
     }
@@ -291,7 +308,7 @@ async fn keep(settings: &KeepInSync, shared: &Shared) {
     while !engine.is_closed() {
         let (wake, moved) = (shared.wake.listen(), shared.moved.listen());
         shared.set(|state| state.connection = Connection::Syncing);
-        let sync = settings.workspace.sync(&settings.peer);
+        let sync = settings.workspace.sync(&settings.peer).only_what(settings.only.clone());
         let done = if settings.pull { sync.await } else { sync.push_only().await };
         if let Some(tell) = &settings.observer {
             tell(&done);
@@ -340,13 +357,20 @@ async fn hear(settings: &KeepInSync, shared: &Shared) {
     let env = &**engine.env();
     let mut failed = 0;
     while !engine.is_closed() {
-        let met = shared.met.listen();
+        let (met, turned) = (shared.met.listen(), shared.turned.listen());
         let Some(peer) = shared.read().peer else {
             met.await;
             continue;
         };
         let since = env.now();
-        let ended = listen(settings, peer, shared).await;
+        let ended = match select(Box::pin(listen(settings, peer, shared)), turned).await {
+            Either::Left((ended, _)) => ended,
+            // What is told from now on is told to another one.
+            Either::Right(_) => {
+                met.await;
+                continue;
+            }
+        };
         let lasted = Duration::from_micros(u64::try_from(env.now() - since).unwrap_or(0));
         failed = if lasted > LONGEST_WAIT { 1 } else { failed + 1 };
         let wait = match ended {

@@ -251,6 +251,10 @@ impl<T: Syncable> Condition<T> {
         Condition(Ok(Filter::Contains(field.index(), part.to_owned())), PhantomData)
     }
 
+    pub(crate) fn filter(self) -> Result<Filter, ValueError> {
+        self.0
+    }
+
     /// Both conditions.
     pub fn and(self, other: Self) -> Self {
         self.both(other, |a, b| Filter::And(vec![a, b]))
@@ -272,6 +276,19 @@ impl<T> std::ops::Not for Condition<T> {
     fn not(self) -> Self {
         Condition(self.0.map(|filter| Filter::Not(Box::new(filter))), PhantomData)
     }
+}
+
+/// Which records of models to pull.
+pub(crate) type Only = Result<Vec<(&'static ModelSchema, Filter)>, ValueError>;
+
+/// The same, with one condition more.
+pub(crate) fn narrowed<T: Syncable>(only: Only, condition: Condition<T>) -> Only {
+    let (mut only, filter) = (only?, condition.filter()?);
+    match only.iter_mut().find(|(schema, _)| schema.name == T::SCHEMA.name) {
+        Some((_, before)) => *before = Filter::And(vec![before.clone(), filter]),
+        None => only.push((T::SCHEMA, filter)),
+    }
+    Ok(only)
 }
 
 #[cfg(test)]

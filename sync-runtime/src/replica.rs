@@ -29,6 +29,9 @@ pub struct Description {
     pub now: Stamp,
     /// What it accepts.
     pub limits: Limits,
+    /// The stable name by which it knows who asks ([`Caller::subject`]); `None` where it does not tell them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// The models that it holds.
     pub models: Vec<ModelDescription>,
 }
@@ -183,6 +186,8 @@ pub struct Pull {
     /// Only what is in these scopes, of those that the caller may read, and nothing of models without scopes. `None` is
     /// all that the caller may read.
     pub scopes: Option<BTreeSet<String>>,
+    /// Of these models only records that match. One that does not match any more comes as an [`Exit`].
+    pub only: Vec<(&'static ModelSchema, Filter)>,
     /// Only changes up to this position of the replica; `None` for all.
     pub through: Option<Position>,
     /// The horizon that the last page told of which led to `since`; see [`FeedPage::horizon`].
@@ -206,6 +211,7 @@ impl Pull {
             model: None,
             models,
             scopes: None,
+            only: Vec::new(),
             through: None,
             horizon: 0,
         }
@@ -295,6 +301,7 @@ pub struct Rejection {
 
 /// What came of a [`Pull`].
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a page is the usual answer")]
 pub enum Pulled {
     /// Changes in the order of the feed.
     Page(FeedPage),
@@ -320,16 +327,20 @@ pub struct FeedPage {
     /// The models that the page and its checkpoint cover, by name; `None` if that is all of the wish. Of the others the
     /// caller learns nothing: they are not here, or it may not read them.
     pub covers: Option<BTreeSet<String>>,
-    /// The scopes that the page and its checkpoint cover, where the caller may not read every scope.
+    /// The scopes that the page and its checkpoint cover, where the caller may not read every scope. Where people subscribe
+    /// ([`crate::Subscription`]), each is one model in a scope: both names with U+001F between them.
     pub scopes: Option<BTreeSet<String>>,
-    /// The records that left these scopes and are in no other one that the caller may read.
+    /// What the caller may read and has not subscribed to, named in the same way. It leaves a device that has it.
+    pub unwanted: BTreeSet<String>,
+    /// The records that left these scopes and are in no other one that the caller may read, and those that do not match
+    /// what was asked for.
     pub exits: Vec<Exit>,
     /// Tombstones up to this position were purged. Who goes on from the checkpoint tells it again, so that the replica
     /// sees whether more were since; 0 if none was ever.
     pub horizon: Position,
 }
 
-/// The note that a record left a scope.
+/// The note that a record left a scope, or does not match any more what was asked for.
 #[derive(Debug, Clone)]
 pub struct Exit {
     /// The model.
@@ -338,6 +349,8 @@ pub struct Exit {
     pub id: Id,
     /// The scope that it left.
     pub scope: String,
+    /// Whether it is in its scope still, and does not match [`Pull::only`].
+    pub unmatched: bool,
 }
 
 impl FeedPage {

@@ -7,12 +7,13 @@ use crate::engine::leaving;
 use crate::engine::notes::{self, PeerState};
 use crate::env::BoxFuture;
 use crate::record::{Id, Record};
+use crate::rectify::stamp_anew;
 use crate::report::Rejected;
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Access, Expect, Feed, Transaction, Write};
 use crate::syncable::{ModelId, Syncable};
 use crate::version::{Position, ReplicaId, Revision};
-use crate::workspace::{Workspace, stamp_anew};
+use crate::workspace::Workspace;
 use crate::{Error, ErrorKind, Result, codec};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -332,6 +333,7 @@ impl Workspace {
         self.with_rejected::<T, _>(id.into().to_id(), |tx, _, mine, now| {
             Box::pin(async move {
                 // The entry is about the old revision, so it is open no more; what the peer holds stands in it.
+                let mine = State { change: mine.change.unwritten(), ..mine };
                 stamp_anew(tx, mine, None, now).await
             })
         })

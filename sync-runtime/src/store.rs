@@ -340,13 +340,20 @@ pub enum Room {
     Staged,
     /// Who syncs a pair just now.
     Lease,
-    /// In which scope each record is, and which it left.
+    /// In which scope each record is, and which it left. What stands before the last [`PART_END`] of a key is the part that
+    /// the row belongs to, such as one scope; a store may keep parts apart. A prefix that ends with it is one whole part.
     Scope,
+    /// What lies aside of those who signed in before.
+    Account,
 }
+
+/// Ends the part that a row of [`Room::Scope`] belongs to.
+pub const PART_END: char = '\u{1f}';
 
 impl Room {
     /// All rooms.
-    pub const ALL: [Room; 5] = [Room::Peer, Room::Parked, Room::Staged, Room::Lease, Room::Scope];
+    pub const ALL: [Room; 6] =
+        [Room::Peer, Room::Parked, Room::Staged, Room::Lease, Room::Scope, Room::Account];
 
     /// The room's name in storage.
     pub fn name(self) -> &'static str {
@@ -356,6 +363,7 @@ impl Room {
             Room::Staged => "staged",
             Room::Lease => "lease",
             Room::Scope => "scope",
+            Room::Account => "account",
         }
     }
 }

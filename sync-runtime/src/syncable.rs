@@ -81,12 +81,6 @@ pub trait Syncable: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The scope that the record belongs to, as the method says that `#[sync(scope = Self::method)]` names. Where a field
-    /// holds the scope this is not asked; see [`ModelSchema::scope_of`].
-    fn scope(&self) -> String {
-        String::new()
-    }
-
     /// The fields that travel and differ between two records, in the order of the struct.
     ///
     /// # Errors

@@ -1,9 +1,7 @@
 //! The workspace: an app's models over a store, and all that can be done with them.
 
-use crate::change::{Change, Group, State};
 use crate::collection::{Collection, write_of, write_one};
 use crate::engine::Engine;
-use crate::engine::apply::{horizon, kept_as_base};
 use crate::engine::inbox::{self, Matter};
 use crate::engine::notes;
 use crate::engine::purge::Retention;
@@ -12,22 +10,19 @@ use crate::engine::session::{self, Plan, Progress, Summary};
 use crate::env::{BoxFuture, Env, MaybeSend, MaybeSync, fresh_uuid};
 use crate::incoming::{Hooks, Incoming, Ruling};
 use crate::live::{KeepInSync, LiveState};
-use crate::record::Id;
+use crate::query::{Condition, Only, narrowed};
 use crate::replica::{Limits, Replica};
 use crate::report::{Rejected, ReplicationConflicts, ReplicationReport, SyncReport};
 use crate::schema::{ModelSchema, Models};
 use crate::status::with_states;
-use crate::store::{Access, Base, Expect, Put, Room, Store, Transaction, Write};
+use crate::store::{Access, Expect, Room, Store, Transaction, Write};
 use crate::syncable::{ModelId, Syncable, model_of};
-use crate::version::{Ancestry, Checkpoint, ReplicaId, Stamp};
+use crate::version::{Checkpoint, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How many records are looked at in one transaction when tracking is repaired.
-const RECTIFY_BATCH: usize = 500;
 
 /// An app's models over a store. Cheap to clone; clones are the same workspace.
 ///
@@ -259,7 +254,7 @@ impl Workspace {
     /// # }
     /// ```
     pub fn sync<'a>(&'a self, peer: &'a dyn AsReplica) -> Sync<'a> {
-        let plan = Plan { push: true, pull: true, page: usize::MAX, progress: None };
+        let plan = Plan { push: true, pull: true, only: Ok(Vec::new()), page: usize::MAX, progress: None };
         Sync { workspace: self, peer, plan }
     }
 
@@ -348,106 +343,6 @@ impl Workspace {
         self.engine.newest_checkpoint(Access::READ.feed()).await
     }
 
-    /// Says that a record was changed past the tracking, with triggers off: it gets a new revision with what it
-    /// holds now, or a tombstone if it is gone, and travels. Returns `false` if there is neither record nor change.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnknownModel`]; what the store fails with.
-    #[doc(alias = "rectifyChange")]
-    pub async fn rectify_change<T: Syncable>(&self, id: impl Into<T::Id>) -> Result<bool> {
-        let schema = self.registered::<T>()?;
-        let (id, now) = (id.into().to_id(), self.engine.write_clock().await?);
-        self.engine
-            .run(Access::WRITE, move |tx| {
-                Box::pin(async move {
-                    let ids = [id];
-                    if tx.retrack(schema, &ids, now).await?.contains(&true) {
-                        return Ok(true);
-                    }
-                    match tx.states(schema, &ids).await?.pop().flatten() {
-                        // What was written past the tracking leaves no trace: the caller says that there was something.
-                        Some(state) if state.record.is_some() => {
-                            stamp_anew(tx, state, None, now).await?;
-                            Ok(true)
-                        }
-                        _ => Ok(false),
-                    }
-                })
-            })
-            .await
-    }
-
-    /// Repairs the tracking of every record of a model: where triggers were off, or a table was there before.
-    /// Gives how many were repaired. Works in batches, so it can be interrupted and run again.
-    ///
-    /// # Errors
-    /// [`ErrorKind::UnknownModel`]; what the store fails with.
-    #[doc(alias = "rectifyAllChanges")]
-    pub async fn rectify_all_changes<T: Syncable>(&self) -> Result<u64> {
-        let schema = self.registered::<T>()?;
-        let mut repaired = 0;
-        let mut after: Option<Id> = None;
-        loop {
-            let now = self.engine.write_clock().await?;
-            let batch = self.engine.run(Access::WRITE.long(), move |tx| {
-                Box::pin(async move {
-                    let ids = tx.untracked(schema, None, after.as_ref(), RECTIFY_BATCH).await?;
-                    let done = tx.retrack(schema, &ids, now).await?;
-                    Ok((ids.last().cloned(), done.into_iter().filter(|done| *done).count()))
-                })
-            });
-            let (last, done) = batch.await?;
-            repaired += done as u64;
-            if last.is_none() {
-                return Ok(repaired);
-            }
-            after = last;
-        }
-    }
-
-    /// Starts tracking a model for the rows that are there already. The same as [`Workspace::rectify_all_changes`];
-    /// new writes are tracked from the moment a workspace was opened with the model.
-    ///
-    /// # Errors
-    /// As [`Workspace::rectify_all_changes`].
-    #[doc(alias = "enableChangeTracking")]
-    pub async fn enable_change_tracking<T: Syncable>(&self) -> Result<u64> {
-        self.rectify_all_changes::<T>().await
-    }
-
-    /// Declares that the last change of a record knew of another replica's change, which then is not in conflict
-    /// with it. The core of resolving a conflict; LoopBack's `updateLastChange`. Says whether it changed anything.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] if the record was never tracked; what the store fails with.
-    #[doc(alias = "updateLastChange")]
-    pub async fn update_last_change<T: Syncable>(
-        &self,
-        id: impl Into<T::Id>,
-        knew: &Ancestry,
-    ) -> Result<bool> {
-        let schema = self.registered::<T>()?;
-        let (id, knew, now) = (id.into().to_id(), knew.clone(), self.engine.write_clock().await?);
-        self.engine
-            .run(Access::WRITE, move |tx| {
-                Box::pin(async move {
-                    let ids = [id];
-                    let Some(state) = tx.states(schema, &ids).await?.pop().flatten() else {
-                        let message = format!("there is no change of {} {}", schema.name, ids[0]);
-                        return Err(Error::new(ErrorKind::NotFound, message));
-                    };
-                    let change = state.change;
-                    if change.ancestry.holds(knew.current) {
-                        return Ok(false);
-                    }
-                    let state = State { change, record: state.record };
-                    stamp_anew(tx, state, Some(&knew), now).await?;
-                    Ok(true)
-                })
-            })
-            .await
-    }
-
     async fn report(&self, summary: Summary, swapped: bool) -> Result<SyncReport> {
         let peer = summary.peer.ok_or_else(|| Error::new(ErrorKind::Protocol, "the peer has no name"))?;
         let open = match summary.parked.is_empty() {
@@ -474,34 +369,6 @@ impl Workspace {
             engine: self.engine.clone(),
             swapped,
         })
-    }
-}
-
-/// Gives a state, as it stands, a new revision of this replica that knew of `knew` too.
-pub(crate) async fn stamp_anew(
-    tx: &mut dyn Transaction,
-    state: State,
-    knew: Option<&Ancestry>,
-    now: Stamp,
-) -> Result<()> {
-    let me = tx.replica().await?;
-    let (horizon, until) = (horizon(tx).await?, tx.newest().await? + 1);
-    if kept_as_base(&state.change, horizon) {
-        tx.add_bases(vec![Base { state: state.clone(), until }]).await?;
-    }
-    let change = state.change;
-    let ancestry = match knew {
-        Some(knew) => change.ancestry.above(knew, now, me),
-        None => change.ancestry.next(now, me),
-    };
-    let previous = Some(change.revision());
-    let change = Change { ancestry, previous, merged: None, origin: None, group: Some(Group::MIN), ..change };
-    let name = change.name();
-    match tx.put(&[State { change, record: state.record }], now).await?.pop() {
-        Some(Put::Refused(reason)) => {
-            Err(Error::new(ErrorKind::Constraint, format!("the database refuses {name}: {reason}")))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -641,6 +508,32 @@ impl<'a> Sync<'a> {
     /// Only pulls; nothing is sent.
     pub fn pull_only(mut self) -> Self {
         self.plan = Plan { push: false, pull: true, ..self.plan };
+        self
+    }
+
+    /// Of this model pulls only the records that match; of other models everything. Said for several models, each is
+    /// narrowed; for one model twice, both have to hold.
+    ///
+    /// A record that does not match any more leaves this store, and comes back when it does; an edit is sent first. When
+    /// another filter is given than the last time, or none, revisions are compared and only what is lacking is sent. What
+    /// a record refers to has to match as well to come along.
+    ///
+    /// ```
+    /// # use sync_runtime::{AsReplica, Result, Workspace, prelude::*};
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Todo { #[sync(id)] id: String, title: String, done: bool }
+    /// # async fn example(phone: &Workspace, server: &impl AsReplica) -> Result<()> {
+    /// phone.sync(server).only(TodoField::Done.eq(false)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn only<T: Syncable>(mut self, condition: Condition<T>) -> Self {
+        self.plan.only = narrowed(self.plan.only, condition);
+        self
+    }
+
+    pub(crate) fn only_what(mut self, only: Only) -> Self {
+        self.plan.only = only;
         self
     }
 

@@ -1,7 +1,8 @@
 //! Records in ordinary SQL tables, with changes that triggers write in the writer's own transaction, whichever
 //! program writes.
 //!
-//! SQLite is always there; PostgreSQL and MariaDB come with the features `postgres` and `mariadb`.
+//! SQLite is always there; PostgreSQL and MariaDB come with the features `postgres` and `mariadb`. With `nats` as well, the
+//! processes that have one of those open can tell each other of commits over NATS.
 //!
 //! # Tables
 //!

@@ -49,6 +49,8 @@ pub struct SqlStoreBuilder {
     pub(crate) adopt: bool,
     #[cfg(feature = "server")]
     pub(crate) connections: Option<u32>,
+    #[cfg(feature = "server")]
+    pub(crate) partitions: Option<u16>,
 }
 
 impl SqlStoreBuilder {
@@ -69,6 +71,17 @@ impl SqlStoreBuilder {
     #[cfg(feature = "server")]
     pub fn connections(mut self, most: u32) -> Self {
         self.connections = Some(most);
+        self
+    }
+
+    /// Spreads what the library keeps of each scope over so many tables, by the hash of the scope, when it makes its own
+    /// tables on PostgreSQL: a pull of a scope reads one of them. Tables that are there stay as they are, and other databases
+    /// have one table. See `docs/scale.md`.
+    ///
+    /// 16 to 64 are usual; 0 is one table.
+    #[cfg(feature = "server")]
+    pub fn partitions(mut self, count: u16) -> Self {
+        self.partitions = Some(count).filter(|count| *count > 0);
         self
     }
 
@@ -182,6 +195,8 @@ impl SqlStore {
             adopt: false,
             #[cfg(feature = "server")]
             connections: None,
+            #[cfg(feature = "server")]
+            partitions: None,
         }
     }
 
@@ -193,6 +208,46 @@ impl SqlStore {
     pub async fn from_pool(pool: impl Into<crate::ConnectionPool>) -> Result<Self> {
         let server = Server::from_pool(pool.into(), &Self::builder("")).await?;
         Ok(SqlStore { database: Database::Server(Arc::new(server)) })
+    }
+
+    /// Lets the processes that have this database open tell each other of commits over NATS, in place of PostgreSQL's
+    /// `LISTEN` and `NOTIFY`, and where MariaDB carries no such messages. All of them have to: who tells otherwise is not
+    /// heard, and what it commits is found by looking, once a second.
+    ///
+    /// What travels is a name that the store makes up when it is opened, on a subject `syncable.commits.…` that is the
+    /// database's own; nothing of what was committed. While NATS is away everything goes on, and whoever watches looks
+    /// into the database four times a second. More in `docs/databases.md`.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn example(pool: sqlx::PgPool) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// use sync_store_sql::SqlStore;
+    ///
+    /// let nats = async_nats::connect("nats://127.0.0.1:4222").await?;
+    /// let store = SqlStore::from_pool(pool).await?.tell_over_nats(nats)?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a SQLite file, whose processes are found by looking, and where the store was cloned or given to a
+    /// workspace before.
+    #[cfg(all(feature = "nats", feature = "server"))]
+    pub fn tell_over_nats(mut self, client: async_nats::Client) -> Result<Self> {
+        let message = match &mut self.database {
+            Database::Sqlite(_) => {
+                "a SQLite file is looked at often enough; only PostgreSQL and MariaDB tell over NATS"
+            }
+            Database::Server(server) => match Arc::get_mut(server) {
+                Some(server) => {
+                    server.tell_over_nats(client);
+                    return Ok(self);
+                }
+                None => "the store is in use already; call `tell_over_nats` right after it was opened",
+            },
+        };
+        Err(Error::new(ErrorKind::Usage, message))
     }
 
     /// The store inside a transaction of the app, so that its saves and the app's own statements are committed together,

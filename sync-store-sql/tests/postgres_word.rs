@@ -5,72 +5,19 @@
 
 #[path = "common/postgres.rs"]
 mod postgres;
+#[path = "common/word.rs"]
+mod word;
 
 use postgres::{RUNTIME, Schema};
 use std::time::{Duration, Instant};
-use sync_runtime::store::Store;
-use sync_runtime::{Syncable, Workspace};
 use sync_store_sql::SqlStore;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
+use word::{EDITS, PATIENCE, Process, SOON, edits};
 
-/// How soon an edit has to be seen, half of the times; a look every 250 ms would take 125.
-const SOON: Duration = Duration::from_millis(60);
-const EDITS: usize = 20;
-/// The longest that anything here is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-#[derive(Debug, Clone, PartialEq, Syncable)]
-struct Card {
-    #[sync(id)]
-    id: i64,
-    title: String,
-}
-
-/// A store, with what watches it.
-struct Process {
-    store: SqlStore,
-    workspace: Workspace,
-}
-
-impl Process {
-    /// With one connection, of which listening must take none.
-    async fn open(schema: &Schema) -> Self {
-        let store = SqlStore::builder(&schema.url()).connections(1).open().await.expect("the database opens");
-        let workspace = Workspace::builder(store.clone()).model::<Card>().build().await.expect("a workspace");
-        Process { store, workspace }
-    }
-
-    async fn create(&self, id: i64) {
-        let cards = self.workspace.collection::<Card>().expect("registered");
-        cards.create(Card { id, title: "a card".into() }).await.expect("made");
-    }
-
-    /// The ids that are seen here from now on, with the time.
-    async fn watch(&self) -> (UnboundedReceiver<(i64, Instant)>, tokio::task::JoinHandle<()>) {
-        let mut watch = self.workspace.collection::<Card>().expect("registered").watch();
-        watch.start().await.expect("it starts");
-        let (seen, sees) = unbounded_channel();
-        let task = tokio::spawn(async move {
-            loop {
-                // What fails while the database is away is tried again.
-                let Ok(events) = watch.next().await else { continue };
-                for event in events {
-                    let _ = seen.send((event.id, Instant::now()));
-                }
-            }
-        });
-        (sees, task)
-    }
-
-    /// Waits until word of commits comes in.
-    async fn hears(&self) {
-        let until = Instant::now() + PATIENCE;
-        while self.store.next_commit().is_none() {
-            assert!(Instant::now() < until, "no word of commits comes in");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
+/// With one connection, of which listening must take none.
+async fn open(schema: &Schema) -> Process {
+    let store = SqlStore::builder(&schema.url()).connections(1).open().await.expect("the database opens");
+    Process::over(store).await
 }
 
 /// The processes of the database that listen for this schema.
@@ -80,31 +27,11 @@ fn listeners(schema: &Schema) -> Vec<String> {
     schema.psql(&asked).split_whitespace().map(str::to_owned).collect()
 }
 
-/// How long after the commit through one each edit is seen by who watches the other; sorted.
-async fn edits(
-    writer: &Process,
-    sees: &mut UnboundedReceiver<(i64, Instant)>,
-    ids: std::ops::Range<i64>,
-) -> Vec<Duration> {
-    let mut times = Vec::new();
-    for id in ids {
-        // So that no look comes in step with the edits.
-        sleep(Duration::from_millis(37 * (id as u64 % 5) + 20)).await;
-        writer.create(id).await;
-        let committed = Instant::now();
-        let (seen, at) = timeout(PATIENCE, sees.recv()).await.expect("it is seen").expect("it is watched");
-        assert_eq!(seen, id);
-        times.push(at.saturating_duration_since(committed));
-    }
-    times.sort();
-    times
-}
-
 #[test]
 fn what_one_process_commits_wakes_who_watches_another() {
     RUNTIME.block_on(async {
         let schema = Schema::new();
-        let (writer, reader) = (Process::open(&schema).await, Process::open(&schema).await);
+        let (writer, reader) = (open(&schema).await, open(&schema).await);
         assert_eq!(listeners(&schema).len(), 0, "nobody watches");
         let (mut sees, watching) = reader.watch().await;
         reader.hears().await;
@@ -159,7 +86,7 @@ fn a_schema_with_a_long_name_is_told_of_too() {
         let long = format!("{}_{}", schema.0, "ü".repeat(30)).chars().take(40).collect::<String>();
         schema.sql(&format!("ALTER SCHEMA {} RENAME TO \"{long}\"", schema.0));
         schema.0 = long;
-        let (writer, reader) = (Process::open(&schema).await, Process::open(&schema).await);
+        let (writer, reader) = (open(&schema).await, open(&schema).await);
         let (mut sees, watching) = reader.watch().await;
         reader.hears().await;
         let times = edits(&writer, &mut sees, 0..9).await;

@@ -23,9 +23,10 @@ impl Connection {
         let url = self.at(path);
         let (sender, mut told) = channel(16);
         let request = self.listening(&url)?;
-        let reading = self.send(&url, request, move |client, request| read(client, request, sender.clone()));
+        let reading =
+            self.send(&url, request, false, move |client, request| read(client, request, sender.clone()));
         let (done, ()) = futures_util::future::join(reading, hand_on(&mut told, tell)).await;
-        match done? {
+        match done?.0 {
             None => Ok(()),
             Some(answered) => super::request::accept(&url, answered).and_then(|_| {
                 Err(Error::new(

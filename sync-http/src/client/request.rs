@@ -14,7 +14,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use sync_runtime::replica::Limits;
@@ -69,6 +69,29 @@ pub(super) struct Connection {
     compress: bool,
     timeout: Duration,
     counters: Arc<Counters>,
+    known: Mutex<Option<Known>>,
+}
+
+/// As whom the server knows the caller, and by which token it said so.
+#[derive(Clone)]
+struct Known {
+    subject: String,
+    token: String,
+}
+
+/// The part of a server's description that says who asks.
+#[derive(serde::Deserialize)]
+struct Asker {
+    #[serde(default)]
+    subject: Option<String>,
+}
+
+/// The body of a good answer.
+pub(super) struct Good {
+    pub(super) format: Format,
+    pub(super) body: Vec<u8>,
+    /// The token that the request went with.
+    pub(super) token: Option<String>,
 }
 
 /// An answer, before its body is read as a message.
@@ -91,7 +114,8 @@ impl Connection {
         timeout: Duration,
     ) -> Self {
         let url = base.as_str().trim_end_matches('/').to_owned();
-        Connection { url, base, client, headers, token, compress, timeout, counters: Arc::default() }
+        let (counters, known) = (Arc::default(), Mutex::default());
+        Connection { url, base, client, headers, token, compress, timeout, counters, known }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -120,7 +144,50 @@ impl Connection {
         error.context(format!("the answer of {}", self.at(path)))
     }
 
-    /// Sends a message, and gives the body of a good answer with its format.
+    /// The server said by this token as whom it knows the caller. Nobody else's token is sent with a message from now on.
+    pub(super) fn is_known_as(&self, subject: Option<String>, token: Option<String>) {
+        *self.known() = subject.zip(token).map(|(subject, token)| Known { subject, token });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the next request goes with the token by which the server said who the caller is.
+    pub(super) async fn goes_on_as_known(&self) -> bool {
+        let known = self.known().clone();
+        match (known, &self.token) {
+            (Some(known), Some(provider)) => provider.token(None).await.as_ref() == Some(&known.token),
+            _ => true,
+        }
+    }
+
+    /// Fails where a token is another one's than the one by which the server said who the caller is: what is to be sent is
+    /// not theirs.
+    async fn vouch(&self, token: &str) -> Result<()> {
+        let Some(known) = self.known().clone().filter(|known| known.token != token) else { return Ok(()) };
+        let url = self.at("");
+        let request = self.request(Method::Get, &url, Format::Json, None, Limits::default())?;
+        let counters = self.counters.clone();
+        let fetch = move |client, request| fetch(client, request, counters.clone());
+        let (_, body) = accept(&url, self.send_with(&url, request, Some(token), &fetch).await?)?;
+        let asker: Asker = serde_json::from_slice(&body).map_err(|error| {
+            let error = Error::new(ErrorKind::Protocol, "its description cannot be read").with_source(error);
+            self.answered("", error)
+        })?;
+        if asker.subject.as_ref() != Some(&known.subject) {
+            let message = format!(
+                "the token is not one of `{}` any more, as whom {} knew the caller; nothing was sent with it",
+                known.subject, self.url
+            );
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        self.is_known_as(asker.subject, Some(token.to_owned()));
+        Ok(())
+    }
+
+    /// Sends a message, and gives the body of a good answer. Whatever is not the question who the server is goes out only
+    /// in the name of whom it knew then.
     pub(super) async fn call(
         &self,
         method: Method,
@@ -128,42 +195,61 @@ impl Connection {
         format: Format,
         body: Option<Vec<u8>>,
         limits: Limits,
-    ) -> Result<(Format, Vec<u8>)> {
+    ) -> Result<Good> {
         let url = self.at(path);
         let request = self.request(method, &url, format, body, limits)?;
         let counters = self.counters.clone();
         let fetch = move |client, request| fetch(client, request, counters.clone());
-        let answered = self.send(&url, request, fetch).await?;
-        accept(&url, answered)
+        let (answered, token) = self.send(&url, request, !path.is_empty(), fetch).await?;
+        accept(&url, answered).map(|(format, body)| Good { format, body, token })
     }
 
-    /// Sends a request with the token; once more with another token, where there is one after it was refused.
+    /// Sends a request with the token; once more with another token, where there is one after it was refused. With
+    /// `as_known`, only with tokens of whom the server knows. Gives the token that it went with, too.
     pub(super) async fn send<T, F>(
         &self,
         url: &str,
         request: reqwest::Request,
+        as_known: bool,
         send: impl Fn(Client, reqwest::Request) -> F,
-    ) -> Result<T>
+    ) -> Result<(T, Option<String>)>
     where
         T: Refused + Send + 'static,
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
-        let token = match &self.token {
+        let mut token = match &self.token {
             Some(provider) => provider.token(None).await,
             None => None,
         };
-        // The same bytes once more: a copy of a request shares its body.
-        let again = token.as_ref().and_then(|_| request.try_clone());
-        let answered = self.send_with(url, request, token.as_deref(), &send).await?;
-        let (Some(provider), Some(token), Some(again)) = (&self.token, token, again) else {
-            return Ok(answered);
-        };
-        if !answered.is_refused() {
-            return Ok(answered);
-        }
-        match provider.token(Some(&token)).await.filter(|other| *other != token) {
-            Some(other) => self.send_with(url, again, Some(&other), &send).await,
-            None => Ok(answered),
+        let (mut request, mut is_second) = (request, false);
+        loop {
+            // The same bytes once more: a copy of a request shares its body.
+            let again = request.try_clone().filter(|_| !is_second);
+            let vouched = match &token {
+                Some(token) if as_known => self.vouch(token).await,
+                _ => Ok(()),
+            };
+            let refused = match vouched {
+                Ok(()) => {
+                    let answered = self.send_with(url, request, token.as_deref(), &send).await?;
+                    if !answered.is_refused() {
+                        return Ok((answered, token));
+                    }
+                    Ok(answered)
+                }
+                Err(error) if error.kind() == ErrorKind::Unauthorized => Err(error),
+                Err(error) => return Err(error),
+            };
+            let other = match (&self.token, &token) {
+                (Some(provider), Some(used)) if !is_second => {
+                    provider.token(Some(used)).await.filter(|other| other != used)
+                }
+                _ => None,
+            };
+            let (Some(other), Some(again)) = (other, again) else {
+                return refused.map(|answered| (answered, token));
+            };
+            (request, token, is_second) = (again, Some(other), true);
         }
     }
 

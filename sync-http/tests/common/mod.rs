@@ -3,7 +3,7 @@
 
 pub mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -245,6 +245,7 @@ impl Shelf {
             skipped: 0,
             covers: None,
             scopes: None,
+            unwanted: BTreeSet::new(),
             exits: Vec::new(),
             horizon: 0,
         })
@@ -267,6 +268,7 @@ impl Replica for Shelf {
             former: Vec::new(),
             now: 1_732_147_200_000_000,
             limits: self.limits,
+            subject: None,
             models,
         })
     }

@@ -226,12 +226,34 @@ pub const fn scope_field<T: ScopeField>(place: usize) -> ScopeRule {
     ScopeRule::Field(place)
 }
 
+/// What a method may answer that tells the scope of a record.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the scope that a method tells",
+    note = "write the method as `fn(&self) -> String`, or let it answer with what a `String` can be made from"
+)]
+pub trait ScopeText {
+    /// The scope.
+    fn text(self) -> String;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<String>> ScopeText for T {
+    fn text(self) -> String {
+        self.into()
+    }
+}
+
+/// What the struct's own method answered, as text.
+pub fn scope_text<S: ScopeText>(scope: S) -> String {
+    scope.text()
+}
+
 /// The scope that the struct's own method tells.
 ///
 /// # Errors
 /// If the record is not one of the struct.
-pub fn scope_by<T: Syncable>(record: &Record) -> crate::Result<String> {
-    Ok(T::from_record(record.clone())?.scope())
+pub fn scope_by<T: Syncable>(record: &Record, tell: impl FnOnce(&T) -> String) -> crate::Result<String> {
+    Ok(tell(&T::from_record(record.clone())?))
 }
 
 /// A record from the values of its fields, in the order of the schema.

@@ -32,18 +32,16 @@ impl Pusher {
         self.caller.needs(Right::Write, schema.name)
     }
 
-    /// Whether the record that is here is in a scope that the caller may write. Of what is elsewhere it learns nothing.
-    pub(super) async fn reaches(
-        &self,
-        tx: &mut dyn Transaction,
-        here: &State,
-    ) -> Result<std::result::Result<(), Rejection>> {
+    /// What the caller may do with the record that is here, by the scope that it is in.
+    pub(super) async fn right_here(&self, tx: &mut dyn Transaction, here: &State) -> Result<Right> {
         let is_limited = here.change.schema.scope.is_some() && self.caller.scopes().is_some();
-        let may = !is_limited || scopes::rights(tx, &self.caller, [here]).await?[0] >= Right::Write;
-        Ok(if may { Ok(()) } else { Err(self.out_of_scope(&here.change)) })
+        if !is_limited {
+            return Ok(Right::Replicate);
+        }
+        Ok(scopes::rights(tx, &self.caller, [here]).await?[0])
     }
 
-    fn out_of_scope(&self, change: &Change) -> Rejection {
+    pub(super) fn out_of_scope(&self, change: &Change) -> Rejection {
         let who = self.caller.subject().unwrap_or("the owner");
         let message = format!("{}: {who} has not the right {} in its scope", change.name(), Right::Write);
         rejection(&Error::new(ErrorKind::Forbidden, message))
@@ -137,6 +135,19 @@ impl Authors {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Whether the caller's own edit came here before; of another's it is not said, nor of what the edit claims to know.
+    pub(super) async fn has_come(
+        &mut self,
+        tx: &mut dyn Transaction,
+        pusher: &Pusher,
+        update: &Update,
+        here: &State,
+    ) -> Result<bool> {
+        let edit = update.state.change.revision();
+        let is_here = here.change.ancestry.seen(edit.replica).is_some_and(|seen| seen >= edit.stamp);
+        Ok(is_here && self.is_own(tx, pusher, edit.replica).await?)
     }
 
     /// Whether the caller pushes under this replica id, or was the first who did.

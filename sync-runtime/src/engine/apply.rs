@@ -8,6 +8,7 @@ use super::notes;
 use super::outbox::whole;
 use super::parents::{self, Step};
 use super::rebase;
+use crate::caller::Right;
 use crate::change::{Change, ChangeKind, Group, Stamps, State};
 use crate::incoming::Ruled;
 use crate::merge::Merge;
@@ -197,14 +198,19 @@ pub(crate) async fn apply(
         let torn = decided.iter().filter(|(_, _, _, verdict)| *verdict == Verdict::NeedWhole);
         let torn: HashSet<Group> = torn.filter_map(|(_, update, _, _)| update.state.change.group).collect();
         for (place, update, here, verdict) in decided {
-            if let Some(pusher) = arrival.pushed_by.as_ref().filter(|_| verdict != Verdict::Known) {
-                let mut checked = match &here {
-                    Some(here) => pusher.reaches(tx, here).await?,
-                    None => Ok(()),
+            if let Some(pusher) = &arrival.pushed_by {
+                let right = match &here {
+                    Some(here) => pusher.right_here(tx, here).await?,
+                    None => Right::Replicate,
                 };
-                if checked.is_ok() {
-                    checked = authors.check(tx, pusher, &update, here.as_ref()).await?;
-                }
+                // Whether an update is known says what came last: of a record that is hidden, that is for nobody.
+                let hidden = here.as_ref().filter(|_| right < Right::Read);
+                let checked = match hidden {
+                    Some(here) if authors.has_come(tx, pusher, &update, here).await? => continue,
+                    _ if hidden.is_none() && verdict == Verdict::Known => continue,
+                    _ if right < Right::Write => Err(pusher.out_of_scope(&update.state.change)),
+                    _ => authors.check(tx, pusher, &update, here.as_ref()).await?,
+                };
                 if let Err(refused) = checked {
                     applied.refuse(place, update, refused);
                     continue;

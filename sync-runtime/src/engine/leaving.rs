@@ -17,10 +17,11 @@ struct Gone {
     exit: Exit,
     here: State,
     tombstone: State,
+    is_unwanted: bool,
 }
 
-/// Takes away what left. An edit that is not at the peer stays, and is reported; a record that others here need stays until
-/// they are gone too.
+/// Takes away what left. An edit that is not at the peer stays, and is reported, unless the peer takes it still; a record that
+/// others here need stays until they are gone too.
 pub(crate) async fn leave(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
@@ -29,38 +30,46 @@ pub(crate) async fn leave(
     exits: Vec<Exit>,
     home: &mut Home,
 ) -> Result<()> {
-    take_away(tx, arrival, from, peer, exits, Some(home)).await
+    let (unmatched, left): (Vec<Exit>, Vec<Exit>) = exits.into_iter().partition(|exit| exit.unmatched);
+    take_away(tx, arrival, from, peer, left, Why::Left(home)).await?;
+    match unmatched.is_empty() {
+        true => Ok(()),
+        false => take_away(tx, arrival, from, peer, unmatched, Why::Unmatched).await,
+    }
 }
 
-/// Takes away what was deleted so long ago that its tombstone is gone. An edit that is not at the peer stays, and is pushed.
-pub(crate) async fn purged(
-    tx: &mut dyn Transaction,
-    arrival: &Arrival,
-    from: ReplicaId,
-    peer: &mut PeerState,
-    records: Vec<Exit>,
-) -> Result<()> {
-    take_away(tx, arrival, from, peer, records, None).await
+/// Why records go.
+pub(crate) enum Why<'h> {
+    /// They left their scope. What is not at the peer cannot go there any more, and is reported here.
+    Left(&'h mut Home),
+    /// They were deleted so long ago that their tombstones are gone. An edit that is not at the peer is pushed.
+    Purged,
+    /// They do not match what is pulled. An edit that is not at the peer is pushed.
+    Unmatched,
+    /// They are not subscribed to any more. An edit stays until it is at the peer.
+    Unwanted,
 }
 
-/// `home` takes the reports of edits that are not at the peer, where those cannot go there any more.
-async fn take_away(
+/// Takes records away, but for edits that are not at the peer.
+pub(crate) async fn take_away(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     from: ReplicaId,
     peer: &mut PeerState,
     exits: Vec<Exit>,
-    mut home: Option<&mut Home>,
+    mut why: Why<'_>,
 ) -> Result<()> {
     if exits.is_empty() && peer.leaving.is_empty() {
         return Ok(());
     }
     let waiting = std::mem::take(&mut peer.leaving).into_iter().filter_map(|left| {
         let schema = arrival.models.get(&left.model).ok()?.schema;
-        Some(Exit { schema, id: id_of(schema, &left.id)?, scope: left.scope })
+        let id = id_of(schema, &left.id)?;
+        Some((Exit { schema, id, scope: left.scope, unmatched: false }, left.unwanted))
     });
-    let mut gone = Vec::new();
-    for exit in waiting.chain(exits) {
+    let is_unwanted = matches!(why, Why::Unwanted);
+    let (mut gone, mut stays) = (Vec::new(), Vec::new());
+    for (exit, is_unwanted) in waiting.chain(exits.into_iter().map(|exit| (exit, is_unwanted))) {
         let Some(here) = tx.states(exit.schema, std::slice::from_ref(&exit.id)).await?.pop().flatten() else {
             continue;
         };
@@ -76,7 +85,9 @@ async fn take_away(
             matches!(&parked, Some(Matter::Rejected { revision, .. }) if *revision == change.revision());
         let is_unsent = change.origin != Some(from) && !peer.has_acknowledged(change.position);
         if is_refused || is_unsent {
-            if let Some(home) = &mut home {
+            if is_unwanted {
+                stays.push((exit, true));
+            } else if let Why::Left(home) = &mut why {
                 let mut entry = unsent(arrival, from, &exit, change);
                 inbox::park(tx, &arrival.models, &mut entry).await?;
                 home.parked.push(entry);
@@ -88,19 +99,21 @@ async fn take_away(
             continue;
         }
         let tombstone = tombstone(&here);
-        gone.push(Gone { exit, here, tombstone });
+        gone.push(Gone { exit, here, tombstone, is_unwanted });
     }
     let steps: Vec<Step> =
         gone.iter().map(|gone| Step::new(&arrival.models, Some(&gone.here), &gone.tombstone)).collect();
     let needed = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
     for place in parents::order(&steps) {
-        let Gone { exit, tombstone, .. } = &gone[place];
-        let is_needed = needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err();
-        if is_needed {
-            let (model, id, scope) = (exit.schema.name.to_owned(), exit.id.to_string(), exit.scope.clone());
-            peer.leaving.push(Leaving { model, id, scope });
+        let Gone { exit, tombstone, is_unwanted, .. } = &gone[place];
+        if needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err() {
+            stays.push((exit.clone(), *is_unwanted));
         }
     }
+    peer.leaving.extend(stays.into_iter().map(|(exit, unwanted)| {
+        let (model, id) = (exit.schema.name.to_owned(), exit.id.to_string());
+        Leaving { model, id, scope: exit.scope, unwanted }
+    }));
     Ok(())
 }
 

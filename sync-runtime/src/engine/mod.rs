@@ -1,5 +1,6 @@
 //! The engine: a replica over any store. All decisions are made here, once.
 //!
+//! - `accounts`: whose records are here, and those of the others who signed in before.
 //! - `decide`: what to do with an incoming change; plain functions on values.
 //! - `page`: reading the feed in pages that keep groups whole.
 //! - `adopt`: updates in the shape that a model has here.
@@ -8,6 +9,7 @@
 //! - `outbox`: freezing, acknowledging and renaming what is pushed.
 //! - `purge`: tombstones that nobody waits for go.
 //! - `reading`: what a caller reads, as much of it as it may see.
+//! - `parts`: which scopes, or scopes of models, a caller's pull covers.
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
@@ -19,6 +21,7 @@
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
 
+pub(crate) mod accounts;
 pub(crate) mod admission;
 pub(crate) mod adopt;
 pub(crate) mod apply;
@@ -31,6 +34,7 @@ pub(crate) mod notes;
 pub(crate) mod outbox;
 pub(crate) mod page;
 pub(crate) mod parents;
+pub(crate) mod parts;
 pub(crate) mod purge;
 pub(crate) mod reading;
 pub(crate) mod rebase;

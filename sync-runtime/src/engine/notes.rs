@@ -1,18 +1,23 @@
 //! The engine's own small rows in a store: what is remembered of peers, leases.
 
+use super::parts::Parts;
 use crate::caller::Caller;
 use crate::change::Group;
+use crate::replica::Update;
 use crate::store::{Room, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What is remembered of a peer that this replica syncs with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PeerState {
+    /// As whom the peer knows the one who calls; `None` if it never said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
     /// Everything up to here is at the peer, or parked here with the reason why not.
     pub(crate) pushed: Position,
     /// The highest position that the peer ever acknowledged, under whatever name.
@@ -41,6 +46,15 @@ pub(crate) struct PeerState {
     /// Scopes that it does not cover, each with a checkpoint of its own, which stands still while the scope may not be read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) apart: BTreeMap<String, Apart>,
+    /// What of it is not subscribed to any more and is on its way out.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) dropping: BTreeSet<String>,
+    /// What was asked for, where that was not everything: a digest of the filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) only: Option<u64>,
+    /// Whether what is here and does not match is still to be looked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) narrowing: bool,
     /// The peer's horizon, as it told when this was pulled.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) horizon: Position,
@@ -76,6 +90,9 @@ pub(crate) struct Leaving {
     pub(crate) model: String,
     pub(crate) id: String,
     pub(crate) scope: String,
+    /// Whether it is there still, and not wanted here any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unwanted: bool,
 }
 
 /// A part of the feed as it stood at one moment.
@@ -140,6 +157,39 @@ impl PeerState {
             self.apart.entry(gained.clone()).or_default();
         }
         self.scopes = Some(before.intersection(covered).cloned().collect());
+        let covered = Parts::named(covered);
+        self.leaving.retain(|left| !left.unwanted || !covered.hold(&left.model, &left.scope));
+        self.dropping = self.dropping.difference(&covered.names()).cloned().collect();
+    }
+
+    /// These parts of what was pulled are not wanted any more; whether there are any.
+    pub(crate) fn drops(&mut self, unwanted: &BTreeSet<String>) -> bool {
+        let had = |part: &&String| {
+            self.apart.contains_key(*part)
+                || self.scopes.as_ref().is_some_and(|scopes| scopes.contains(*part))
+        };
+        let drops: Vec<String> = unwanted.iter().filter(had).cloned().collect();
+        for part in &drops {
+            self.apart.remove(part);
+            if let Some(scopes) = &mut self.scopes {
+                scopes.remove(part);
+            }
+        }
+        self.dropping.extend(drops.iter().cloned());
+        !drops.is_empty()
+    }
+
+    /// What came is not on its way out any more.
+    pub(crate) fn came(&mut self, updates: &[Update]) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let came: HashSet<(&str, String)> = updates
+            .iter()
+            .filter(|update| update.state.record.is_some())
+            .map(|update| (update.state.change.schema.name, update.state.change.id.to_string()))
+            .collect();
+        self.leaving.retain(|left| !came.contains(&(left.model.as_str(), left.id.clone())));
     }
 
     /// Whether the peer acknowledged the change that stood at this position.
@@ -225,8 +275,8 @@ pub(crate) async fn load<T: DeserializeOwned>(
     room: Room,
     key: &str,
 ) -> Result<Option<T>> {
-    let found = tx.notes(room, key).await?.into_iter().find(|(name, _)| name == key);
-    found.map(|(name, bytes)| parse(room, &name, &bytes)).transpose()
+    let found = tx.notes_of(room, &[key.to_owned()]).await?.pop().flatten();
+    found.map(|bytes| parse(room, key, &bytes)).transpose()
 }
 
 /// The value of a row of what is remembered of peers, where there is one.

@@ -379,6 +379,9 @@ pub(crate) async fn restart(tx: &mut dyn Transaction, peer_id: ReplicaId, expect
         numbered: expected.checked_sub(1).ok_or_else(|| {
             Error::new(ErrorKind::Protocol, format!("{peer_id} expects a page number below 1"))
         })?,
+        subject: peer.subject,
+        leaving: peer.leaving,
+        dropping: peer.dropping,
         diff_through: newest,
         held: peer.held,
         pulled: peer.pulled,

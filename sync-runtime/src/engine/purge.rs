@@ -65,19 +65,27 @@ pub(crate) struct Horizon {
 pub(crate) struct Seen {
     position: Position,
     at: Stamp,
+    /// Whether it has only asked for everything up to there, and not shown that it has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asked: bool,
 }
 
 impl Seen {
     /// Whether nothing was purged that it had not seen.
     pub(crate) fn is_good(self, horizon: Horizon) -> bool {
-        self.position >= horizon.position
+        horizon.position == 0 || !self.asked && self.position >= horizon.position
+    }
+
+    /// What is to be noted of a replica that asks for everything up to a position: it is known from then on.
+    pub(crate) fn asks(self, position: Position, now: Stamp) -> Option<Seen> {
+        (self.at == 0).then_some(Seen { position, at: now, asked: true })
     }
 
     /// What is to be noted of a replica that shows a position now; `None` where what is known will do. It is a write, so
     /// that happens once a day, and when it comes past the horizon.
     pub(crate) fn after(self, position: Position, horizon: Horizon, now: Stamp) -> Option<Seen> {
-        let is_past = !self.is_good(horizon) && position >= horizon.position;
-        (is_past || now - self.at >= DAY || self.at > now).then_some(Seen { position, at: now })
+        let is_past = (self.asked || !self.is_good(horizon)) && position >= horizon.position;
+        (is_past || now - self.at >= DAY || self.at > now).then_some(Seen { position, at: now, asked: false })
     }
 }
 

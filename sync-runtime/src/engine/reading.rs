@@ -10,7 +10,7 @@ use crate::caller::{Caller, Right};
 use crate::change::{Change, State};
 use crate::query::{Filter, Selection};
 use crate::record::Id;
-use crate::replica::{Diff, FeedPage, Limits, Page, Pull, Pulled};
+use crate::replica::{Diff, Exit, FeedPage, Limits, Page, Pull, Pulled};
 use crate::schema::{Model, ModelSchema, Models};
 use crate::store::Transaction;
 use crate::version::{Relation, ReplicaId, compare};
@@ -61,14 +61,15 @@ pub(super) async fn feed_page(
         first: pull.data && pull.since.is_none(),
     };
     let view = View::of(tx, models, caller, wish).await?;
-    let scopes = view.as_ref().map(|view| view.asked.clone());
+    let scopes = view.as_ref().map(|view| view.asked.names());
+    let unwanted = view.as_ref().map(|view| view.unwanted.names()).unwrap_or_default();
     let cut_at = Cut {
         after,
         not_from: from,
         schema: pull.model,
         records: pull.limit.clamp(1, limits.page_records),
         bytes: limits.page_bytes,
-        data: pull.data,
+        data: pull.data || !pull.only.is_empty(),
         within: None,
         room: limits.page_records,
         view,
@@ -98,7 +99,15 @@ pub(super) async fn feed_page(
     let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
     let mut updates = Vec::with_capacity(part.states.len() + part.early.len());
     let mut skipped = 0;
-    for state in part.states.into_iter().filter(may_read) {
+    for mut state in part.states.into_iter().filter(may_read) {
+        if let Some(scope) = unmatched(pull, &state) {
+            if pull.since.is_some() {
+                let (schema, id) = (state.change.schema, state.change.id);
+                exits.push(Exit { schema, id, scope, unmatched: true });
+            }
+            continue;
+        }
+        state.record = state.record.filter(|_| pull.data);
         match knows(&state) {
             true => updates.push(whole(state)),
             false => skipped += 1,
@@ -124,10 +133,19 @@ pub(super) async fn feed_page(
         skipped,
         covers,
         scopes,
+        unwanted,
         exits,
         horizon,
     };
     Ok((Pulled::Page(feed), false))
+}
+
+/// The scope of a record that does not match what is asked for.
+fn unmatched(pull: &Pull, state: &State) -> Option<String> {
+    let schema = state.change.schema;
+    let (_, filter) = pull.only.iter().find(|(only, _)| only.name == schema.name)?;
+    let record = state.record.as_ref().filter(|record| !filter.matches(record))?;
+    Some(schema.scope_of(record).unwrap_or_default())
 }
 
 /// Those of the states that the caller may read.

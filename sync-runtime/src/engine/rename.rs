@@ -1,6 +1,7 @@
 //! Taking a new name: rule *one replica id, one history*.
 
 use super::Engine;
+use super::accounts;
 use super::notes::{self, PeerState, PusherState};
 use crate::change::{Change, State};
 use crate::env::{BoxFuture, MaybeSend, fresh_replica};
@@ -118,6 +119,7 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
     let old = tx.replica().await?;
     tx.rename(fresh).await?;
     notes::add_former(tx, old).await?;
+    accounts::renew(tx).await?;
     let peers = notes::peers(tx).await?;
     let newest = tx.newest().await?;
     let acknowledged = peers.iter().map(|(_, peer)| peer.pushed).max().unwrap_or(0).min(newest);
@@ -161,6 +163,9 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
     for (id, peer) in peers {
         let state = PeerState {
             diff_through: newest,
+            subject: peer.subject,
+            leaving: peer.leaving,
+            dropping: peer.dropping,
             held: peer.held.max(peer.pushed),
             pulled: peer.pulled,
             pulled_staged: peer.pulled_staged,

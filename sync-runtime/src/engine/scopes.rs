@@ -9,12 +9,13 @@
 
 use super::Engine;
 use super::notes;
+use super::parts::{Coverage, Parts};
 use crate::caller::{Caller, Right};
 use crate::change::State;
 use crate::record::Id;
 use crate::replica::Exit;
 use crate::schema::{ModelSchema, Models, ScopeRule};
-use crate::store::{Access, Feed, Room, Transaction};
+use crate::store::{Access, Feed, PART_END, Room, Transaction};
 use crate::value::FieldType;
 use crate::version::{Position, Stamp};
 use crate::{Error, ErrorKind, Result};
@@ -22,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Stands between the parts of a key.
-const SEPARATOR: char = '\u{1f}';
+pub(crate) const SEPARATOR: char = PART_END;
 /// The key of how far the projection is.
-const DONE: &str = "done";
+const DONE: &str = "projected";
 /// How many changes are looked at in one transaction.
 const STEP: usize = 500;
 /// Bytes of their records.
@@ -76,9 +77,14 @@ impl Mark {
     }
 }
 
-/// A scope in a key: nothing in it looks like the end of a part.
-fn escaped(scope: &str) -> String {
-    scope.replace('%', "%25").replace(SEPARATOR, "%1F")
+/// A name in a key: nothing in it looks like the end of a part.
+pub(crate) fn escaped(name: &str) -> String {
+    name.replace('%', "%25").replace(SEPARATOR, "%1F")
+}
+
+/// The name that was escaped so.
+pub(crate) fn unescaped(escaped: &str) -> String {
+    escaped.replace("%1F", &SEPARATOR.to_string()).replace("%25", "%")
 }
 
 fn record_key(model: &str, id: &str) -> String {
@@ -257,10 +263,9 @@ pub(crate) async fn forget(tx: &mut dyn Transaction, schema: &'static ModelSchem
 
 /// Forgets the exits up to a position.
 pub(crate) async fn forget_exits(tx: &mut dyn Transaction, through: Position) -> Result<()> {
-    let prefix = format!("x{SEPARATOR}");
     let mut after = String::new();
     loop {
-        let rows = tx.notes_after(Room::Scope, &prefix, &after, STEP).await?;
+        let rows = tx.notes_after(Room::Scope, "x", &after, STEP).await?;
         let Some((last, _)) = rows.last() else { return Ok(()) };
         after.clone_from(last);
         let is_old = |key: &str| {
@@ -275,10 +280,12 @@ pub(crate) async fn forget_exits(tx: &mut dyn Transaction, through: Position) ->
 /// What a caller sees of the feed who may not read every scope.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    /// The scopes that are asked for, of those that may be read.
-    pub(crate) asked: BTreeSet<String>,
-    /// All that may be read.
-    readable: BTreeSet<String>,
+    /// The parts that are asked for.
+    pub(crate) asked: Parts,
+    /// All that the caller gets.
+    covered: Parts,
+    /// What it may read and does not want.
+    pub(crate) unwanted: Parts,
     /// Whether records of models without scopes are asked for.
     unscoped: bool,
     /// Only changes up to here.
@@ -306,23 +313,26 @@ impl View {
         caller: &Caller,
         wish: Wish<'_>,
     ) -> Result<Option<View>> {
-        let Some(readable) = caller.scopes().filter(|_| are_known(models)) else { return Ok(None) };
+        let Some(Coverage { parts, unwanted }) = Coverage::of(tx, models, caller).await? else {
+            return Ok(None);
+        };
         let projected = done(tx, models).await?.position;
         Ok(Some(View {
             asked: match wish.scopes {
-                Some(scopes) => scopes.intersection(&readable).cloned().collect(),
-                None => readable.clone(),
+                Some(names) => parts.only(names),
+                None => parts.clone(),
             },
-            readable,
+            covered: parts,
+            unwanted,
             unscoped: wish.scopes.is_none(),
             through: wish.through.map_or(projected, |through| through.min(projected)),
             live_only: wish.first,
         }))
     }
 
-    fn sources(&self) -> Vec<String> {
-        let scopes = self.asked.iter().map(|scope| changes_in(Some(scope)));
-        scopes.chain(self.unscoped.then(|| changes_in(None))).collect()
+    fn sources(&self) -> Vec<(String, Option<BTreeSet<String>>)> {
+        let scopes = self.asked.iter().map(|(scope, models)| (changes_in(Some(scope)), models.cloned()));
+        scopes.chain(self.unscoped.then(|| (changes_in(None), None))).collect()
     }
 
     /// Changes by position, as [`Transaction::feed`] gives them, of what the caller sees.
@@ -382,30 +392,35 @@ impl View {
         through: Position,
     ) -> Result<(Vec<Exit>, Position)> {
         let (mut exits, mut end) = (Vec::new(), through);
-        for scope in &self.asked {
+        for (scope, models) in self.asked.iter() {
             let prefix = exits_from(scope);
             let rows = tx.notes_after(Room::Scope, &prefix, &at(&prefix, after), MOST_EXITS).await?;
             for (key, bytes) in &rows {
                 let Some(position) = position_of(key, &prefix).filter(|position| *position <= through) else {
                     break;
                 };
-                exits.push((position, scope.clone(), read::<Mark>(key, bytes)?));
+                let mark: Mark = read(key, bytes)?;
+                // One that nobody asked for stands here too, so that it counts for how far the look went.
+                let is_asked = models.is_none_or(|models| models.contains(&mark.model));
+                exits.push((position, scope.clone(), mark, is_asked));
             }
         }
-        exits.sort_by_key(|(position, _, _)| *position);
+        exits.sort_by_key(|(position, ..)| *position);
         if exits.len() >= MOST_EXITS {
             end = end.min(exits[MOST_EXITS - 1].0);
-            exits.retain(|(position, _, _)| *position <= end);
+            exits.retain(|(position, ..)| *position <= end);
         }
-        let keys: Vec<String> = exits.iter().map(|(_, _, mark)| mark.record_key()).collect();
+        exits.retain(|(_, _, _, is_asked)| *is_asked);
+        let keys: Vec<String> = exits.iter().map(|(_, _, mark, _)| mark.record_key()).collect();
         let places = tx.notes_of(Room::Scope, &keys).await?;
         let mut left = Vec::with_capacity(exits.len());
-        for (((_, scope, mark), key), place) in exits.into_iter().zip(keys).zip(places) {
+        for (((_, scope, mark, _), key), place) in exits.into_iter().zip(keys).zip(places) {
             let place: Option<Place> = place.map(|bytes| read(&key, &bytes)).transpose()?;
-            let is_seen = place.and_then(|place| place.scope).is_some_and(|now| self.readable.contains(&now));
+            let now = place.and_then(|place| place.scope);
+            let is_seen = now.is_some_and(|now| self.covered.hold(&mark.model, &now));
             let Ok(model) = models.get(&mark.model) else { continue };
             if let Some(id) = id_of(model.schema, &mark.id).filter(|_| !is_seen) {
-                left.push(Exit { schema: model.schema, id, scope });
+                left.push(Exit { schema: model.schema, id, scope, unmatched: false });
             }
         }
         Ok((left, end))
@@ -424,6 +439,8 @@ struct Merged {
 
 struct Source {
     prefix: String,
+    /// Only changes of these models; `None` are all.
+    models: Option<BTreeSet<String>>,
     /// The last key that was read.
     after: String,
     read: VecDeque<(Position, Mark)>,
@@ -431,13 +448,13 @@ struct Source {
 }
 
 impl Merged {
-    fn new(prefixes: Vec<String>, after: Position, limit: usize) -> Self {
-        let batch = (limit.min(READ) / prefixes.len().max(1)).max(8);
-        let source = |prefix: String| {
+    fn new(sources: Vec<(String, Option<BTreeSet<String>>)>, after: Position, limit: usize) -> Self {
+        let batch = (limit.min(READ) / sources.len().max(1)).max(8);
+        let source = |(prefix, models): (String, Option<BTreeSet<String>>)| {
             let after = at(&prefix, after.max(0));
-            Source { prefix, after, read: VecDeque::new(), ended: false }
+            Source { prefix, models, after, read: VecDeque::new(), ended: false }
         };
-        Merged { sources: prefixes.into_iter().map(source).collect(), batch }
+        Merged { sources: sources.into_iter().map(source).collect(), batch }
     }
 
     /// There is nothing more to come.
@@ -447,17 +464,19 @@ impl Merged {
 
     async fn next(&mut self, tx: &mut dyn Transaction) -> Result<Option<(Position, Mark)>> {
         for source in &mut self.sources {
-            if !source.read.is_empty() || source.ended {
-                continue;
-            }
-            let rows = tx.notes_after(Room::Scope, &source.prefix, &source.after, self.batch).await?;
-            source.ended = rows.len() < self.batch;
-            for (key, bytes) in rows {
-                let position = position_of(&key, &source.prefix).ok_or_else(|| {
-                    Error::new(ErrorKind::Storage, "the key of a scope's row cannot be read")
-                })?;
-                source.read.push_back((position, read(&key, &bytes)?));
-                source.after = key;
+            while source.read.is_empty() && !source.ended {
+                let rows = tx.notes_after(Room::Scope, &source.prefix, &source.after, self.batch).await?;
+                source.ended = rows.len() < self.batch;
+                for (key, bytes) in rows {
+                    let position = position_of(&key, &source.prefix).ok_or_else(|| {
+                        Error::new(ErrorKind::Storage, "the key of a scope's row cannot be read")
+                    })?;
+                    let mark: Mark = read(&key, &bytes)?;
+                    if source.models.as_ref().is_none_or(|models| models.contains(&mark.model)) {
+                        source.read.push_back((position, mark));
+                    }
+                    source.after = key;
+                }
             }
         }
         let first = |source: &Source| source.read.front().map(|(position, _)| *position);

@@ -87,7 +87,8 @@ impl Replica for Engine {
         let (replica, former) = self
             .read(|tx| Box::pin(async move { Ok((tx.replica().await?, notes::former(tx).await?)) }))
             .await?;
-        Ok(Description { replica, former, now: self.now(), limits: *self.limits(), models })
+        let subject = caller.subject().map(str::to_owned);
+        Ok(Description { replica, former, now: self.now(), limits: *self.limits(), subject, models })
     }
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
@@ -126,12 +127,13 @@ impl Replica for Engine {
                 };
                 let Known { mut pusher, horizon, seen } = Known::of(tx, exchange.from).await?;
                 pusher.belongs_to(&caller, exchange.from)?;
-                if let Some(pull) = &exchange.pull
-                    && let Some(since) = pull.since.filter(|since| since.replica == me)
-                {
-                    // One that was made up does not make a replica one that has seen everything.
-                    let is_given = seal.believes(&caller, &arrival.models, since);
-                    noted = seen.after(since.position, horizon, now).filter(|_| is_given);
+                if let Some(pull) = &exchange.pull {
+                    noted = match pull.since.filter(|since| since.replica == me) {
+                        None => seen.asks(before, now),
+                        // One that was made up does not make a replica one that has seen everything.
+                        Some(since) if !seal.believes(&caller, &arrival.models, since) => None,
+                        Some(since) => seen.after(since.position, horizon, now),
+                    };
                 }
                 if let Some(push) = exchange.push {
                     admission::claim(tx, &caller, &arrival.models, exchange.from, &mut pusher).await?;

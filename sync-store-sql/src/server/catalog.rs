@@ -94,8 +94,8 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// done again.
     fn transactional(&self) -> bool;
 
-    /// Makes the library's own tables.
-    fn own_tables(&self) -> String;
+    /// Makes the library's own tables; where the database can, in so many partitions.
+    fn own_tables(&self, partitions: Option<u16>) -> String;
 
     /// Makes what else is the library's own.
     async fn own_functions(&self, session: &mut Session<'_>) -> Result<()>;

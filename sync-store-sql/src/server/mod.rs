@@ -18,6 +18,8 @@ mod learning;
 mod link;
 #[cfg(feature = "mariadb")]
 mod mariadb;
+#[cfg(feature = "nats")]
+mod nats;
 mod parents;
 mod pool;
 #[cfg(feature = "postgres")]
@@ -117,6 +119,7 @@ pub(crate) struct Server {
     /// Where the pool's connections live.
     runtime: Handle,
     adopt: bool,
+    partitions: Option<u16>,
     busy_timeout: Duration,
     tables: RwLock<Option<Arc<Tables>>>,
     word: Word,
@@ -162,6 +165,11 @@ impl Server {
         Server::over(pool.0, builder, handle).await
     }
 
+    fn wish<'w>(&'w self, models: &'w Models, fresh: ReplicaId) -> Wish<'w> {
+        let (location, adopt, partitions) = (self.location(), self.adopt, self.partitions);
+        Wish { location, models, fresh, adopt, partitions }
+    }
+
     /// The store inside a transaction of the app.
     pub(crate) fn in_transaction<'c>(&self, connection: AppConnection<'c>) -> Result<SqlTransaction<'c>> {
         let link = connection.link(&self.pool, self.location())?;
@@ -173,6 +181,7 @@ impl Server {
         let mut lent = pool.lend(&location).await?;
         let own = pool.own_prefix(&mut *lent.link(), &location).await?;
         lent.give_back();
+        let word = Word::new(pool.carrier(&own));
         let shared = Shared {
             dialect: pool.dialect(),
             location,
@@ -186,10 +195,17 @@ impl Server {
             shared: Arc::new(shared),
             runtime,
             adopt: builder.adopt,
+            partitions: builder.partitions,
             busy_timeout: builder.busy_timeout,
             tables: RwLock::default(),
-            word: Word::new(),
+            word,
         })
+    }
+
+    /// Lets word of commits go over NATS.
+    #[cfg(feature = "nats")]
+    pub(crate) fn tell_over_nats(&mut self, client: async_nats::Client) {
+        self.word = Word::new(Some(Arc::new(nats::Nats::new(client))));
     }
 
     pub(crate) fn location(&self) -> &str {
@@ -208,7 +224,7 @@ impl Server {
         let (models, this) = (models.clone(), self.clone());
         let prepared = self.runtime.spawn(async move {
             let mut lent = this.pool.lend(this.location()).await?;
-            let wish = Wish { location: this.location(), models: &models, fresh, adopt: this.adopt };
+            let wish = this.wish(&models, fresh);
             let tables = this.pool.prepare(&mut *lent.link(), &wish, this.busy_timeout).await?;
             // One of the app's has other settings now, and is closed.
             if !this.pool.of_app() {
@@ -245,7 +261,7 @@ impl Server {
             let mut lent = this.pool.lend(this.location()).await?;
             // No name is made for good.
             let fresh = ReplicaId(uuid::Uuid::nil());
-            let wish = Wish { location: this.location(), models: &models, fresh, adopt: this.adopt };
+            let wish = this.wish(&models, fresh);
             this.pool.plan(&mut *lent.link(), &wish, this.busy_timeout).await
         });
         ended(planned.await)
@@ -269,18 +285,9 @@ impl Server {
         self.word.next(self)
     }
 
-    /// Tells other processes that something was committed. Nobody waits for it, and nothing depends on it.
+    /// Tells other processes that something was committed.
     fn tell(self: &Arc<Self>) {
-        self.word.committed();
-        let Some(channel) = self.shared.dialect.channel(&self.shared.own) else { return };
-        let Some(turn) = self.word.turn() else { return };
-        let this = self.clone();
-        self.runtime.spawn(async move {
-            // One at a time; what is committed until this one's turn is told by it.
-            let _turn = turn.begin(&this.word).await;
-            let _ = this.clone().look(this.word.telling(&channel)).await;
-            tokio::time::sleep(word::GAP).await;
-        });
+        self.word.tell(self);
     }
 
     async fn run_here(&self, access: Access, work: Work) -> Result<()> {

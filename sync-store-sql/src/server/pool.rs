@@ -8,9 +8,11 @@ use super::prepare::{Wish, prepare};
 use super::statement::Dialect;
 use super::tables::Tables;
 use super::unadopt::unadopt;
+use super::word::Carrier;
 use crate::store::SqlStoreBuilder;
 use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
+use std::sync::Arc;
 use std::time::Duration;
 use sync_runtime::store::Access;
 use sync_runtime::{Error, ErrorKind, Models, Result};
@@ -90,6 +92,16 @@ impl Pool {
                 let database = options.get_database().unwrap_or_default();
                 format!("mysql://{}:{}/{database}", options.get_host(), options.get_port())
             }
+        }
+    }
+
+    /// What carries word of commits, where the database does so by itself.
+    pub(super) fn carrier(&self, own: &str) -> Option<Arc<dyn Carrier>> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(pool) => Some(Arc::new(postgres::Notify::new(pool.clone(), own))),
+            #[cfg(feature = "mariadb")]
+            Pool::MariaDb(..) => None,
         }
     }
 

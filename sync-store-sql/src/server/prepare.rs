@@ -23,6 +23,7 @@ pub(crate) struct Wish<'w> {
     pub(crate) models: &'w Models,
     pub(crate) fresh: ReplicaId,
     pub(crate) adopt: bool,
+    pub(crate) partitions: Option<u16>,
 }
 
 /// Makes or checks everything that the models need, where nobody else does so at the same time; gives the statements
@@ -44,7 +45,7 @@ pub(crate) async fn prepare(
             return Err(names::shared_table(model.schema));
         }
     }
-    preparing.own_tables(wish.fresh).await?;
+    preparing.own_tables(wish.fresh, wish.partitions).await?;
     let mut tables = Tables::default();
     for model in wish.models.iter() {
         tables.add(preparing.table(model.schema, wish.adopt || model.schema.adopt).await?);
@@ -91,9 +92,9 @@ impl Preparing<'_> {
         })
     }
 
-    async fn own_tables(&mut self, fresh: ReplicaId) -> Result<()> {
+    async fn own_tables(&mut self, fresh: ReplicaId, partitions: Option<u16>) -> Result<()> {
         if self.kind_of("sync_state").await?.is_none() {
-            let tables = self.catalog.own_tables();
+            let tables = self.catalog.own_tables(partitions);
             self.session.script(&tables, "making the library's own tables").await?;
         }
         match self.format().await? {

@@ -71,6 +71,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Adds a condition that a column's value is one of these.
     fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, cells: Vec<Cell>);
 
+    /// Whether each part of [`Room::Scope`] is a room of its own in the table of notes, which may be partitioned by it.
+    fn keeps_parts_apart(&self) -> bool {
+        false
+    }
+
     /// Adds a condition that the values of several columns are one of these rows.
     fn one_row_of(&self, statement: &mut Statement, columns: &[(String, Kind)], rows: Vec<Vec<Cell>>);
 
@@ -154,12 +159,6 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Gives in one row of texts what the store knows of itself: the number of its replica, through which position bases
     /// are kept, the newest position, and a name of the history that the database goes on in; null where it cannot tell.
     fn own(&self, own: &str) -> String;
-
-    /// The name under which those who have this database open tell each other that they committed; `None` where the
-    /// database carries no messages.
-    fn channel(&self, _own: &str) -> Option<String> {
-        None
-    }
 
     /// Something that differs whenever anybody committed.
     fn version(&self, own: &str) -> String;

@@ -2,14 +2,10 @@
 //!
 //! It is a hint. What was committed stands in the feed, and whoever watches looks there from time to time, told or not.
 
-use super::Server;
-#[cfg(feature = "postgres")]
-use super::pool::Pool;
-#[cfg(feature = "postgres")]
-use super::postgres::Listening;
-use crate::names::literal;
+use super::{Server, fraction};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use sync_runtime::BoxFuture;
 use tokio::sync::watch;
@@ -19,13 +15,34 @@ use tokio::task::AbortHandle;
 const STILL_WATCHED: Duration = Duration::from_secs(5);
 
 /// How long one waits after it told, so that a busy server does not tell of each of its commits.
-pub(super) const GAP: Duration = Duration::from_millis(5);
+const GAP: Duration = Duration::from_millis(5);
+/// The wait after the first loss of what is listened to; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Nobody watches any more.
+#[derive(Debug)]
+pub(super) struct Unwanted;
+
+/// What carries word from one process to the others.
+#[sync_runtime::async_trait]
+pub(super) trait Carrier: fmt::Debug + Send + Sync + 'static {
+    /// Tells the others that this one has committed. Where it cannot, nobody is told.
+    async fn tell(&self, server: &Arc<Server>, me: &str);
+
+    /// Gives what comes in to the store, from the moment on at which it hears itself. Ends when nobody watches, or with
+    /// `None` when nothing can come in any more.
+    async fn listen(&self, server: &Weak<Server>) -> Option<Unwanted>;
+}
 
 /// What one open store tells and hears of commits.
 #[derive(Debug)]
 pub(super) struct Word {
     /// Names this store among those that tell each other, so that it need not listen to itself.
     me: String,
+    /// `None` where nothing carries any.
+    carrier: Option<Arc<dyn Carrier>>,
     /// Whether somebody waits for a turn to tell.
     waits: AtomicBool,
     tells: tokio::sync::Mutex<()>,
@@ -49,23 +66,11 @@ impl Drop for Listener {
     }
 }
 
-/// The right to tell next.
-#[derive(Debug)]
-pub(super) struct Turn;
-
-impl Turn {
-    /// Waits until it has come. From now on commits need another turn.
-    pub(super) async fn begin(self, word: &Word) -> tokio::sync::MutexGuard<'_, ()> {
-        let turn = word.tells.lock().await;
-        word.waits.store(false, Ordering::Release);
-        turn
-    }
-}
-
 impl Word {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(carrier: Option<Arc<dyn Carrier>>) -> Self {
         Word {
             me: format!("{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0_u8)),
+            carrier,
             waits: AtomicBool::new(false),
             tells: tokio::sync::Mutex::new(()),
             hears: watch::Sender::new(false),
@@ -73,20 +78,22 @@ impl Word {
         }
     }
 
-    /// Something was committed here, or elsewhere.
-    pub(super) fn committed(&self) {
+    /// Something was committed here. Nobody waits until the others are told, and nothing depends on it.
+    pub(super) fn tell(&self, server: &Arc<Server>) {
         self.hears.send_modify(|_| {});
-    }
-
-    /// The turn to tell; `None` if somebody waits for one already.
-    pub(super) fn turn(&self) -> Option<Turn> {
-        (!self.waits.swap(true, Ordering::AcqRel)).then_some(Turn)
-    }
-
-    /// The statement that tells the others. It is a transaction of its own, after the one that it tells of: a notification
-    /// locks all commits of the cluster against each other until its own is on the disk.
-    pub(super) fn telling(&self, channel: &str) -> String {
-        format!("SELECT pg_notify({}, {})", literal(channel), literal(&self.me))
+        let Some(carrier) = self.carrier.clone() else { return };
+        if self.waits.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let told = server.clone();
+        server.runtime.spawn(async move {
+            let word = &told.word;
+            // One at a time; what is committed until this one's turn is told by it.
+            let _turn = word.tells.lock().await;
+            word.waits.store(false, Ordering::Release);
+            carrier.tell(&told, &word.me).await;
+            tokio::time::sleep(GAP).await;
+        });
     }
 
     /// See [`sync_runtime::store::Store::next_commit`].
@@ -103,21 +110,15 @@ impl Word {
         }))
     }
 
-    #[cfg(feature = "postgres")]
     fn listen(&self, server: &Arc<Server>) {
-        let Some(channel) = server.shared.dialect.channel(&server.shared.own) else { return };
-        #[allow(irrefutable_let_patterns, reason = "with PostgreSQL alone there is no other pool")]
-        let Pool::Postgres(pool) = &server.pool else { return };
+        let Some(carrier) = &self.carrier else { return };
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         listener.asked = Some(Instant::now());
         if listener.task.as_ref().is_none_or(AbortHandle::is_finished) {
-            let listening = Listening::new(Arc::downgrade(server), pool.connect_options(), channel);
-            listener.task = Some(server.runtime.spawn(listening.run()).abort_handle());
+            let listening = listen(carrier.clone(), Arc::downgrade(server));
+            listener.task = Some(server.runtime.spawn(listening).abort_handle());
         }
     }
-
-    #[cfg(not(feature = "postgres"))]
-    fn listen(&self, _: &Arc<Server>) {}
 
     /// Whether somebody watches, or did so just now.
     pub(super) fn is_wanted(&self) -> bool {
@@ -136,5 +137,26 @@ impl Word {
     /// No word comes in any more; who waits for some has to look by themselves.
     pub(super) fn deaf(&self) {
         self.hears.send_replace(false);
+    }
+}
+
+/// Listens as long as somebody watches, and again when that is lost.
+async fn listen(carrier: Arc<dyn Carrier>, server: Weak<Server>) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let begun = Instant::now();
+        let ended = carrier.listen(&server).await;
+        let Some(open) = server.upgrade() else { return };
+        open.word.deaf();
+        if let Some(Unwanted) = ended {
+            return;
+        }
+        drop(open);
+        wait = if begun.elapsed() > LONGEST_WAIT { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+        // So that the processes of a server that restarts do not come all at once.
+        tokio::time::sleep(wait.mul_f64(0.5 + fraction() / 2.0)).await;
+        if server.upgrade().is_none_or(|server| !server.word.is_wanted()) {
+            return;
+        }
     }
 }

@@ -5,7 +5,9 @@ use super::models::{Address, Card, CardField, Gone, Kept, Latest};
 use super::world::{Device, assert_level};
 use crate::flaky::{LineFault, Request};
 use sync_runtime::replica::Limits;
-use sync_runtime::{ConflictKind, ErrorKind, Field, Side, SyncReport, Syncable, Value, WorkspaceBuilder};
+use sync_runtime::{
+    Ancestry, ConflictKind, ErrorKind, Field, Revision, Side, SyncReport, Syncable, Value, WorkspaceBuilder,
+};
 
 pub(super) fn cards(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Card>().model::<Kept>().model::<Gone>().model::<Latest>()
@@ -267,6 +269,23 @@ pub(super) async fn last_write_goes_by_the_stamp_of_the_field_after_a_delete(pai
     b.sync_clean(&server).await;
     assert_eq!(title(&a).await.as_deref(), Some("third"), "nobody wrote the first title anew");
     assert_level(&[&a, &server, &b]).await;
+}
+
+/// A revision that is made anew, as to send a refused record once more, writes none of its fields.
+pub(super) async fn last_write_goes_by_the_stamp_of_the_field_after_a_new_revision(pair: &dyn ReplicaPair) {
+    let (a, b) = two_level(pair).await;
+    let now = pair.env().now();
+    a.env.freeze(now + 1_000);
+    edit::<Card>(&a, |card| card.color = "first".into()).await;
+    b.env.freeze(now + 2_000);
+    edit::<Card>(&b, |card| card.color = "second".into()).await;
+    a.env.freeze(now + 3_000);
+    let other = "77777777777777777777777777777777".parse().expect("a replica id");
+    let knew = Ancestry::of(Revision { stamp: now, replica: other });
+    assert!(a.workspace.update_last_change::<Card>("1", &knew).await.expect("it is updated"));
+    a.sync_clean(&b).await;
+    assert_eq!(the_card(&a).await.color, "second", "the record of `a` is newer, its color is not");
+    assert_level(&[&a, &b]).await;
 }
 
 /// The same where two hold each other and have the same: the later of the two edits counts, whichever revision stands.

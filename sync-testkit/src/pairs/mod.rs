@@ -55,11 +55,13 @@ mod env;
 mod models;
 mod world;
 
+mod accounts;
 mod calls;
 mod clocks;
 mod conflicts;
 mod detect;
 mod drift;
+mod filters;
 mod groups;
 mod history;
 mod incoming;
@@ -71,6 +73,7 @@ mod parents;
 mod permission;
 mod poison;
 mod purging;
+mod races;
 mod relay;
 mod replicate;
 mod scenarios;
@@ -78,6 +81,7 @@ mod scopes;
 mod settling;
 mod sql;
 mod statuses;
+mod subscriptions;
 mod topology;
 
 pub use env::BentEnv;
@@ -193,6 +197,16 @@ macro_rules! __pair_cases {
     ([$($with:tt)*] [$($argument:tt)*]) => {
         $($with)*! {
             [$($argument)*]
+            accounts {
+                what_was_edited_before_belongs_to_the_first_who_signs_in
+                another_subject_sees_nothing_and_sends_nothing_of_the_first
+                nothing_is_sent_in_anothers_name
+                rule_exact_base_after_somebody_else_had_the_device
+                conflicts_and_refusals_lie_aside
+                a_sync_under_way_ends_with_its_subject
+                rule_one_replica_id_one_history_of_what_lay_aside
+                a_server_is_nobodys
+            }
             replicate {
                 replicates_data_using_the_target_model
                 replicates_from_a_peer_into_a_workspace
@@ -288,6 +302,9 @@ macro_rules! __pair_cases {
                 nobody_pushes_in_the_name_of_the_server
                 server_fields_stay_the_servers
             }
+            races {
+                rule_permission_in_the_transaction_a_thousand_edits_race_a_change_of_owner
+            }
             scopes {
                 rule_permission_in_the_transaction_nobody_writes_into_the_scope_of_another
                 a_pull_brings_what_is_in_the_callers_scopes
@@ -300,6 +317,7 @@ macro_rules! __pair_cases {
                 a_first_pull_brings_no_tombstone
                 a_tombstone_comes_to_those_who_had_the_record
                 what_is_in_another_scope_cannot_be_asked_for
+                what_is_in_another_scope_cannot_be_found_out_by_pushing
                 a_method_tells_the_scope
                 a_scope_moves_only_those_who_may_read_it
                 another_rule_moves_what_is_there
@@ -385,6 +403,13 @@ macro_rules! __pair_cases {
                 rule_one_replica_id_one_history_a_wiped_server_gets_everything
                 rule_one_replica_id_one_history_a_wiped_device_gets_everything
                 rule_one_replica_id_one_history_with_two_servers
+            }
+            filters {
+                only_what_matches_comes
+                what_does_not_match_any_more_leaves
+                an_own_edit_is_sent_before_its_record_leaves
+                an_edit_meanwhile_is_not_lost
+                another_filter_compares_and_sends_what_is_lacking
             }
             live {
                 keep_in_sync_starts_at_once
@@ -499,6 +524,7 @@ macro_rules! __pair_cases {
                 equal_increments_are_two
                 last_write_goes_by_the_stamp_of_the_field
                 last_write_goes_by_the_stamp_of_the_field_after_a_delete
+                last_write_goes_by_the_stamp_of_the_field_after_a_new_revision
                 last_write_goes_by_the_stamp_of_the_field_in_a_join
                 rule_exact_base_without_one_nothing_is_counted
                 without_an_upstream_people_decide
@@ -541,6 +567,13 @@ macro_rules! __pair_cases {
                 pending_is_exact_and_can_be_exported
                 a_change_of_status_is_told
                 conflicts_are_watched
+            }
+            subscriptions {
+                a_subscription_brings_its_scopes_and_no_others
+                a_scope_that_is_added_comes_and_one_that_is_taken_out_leaves
+                an_edit_of_what_is_not_wanted_any_more_is_sent_first
+                a_record_that_moves_out_of_what_is_wanted_leaves
+                a_subscription_allows_nothing
             }
             topology {
                 every_kind_of_change_reaches_everyone

@@ -2,13 +2,16 @@
 
 use super::ReplicaPair;
 use super::models::{Item, Memo, Task};
+use super::races::states_of;
 use super::world::Device;
 use crate::flaky::FlakyReplica;
 use std::collections::{BTreeMap, BTreeSet};
+use sync_runtime::change::State;
 use sync_runtime::prelude::*;
 use sync_runtime::replica::{
     Caller, Limits, Outcome, Pull, Pulled, RemoteWrite, Replica, Update, Wanted, Watching,
 };
+use sync_runtime::version::{Ancestry, Revision};
 use sync_runtime::{ErrorKind, Id, Right, SyncReport, WorkspaceBuilder};
 
 fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
@@ -23,12 +26,12 @@ async fn device(pair: &dyn ReplicaPair) -> Device {
     Device::open(pair, pair.a().await, models).await
 }
 
-async fn server(pair: &dyn ReplicaPair) -> Device {
+pub(super) async fn server(pair: &dyn ReplicaPair) -> Device {
     Device::open(pair, pair.b().await, models).await
 }
 
 /// Somebody with these scopes.
-fn of(subject: &str, scopes: &[&str]) -> Caller {
+pub(super) fn of(subject: &str, scopes: &[&str]) -> Caller {
     let caller = Caller::named(subject).with(Right::Write);
     scopes.iter().fold(caller, |caller, scope| caller.in_scope(*scope, Right::Write))
 }
@@ -47,7 +50,7 @@ async fn sync_clean(device: &Device, server: &Device, caller: &Caller) -> SyncRe
 }
 
 /// Makes a task, or writes it over.
-async fn put(device: &Device, id: &str, project: &str, title: &str) {
+pub(super) async fn put(device: &Device, id: &str, project: &str, title: &str) {
     let tasks = device.workspace.collection::<Task>().expect("the model is registered");
     let task = Task { id: id.into(), project: project.into(), title: title.into(), part_of: None };
     tasks.upsert(task).await.expect("a task is saved");
@@ -397,6 +400,48 @@ pub(super) async fn what_is_in_another_scope_cannot_be_asked_for(pair: &dyn Repl
     }
 }
 
+/// What comes of a push does not say what came last to a record in another scope, whoever wrote it and whatever the
+/// push claims to know. One's own edit that came before it went there is known, and not reported as refused.
+pub(super) async fn what_is_in_another_scope_cannot_be_found_out_by_pushing(pair: &dyn ReplicaPair) {
+    let (server, a) = (server(pair).await, device(pair).await);
+    let caller = of("a", &["a"]);
+    let from = a.workspace.id().await.expect("an id");
+    put(&server, "1", "b", "hidden").await;
+    put(&server, "2", "a", "first").await;
+    sync_clean(&a, &server, &caller).await;
+    put(&a, "2", "a", "of a").await;
+    let mine = a.states().await.into_iter().find(|state| state.change.id == Id::Text("2".into()));
+    let mine = mine.expect("its own edit");
+    sync_clean(&a, &server, &caller).await;
+    put(&server, "2", "b", "elsewhere").await;
+    let hidden = states_of(&server, &Caller::owner(), &["1".to_owned(), "2".to_owned()]).await;
+    let revisions = [hidden[0].change.revision(), hidden[1].change.revision()];
+    let push = async |state: State| {
+        let updates = vec![Update { state, based_on: None }];
+        let outcomes = Replica::bulk_update(server.engine(), &caller, Some(from), updates).await;
+        format!("{:?}", outcomes.expect("each is looked at alone"))
+    };
+    let mut told = BTreeSet::new();
+    for later in [-1_000, -1, 0, 1] {
+        let before = server.picture().await;
+        let claimed = |revision: Revision| Revision { stamp: revision.stamp + later, ..revision };
+        let mut guess = mine.clone();
+        guess.change.id = Id::Text("1".into());
+        guess.change.ancestry = Ancestry::of(claimed(revisions[0]));
+        let of_others = push(guess).await;
+        let mut again = mine.clone();
+        let server_knew = claimed(revisions[1]);
+        again.change.ancestry =
+            Ancestry::new(mine.change.revision(), [(server_knew.replica, server_knew.stamp)]);
+        told.insert((of_others, push(again).await));
+        assert_eq!(server.picture().await, before);
+    }
+    let told: Vec<_> = told.into_iter().collect();
+    let [(of_others, again)] = told.as_slice() else { panic!("it depends on what came last: {told:?}") };
+    assert!(of_others.contains("in its scope"), "{of_others}");
+    assert_eq!(again, "[Known]");
+}
+
 /// A method of the struct tells the scope as well as a field does.
 pub(super) async fn a_method_tells_the_scope(pair: &dyn ReplicaPair) {
     let server = Device::open(pair, pair.b().await, memos).await;
@@ -484,10 +529,10 @@ pub(super) async fn another_rule_moves_what_is_there(pair: &dyn ReplicaPair) {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
+    pub(super) fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % sides as u64) as usize
     }

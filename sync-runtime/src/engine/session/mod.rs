@@ -1,11 +1,14 @@
 //! One sync with a peer: push, pull, until both are level or a bound is reached and said.
 
 mod lease;
+mod only;
 mod pull;
 mod push;
 mod sweep;
+mod unwanted;
 
 use super::Engine;
+use super::accounts;
 use super::apply::{Arrival, Merging};
 use super::inbox::{Home, Parked};
 use super::notes::{self, PeerState, peer_key};
@@ -14,7 +17,9 @@ use super::parents;
 use super::rebase::Rebased;
 use super::rename::{self, RENAMING};
 use crate::env::fresh_replica;
+use crate::query::{Filter, Only};
 use crate::replica::{Caller, Description, Exchange, Exchanged, Limits, Pull, Pulled, PushPage, Replica};
+use crate::schema::ModelSchema;
 use crate::store::{Access, Room};
 use crate::version::ReplicaId;
 use crate::{Error, ErrorKind, Result};
@@ -49,6 +54,8 @@ pub struct Progress {
 pub(crate) struct Plan {
     pub(crate) push: bool,
     pub(crate) pull: bool,
+    /// Of these models only what matches is pulled.
+    pub(crate) only: Only,
     /// Records in a page; the peer's limit holds as well.
     pub(crate) page: usize,
     pub(crate) progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
@@ -102,6 +109,7 @@ enum Turn {
 pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Result<Summary> {
     let caller = Caller::owner();
     let mut summary = Summary::default();
+    let wanted = plan.only.clone()?;
     engine.check_history().await?;
     for _ in 0..RESTARTS {
         let description = peer.describe(&caller).await?;
@@ -121,12 +129,26 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         let lease = lease(engine, id).await?;
         let limits = limits(&plan, &description);
         let room = description.limits.page_records;
-        let held = Arc::new(description.models.into_iter().map(|model| model.name).collect());
+        let held: HashSet<String> = description.models.into_iter().map(|model| model.name).collect();
+        let only = wanted.iter().filter(|(schema, _)| held.contains(schema.name)).cloned().collect();
+        let held = Arc::new(held);
         let upstream = engine.is_upstream(id).await;
         let (caller, halved) = (&caller, AtomicU32::new(0));
-        let session =
-            Session { engine, peer, id, caller, plan: &plan, limits, halved, room, held, upstream, lease };
-        let turn = session.run(description.former, &mut summary).await;
+        let session = Session {
+            engine,
+            peer,
+            id,
+            caller,
+            plan: &plan,
+            only,
+            limits,
+            halved,
+            room,
+            held,
+            upstream,
+            lease,
+        };
+        let turn = session.run(description.former, description.subject, &mut summary).await;
         let released = release(engine, id).await;
         if session.lease.is_lost() {
             // What it was told last may be long past; whoever took over went on from there.
@@ -158,6 +180,8 @@ struct Session<'a> {
     id: ReplicaId,
     caller: &'a Caller,
     plan: &'a Plan,
+    /// Of these models only what matches is pulled.
+    only: Vec<(&'static ModelSchema, Filter)>,
     limits: Limits,
     /// How often a page was halved because the peer, or something on the way to it, takes no larger one.
     halved: AtomicU32,
@@ -172,13 +196,21 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&self, former: Vec<ReplicaId>, summary: &mut Summary) -> Result<Turn> {
-        self.meet(former).await?;
+    async fn run(
+        &self,
+        former: Vec<ReplicaId>,
+        subject: Option<String>,
+        summary: &mut Summary,
+    ) -> Result<Turn> {
+        self.meet(former, subject).await?;
+        self.narrow().await?;
         for _ in 0..ROUNDS {
+            let pushed = summary.pushed;
             let news = match self.round(summary).await? {
                 Some(news) => news,
                 None => return Ok(Turn::Anew),
             };
+            self.drop_unmatched(summary.pushed > pushed).await?;
             if !(news && self.plan.push) {
                 summary.level = true;
                 return Ok(Turn::Done);
@@ -188,27 +220,44 @@ impl Session<'_> {
     }
 
     /// First contact: with other peers known, this one may be one of them under a new name, so revisions are
-    /// compared before any record travels.
-    async fn meet(&self, former: Vec<ReplicaId>) -> Result<()> {
+    /// compared before any record travels. `subject` is as whom it knows this store's caller.
+    async fn meet(&self, former: Vec<ReplicaId>, subject: Option<String>) -> Result<()> {
         let id = self.id;
         let known = self.engine.read(move |tx| {
-            Box::pin(
-                async move { Ok(notes::load::<PeerState>(tx, Room::Peer, &peer_key(id)).await?.is_some()) },
-            )
+            Box::pin(async move {
+                let peer = notes::load::<PeerState>(tx, Room::Peer, &peer_key(id)).await?;
+                Ok((peer, accounts::signed_in(tx).await?))
+            })
         });
-        if known.await? {
-            return Ok(());
+        let (known, account) = known.await?;
+        accounts::check(known.as_ref(), account.as_ref(), subject.as_deref())?;
+        if account.is_some_and(|account| account.unfinished) {
+            self.engine.finish_sign_in().await?;
+        }
+        if let Some(peer) = known {
+            if subject.is_none() || peer.subject == subject {
+                return Ok(());
+            }
+            return self
+                .run_leased(Access::WRITE, move |tx| {
+                    Box::pin(async move {
+                        let peer = notes::peer(tx, id).await?;
+                        notes::set_peer(tx, id, &PeerState { subject, ..peer }).await
+                    })
+                })
+                .await;
         }
         self.run_leased(Access::WRITE.feed(), move |tx| {
             Box::pin(async move {
                 let others = notes::peers(tx).await?;
-                let mut state = PeerState::default();
+                let mut state = PeerState { subject: subject.clone(), ..PeerState::default() };
                 if !others.is_empty() {
                     state.diff_through = tx.newest().await?;
                     state.pull_by_diff = true;
                 }
                 // What is known of it under a former name is of no use any more, but that it held.
                 for (name, before) in others.iter().filter(|(name, _)| former.contains(name)) {
+                    accounts::check(Some(before), None, subject.as_deref())?;
                     state.held = state.held.max(before.held).max(before.pushed);
                     tx.note(Room::Peer, &peer_key(*name), None).await?;
                 }
@@ -292,7 +341,8 @@ impl Session<'_> {
                         return Ok(None);
                     }
                     // So it covers other scopes: what is new is pulled by itself, up to where the others are.
-                    Some(Pulled::Page(page)) if self.rescopes(page.scopes.as_ref()).await? => {
+                    Some(Pulled::Page(page)) if self.rescopes(&page).await? => {
+                        self.drop_unwanted().await?;
                         self.catch_up(summary).await?;
                         return Ok(None);
                     }

@@ -181,7 +181,11 @@ impl Session<'_> {
             let current =
                 self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
             let covered = batch.without.is_subset(&current.without);
-            if covered && current.pulled == Some(checkpoint) && current.pulled_staged.is_none() {
+            if covered
+                && current.pulled == Some(checkpoint)
+                && current.pulled_staged.is_none()
+                && current.leaving.is_empty()
+            {
                 return Ok(Home::default());
             }
         }
@@ -200,10 +204,12 @@ impl Session<'_> {
     }
 
     /// Whether the peer covers other scopes now than what was pulled before; what is to be done about it is noted then.
-    pub(super) async fn rescopes(&self, covered: Option<&BTreeSet<String>>) -> Result<bool> {
-        let (id, covered) = (self.id, covered.cloned());
+    pub(super) async fn rescopes(&self, page: &FeedPage) -> Result<bool> {
+        let (id, covered, unwanted) = (self.id, page.scopes.clone(), page.unwanted.clone());
         let known = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
-        if known.pulled.is_none() || known.scopes == covered {
+        let mut drops = known.clone();
+        let is_level = known.scopes == covered && known.dropping.is_empty() && !drops.drops(&unwanted);
+        if known.pulled.is_none() || is_level {
             return Ok(false);
         }
         self.run_leased(Access::WRITE, move |tx| {
@@ -216,6 +222,7 @@ impl Session<'_> {
                     // Every scope may be read: most of it is here already.
                     true => peer.pulled_anew(),
                     false => {
+                        peer.drops(&unwanted);
                         peer.rescope(covered.as_ref());
                         peer
                     }
@@ -302,8 +309,9 @@ impl Session<'_> {
             let access = sized(Access::WRITE, updates.len());
             let home = self.run_leased(access, move |tx| {
                 Box::pin(async move {
-                    let mut home = take_home(tx, &arrival, updates).await?;
                     let mut peer = notes::peer(tx, id).await?;
+                    peer.came(&updates);
+                    let mut home = take_home(tx, &arrival, updates).await?;
                     leaving::leave(tx, &arrival, id, &mut peer, exits, &mut home).await?;
                     for scope in group {
                         match (is_level, &mut peer.scopes) {
@@ -422,7 +430,8 @@ impl Session<'_> {
 
     fn pull_since(&self, since: Option<Checkpoint>, horizon: Position) -> Pull {
         let models = self.engine.models().clone();
-        Pull { since, horizon, limit: self.limits().page_records, ..Pull::of(models) }
+        let only = self.only.clone();
+        Pull { since, horizon, only, limit: self.limits().page_records, ..Pull::of(models) }
     }
 }
 
@@ -457,6 +466,7 @@ async fn take_pulled(
     };
     let level_before =
         peer.in_flight.is_none() && peer.staged.is_empty() && tx.newest().await? <= peer.pushed;
+    peer.came(&updates);
     let mut home = take_home(tx, arrival, updates).await?;
     home.add(inbox::retry_refused(tx, arrival).await?);
     leaving::leave(tx, arrival, id, &mut peer, exits, &mut home).await?;
@@ -475,6 +485,6 @@ async fn take_pulled(
 }
 
 /// Where the parts of a group are kept that is larger than a page of this peer.
-fn staged_prefix(peer: ReplicaId) -> String {
+pub(super) fn staged_prefix(peer: ReplicaId) -> String {
     format!("pull/{peer}/")
 }

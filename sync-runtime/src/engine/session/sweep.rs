@@ -4,8 +4,10 @@
 use super::{Session, Summary};
 use crate::Result;
 use crate::change::State;
+use crate::engine::leaving::{self, Why};
 use crate::engine::notes::{self, PeerState};
-use crate::engine::{leaving, purge};
+use crate::engine::parts::Parts;
+use crate::engine::purge;
 use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{Exit, Update};
@@ -61,14 +63,20 @@ impl Session<'_> {
                 .into_iter()
                 .filter(|state| lacking.iter().any(|change| change.id == state.change.id))
                 .filter_map(|state| Some((state.change, state.record?)))
-                .map(|(change, record)| Ok(Exit { schema, id: change.id, scope: schema.scope_of(&record)? }))
+                .map(|(change, record)| {
+                    let (id, scope) = (change.id, schema.scope_of(&record)?);
+                    Ok(Exit { schema, id, scope, unmatched: false })
+                })
                 .collect();
             let (exits, arrival) = (exits?, self.arrival());
+            if exits.is_empty() {
+                continue;
+            }
             self.run_leased(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
                     let mut peer = notes::peer(tx, id).await?;
                     let newest = exits_newest(tx, &exits).await?;
-                    leaving::purged(tx, &arrival, id, &mut peer, exits).await?;
+                    leaving::take_away(tx, &arrival, id, &mut peer, exits, Why::Purged).await?;
                     notes::set_peer(tx, id, &peer).await?;
                     // Nobody else may bring them back here.
                     purge::raise(tx, newest).await
@@ -104,10 +112,11 @@ async fn settled(
     let ids: Vec<Id> =
         records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;
     let states = tx.states(schema, &ids).await?.into_iter().flatten();
+    let parts = peer.scopes.as_ref().map(Parts::named);
     let is_settled = |state: &State| {
-        let covered = match (&peer.scopes, schema.scope, &state.record) {
-            (Some(scopes), Some(_), Some(record)) => {
-                schema.scope_of(record).is_ok_and(|scope| scopes.contains(&scope))
+        let covered = match (&parts, schema.scope, &state.record) {
+            (Some(parts), Some(_), Some(record)) => {
+                schema.scope_of(record).is_ok_and(|scope| parts.hold(schema.name, &scope))
             }
             _ => true,
         };

@@ -230,7 +230,7 @@ impl Catalog for Database {
         false
     }
 
-    fn own_tables(&self) -> String {
+    fn own_tables(&self, _: Option<u16>) -> String {
         own::tables(&self.own)
     }
 

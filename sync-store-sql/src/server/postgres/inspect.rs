@@ -100,8 +100,8 @@ impl Catalog for Schema {
         true
     }
 
-    fn own_tables(&self) -> String {
-        own::tables(&self.own)
+    fn own_tables(&self, partitions: Option<u16>) -> String {
+        own::tables(&self.own, partitions)
     }
 
     async fn own_functions(&self, session: &mut Session<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ mod triggers;
 mod wire;
 
 pub(crate) use inspect::{Schema, own_prefix, schema};
-pub(crate) use listen::Listening;
+pub(crate) use listen::Notify;
 pub(crate) use wire::PgLink;
 
 use super::link::{Arg, Cell, Kind};
@@ -24,9 +24,6 @@ use sync_runtime::version::{Position, Stamp};
 /// PostgreSQL's way to say things.
 #[derive(Debug)]
 pub(crate) struct Postgres;
-
-/// How many bytes a name may have.
-const LONGEST_NAME: usize = 63;
 
 static WORDS: Words = Words {
     all: "TRUE",
@@ -63,6 +60,10 @@ impl Dialect for Postgres {
         format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ{mode}; SET LOCAL lock_timeout = {timeout}{by_index}{as_it_is}"
         )
+    }
+
+    fn keeps_parts_apart(&self) -> bool {
+        true
     }
 
     fn one_of(&self, statement: &mut Statement, column: &str, kind: Kind, mut cells: Vec<Cell>) {
@@ -239,15 +240,6 @@ impl Dialect for Postgres {
                THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, false)) \
              FROM {own}sync_state s"
         )
-    }
-
-    fn channel(&self, own: &str) -> Option<String> {
-        // Two schemas whose names are cut to one hear of each other, which costs them a look.
-        let mut channel = format!("sync_{}", own.trim_end_matches('.').trim_matches('"'));
-        while channel.len() > LONGEST_NAME {
-            channel.pop();
-        }
-        Some(channel)
     }
 
     fn version(&self, _: &str) -> String {

@@ -4,7 +4,17 @@
 /// above zero once it is committed. So a position is given out in the order in which readers can see changes.
 /// No two changes have one position, but no index has to check it: that would cost a tenth of a tracked insert.
 /// `sync_adding` names columns that are new and have not yet taken what peers had sent of them.
-pub(super) fn tables(own: &str) -> String {
+///
+/// With `partitions`, the notes, among which each scope's own feed is, are spread over so many tables by their rooms.
+pub(super) fn tables(own: &str, partitions: Option<u16>) -> String {
+    let by_room = if partitions.is_some() { " PARTITION BY HASH (room)" } else { "" };
+    let parts = partitions.map_or(0..0, |count| 0..count).map(|part| {
+        let of = partitions.unwrap_or_default();
+        format!(
+            "CREATE TABLE {own}sync_note_{part} PARTITION OF {own}sync_note FOR VALUES WITH (MODULUS {of}, REMAINDER {part});\n"
+        )
+    });
+    let parts: String = parts.collect();
     format!(
         "
 CREATE TABLE {own}sync_replica(n int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id bytea NOT NULL UNIQUE);
@@ -19,8 +29,8 @@ CREATE TABLE {own}sync_change(model int4 NOT NULL, id bytea NOT NULL, kind int2 
   merged text, unknown bytea, stamps jsonb, PRIMARY KEY (model, id));
 CREATE INDEX sync_change_position ON {own}sync_change(position);
 CREATE TABLE {own}sync_note(room text COLLATE \"C\" NOT NULL, k bytea NOT NULL, value bytea NOT NULL,
-  PRIMARY KEY (room, k));
-INSERT INTO {own}sync_newest(newest) VALUES (0);
+  PRIMARY KEY (room, k)){by_room};
+{parts}INSERT INTO {own}sync_newest(newest) VALUES (0);
 "
     )
 }

@@ -1,11 +1,11 @@
 //! The engine's own small rows. Keys are bytes here, in their order; what begins with a prefix lies in one range.
 
 use super::super::link::{Arg, Cell, Kind, Row};
-use super::super::statement::{Rows, Statement, Then, in_parts};
+use super::super::statement::{Dialect, Rows, Statement, Then, in_parts};
 use super::{SqlTransaction, end_of, rows};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use sync_runtime::Result;
-use sync_runtime::store::Room;
+use sync_runtime::store::{PART_END, Room};
 
 impl SqlTransaction<'_> {
     /// The rows that begin with a prefix, behind a key.
@@ -17,7 +17,8 @@ impl SqlTransaction<'_> {
         limit: Option<usize>,
     ) -> Result<Vec<(String, Vec<u8>)>> {
         let dialect = self.dialect();
-        let mut select = self.select_notes(room);
+        let mut select = self.select_notes();
+        in_rooms(dialect, &mut select, room, prefix);
         select.push(" AND k >= ").bind(dialect, Arg::bytes(prefix.as_bytes().to_vec()));
         if let Some(after) = after.filter(|after| *after >= prefix) {
             select.push(" AND k > ").bind(dialect, Arg::bytes(after.as_bytes().to_vec()));
@@ -37,7 +38,8 @@ impl SqlTransaction<'_> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let mut select = self.select_notes(room);
+        let mut select = self.select_notes();
+        of_rooms(self.dialect(), &mut select, room, keys.iter().map(String::as_str));
         select.push(" AND ");
         let cells = keys.iter().map(|key| Cell::Bytes(key.as_bytes().to_vec())).collect();
         self.dialect().one_of(&mut select, "k", Kind::Bytes, cells);
@@ -47,11 +49,8 @@ impl SqlTransaction<'_> {
         Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
     }
 
-    fn select_notes(&self, room: Room) -> Statement {
-        let mut select =
-            Statement::new(format!("SELECT k, value FROM {} WHERE room = ", self.own_table("note")));
-        select.bind(self.dialect(), Arg::text(room.name()));
-        select
+    fn select_notes(&self) -> Statement {
+        Statement::new(format!("SELECT k, value FROM {} WHERE ", self.own_table("note")))
     }
 
     /// Sets rows, and removes those without a value.
@@ -59,19 +58,21 @@ impl SqlTransaction<'_> {
         self.writing()?;
         let dialect = self.dialect();
         let into = self.own_table("note");
-        let (mut set, mut removed): (Vec<Row>, Vec<Cell>) = (Vec::new(), Vec::new());
+        let (mut set, mut removed): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
         for (key, value) in rows {
-            let key = Cell::Bytes(key.into_bytes());
             match value {
                 Some(value) => {
-                    set.push(vec![Cell::Text(room.name().to_owned()), key, Cell::Bytes(value)]);
+                    let room = Cell::Text(room_of(dialect, room, &key));
+                    set.push(vec![room, Cell::Bytes(key.into_bytes()), Cell::Bytes(value)]);
                 }
                 None => removed.push(key),
             }
         }
         if !removed.is_empty() {
-            let mut delete = Statement::new(format!("DELETE FROM {into} WHERE room = "));
-            delete.bind(dialect, Arg::text(room.name())).push(" AND ");
+            let mut delete = Statement::new(format!("DELETE FROM {into} WHERE "));
+            of_rooms(dialect, &mut delete, room, removed.iter().map(String::as_str));
+            delete.push(" AND ");
+            let removed = removed.into_iter().map(|key| Cell::Bytes(key.into_bytes())).collect();
             dialect.one_of(&mut delete, "k", Kind::Bytes, removed);
             self.execute(delete).await?;
         }
@@ -88,6 +89,41 @@ impl SqlTransaction<'_> {
         }
         Ok(())
     }
+}
+
+/// The room that a key stands in, in the table: of [`Room::Scope`] one for each part, where the dialect keeps them apart.
+fn room_of(dialect: &dyn Dialect, room: Room, key: &str) -> String {
+    let is_apart = room == Room::Scope && dialect.keeps_parts_apart();
+    match key.rsplit_once(PART_END).filter(|_| is_apart) {
+        Some((part, _)) => format!("{}{PART_END}{part}", room.name()),
+        None => room.name().to_owned(),
+    }
+}
+
+/// Adds the condition that rows are in the rooms of these keys.
+fn of_rooms<'k>(
+    dialect: &dyn Dialect,
+    statement: &mut Statement,
+    room: Room,
+    keys: impl Iterator<Item = &'k str>,
+) {
+    let rooms: BTreeSet<String> = keys.map(|key| room_of(dialect, room, key)).collect();
+    dialect.one_of(statement, "room", Kind::Text, rooms.into_iter().map(Cell::Text).collect());
+}
+
+/// Adds the condition that rows are in the rooms that keys with this prefix can be in.
+fn in_rooms(dialect: &dyn Dialect, statement: &mut Statement, room: Room, prefix: &str) {
+    let is_one = room != Room::Scope || !dialect.keeps_parts_apart() || prefix.ends_with(PART_END);
+    let first = room_of(dialect, room, prefix);
+    statement.push(if is_one { "room = " } else { "(room = " }).bind(dialect, Arg::text(first));
+    if is_one {
+        return;
+    }
+    // In a part that begins so, too.
+    let begin = format!("{}{PART_END}{prefix}", room.name());
+    statement.push(" OR room >= ").bind(dialect, Arg::text(begin.as_str()));
+    statement.push(" AND room < ").bind(dialect, Arg::text(format!("{begin}\u{10ffff}")));
+    statement.push(")");
 }
 
 /// A row as it was read.
