@@ -202,8 +202,8 @@ impl Session<'_> {
         subject: Option<String>,
         summary: &mut Summary,
     ) -> Result<Turn> {
-        self.meet(former, subject).await?;
-        self.narrow().await?;
+        let asked = self.meet(former, subject).await?;
+        self.narrow(asked).await?;
         for _ in 0..ROUNDS {
             let pushed = summary.pushed;
             let news = match self.round(summary).await? {
@@ -220,8 +220,9 @@ impl Session<'_> {
     }
 
     /// First contact: with other peers known, this one may be one of them under a new name, so revisions are
-    /// compared before any record travels. `subject` is as whom it knows this store's caller.
-    async fn meet(&self, former: Vec<ReplicaId>, subject: Option<String>) -> Result<()> {
+    /// compared before any record travels. `subject` is as whom it knows this store's caller. Returns what of it was asked
+    /// for the last time, see [`PeerState::only`].
+    async fn meet(&self, former: Vec<ReplicaId>, subject: Option<String>) -> Result<Option<u64>> {
         let id = self.id;
         let known = self.engine.read(move |tx| {
             Box::pin(async move {
@@ -235,17 +236,17 @@ impl Session<'_> {
             self.engine.finish_sign_in().await?;
         }
         if let Some(peer) = known {
-            if subject.is_none() || peer.subject == subject {
-                return Ok(());
-            }
-            return self
-                .run_leased(Access::WRITE, move |tx| {
+            let asked = peer.only;
+            if subject.is_some() && peer.subject != subject {
+                self.run_leased(Access::WRITE, move |tx| {
                     Box::pin(async move {
                         let peer = notes::peer(tx, id).await?;
                         notes::set_peer(tx, id, &PeerState { subject, ..peer }).await
                     })
                 })
-                .await;
+                .await?;
+            }
+            return Ok(asked);
         }
         self.run_leased(Access::WRITE.feed(), move |tx| {
             Box::pin(async move {
@@ -266,7 +267,8 @@ impl Session<'_> {
                 tx.keep_bases_through(horizon).await
             })
         })
-        .await
+        .await?;
+        Ok(None)
     }
 
     /// Pushes what there is, pulls what there is. Says whether the pull brought work for another push; `None` if
