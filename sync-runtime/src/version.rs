@@ -150,8 +150,8 @@ impl<'de> Deserialize<'de> for Revision {
 /// A record's version vector: its current revision, and for every other replica that wrote it the newest
 /// stamp seen.
 ///
-/// A writer stamps above everything it has seen, so the current revision is the newest of all; but for a merge whose
-/// result was one of the two sides, which keeps that side's revision and has the other's among the rest.
+/// A writer stamps above everything it has seen, and of two versions that are one only the newer stays current, so the
+/// current revision is the newest of all. Two states of the same entries are therefore one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ancestry {
     /// The state that this is the ancestry of.
@@ -193,21 +193,17 @@ impl Ancestry {
         self.seen(revision.replica).is_some_and(|stamp| stamp >= revision.stamp)
     }
 
-    /// Whether this state knew of all that the other one knew.
-    fn covers(&self, other: &Ancestry) -> bool {
-        other.entries().all(|entry| self.holds(entry))
-    }
-
     /// All entries, the current writer's first.
     pub fn entries(&self) -> impl Iterator<Item = Revision> + '_ {
         let others = self.others.iter().map(|&(replica, stamp)| Revision { stamp, replica });
         std::iter::once(self.current).chain(others)
     }
 
-    /// Whether the ancestry can be true: all of it is below [`MAX_PEER_STAMP`]. One that comes from a peer is anybody's
-    /// word.
+    /// Whether the ancestry can be true: all of it is below [`MAX_PEER_STAMP`], and nothing above the current revision. One
+    /// that comes from a peer is anybody's word.
     pub fn is_sound(&self) -> bool {
-        self.entries().all(|entry| (0..=MAX_PEER_STAMP).contains(&entry.stamp))
+        let can_be = |entry: Revision| (0..=MAX_PEER_STAMP).contains(&entry.stamp) && entry <= self.current;
+        self.entries().all(can_be)
     }
 
     /// The ancestry of the next revision that `me` writes on top of this one, at `now` or just above all it has seen.
@@ -235,18 +231,7 @@ impl Ancestry {
             true => (self, other),
             false => (other, self),
         };
-        match compare(self, other) {
-            Relation::Same | Relation::Newer => self.join_into(other),
-            Relation::Older => other.join_into(self),
-            Relation::Concurrent if newer.stays_current_with(older) => newer.join_into(older),
-            Relation::Concurrent => older.join_into(newer),
-        }
-    }
-
-    /// Whether this revision can stand for both: the other one has not seen a later one of the same writer. Of two merges
-    /// that came to different sides it may have.
-    pub fn stays_current_with(&self, other: &Ancestry) -> bool {
-        other.seen(self.current.replica).is_none_or(|stamp| stamp <= self.current.stamp)
+        newer.join_into(older)
     }
 
     /// The ancestry of the next revision that `me` writes on top of both, at `now` or just above all that they have seen.
@@ -259,8 +244,7 @@ impl Ancestry {
         above
     }
 
-    /// This ancestry with all that the other one knew; the current revision stays, so it must be able to: see
-    /// [`Ancestry::stays_current_with`].
+    /// This ancestry with all that the other one knew. The current revision stays, so it must be the newer one.
     pub fn join_into(&self, other: &Ancestry) -> Ancestry {
         let mut joined = Ancestry::of(self.current);
         for entry in self.entries().chain(other.entries()) {
@@ -309,16 +293,8 @@ pub enum Relation {
 }
 
 /// Compares two states of one record by their ancestry.
-///
-/// Merges that came to one of their sides hold each other without being one revision. Then the one that knew more
-/// descends from the other; if neither did, they were merged by different rules, each to another side.
 pub fn compare(a: &Ancestry, b: &Ancestry) -> Relation {
     match (a.holds(b.current), b.holds(a.current)) {
-        (true, true) if a.current != b.current => match (a.covers(b), b.covers(a)) {
-            (true, false) => Relation::Newer,
-            (false, true) => Relation::Older,
-            _ => Relation::Concurrent,
-        },
         (true, true) => Relation::Same,
         (true, false) => Relation::Newer,
         (false, true) => Relation::Older,
@@ -430,8 +406,7 @@ mod tests {
             (ancestry(at(10, 2), &[]), Relation::Concurrent),
             (ancestry(at(99, 2), &[at(9, 1)]), Relation::Concurrent),
             (ancestry(at(5, 1), &[]), Relation::Newer),
-            // A merge that came to the other side, and one that came to this.
-            (ancestry(at(5, 2), &[at(10, 1)]), Relation::Older),
+            // The same revision after it was joined with another one.
             (ancestry(at(10, 1), &[at(5, 2)]), Relation::Same),
         ];
         for (other, relation) in cases {
@@ -441,24 +416,11 @@ mod tests {
 
     #[test]
     fn what_both_have_seen_stands_above_both() {
-        // Each has seen a later revision of the writer whose earlier one is current at the other.
-        let (one, other) = (ancestry(at(5, 1), &[at(20, 2)]), ancestry(at(10, 2), &[at(15, 1)]));
+        let (one, other) = (ancestry(at(20, 2), &[at(5, 1)]), ancestry(at(15, 1), &[at(10, 2)]));
         assert_eq!(compare(&one, &other), Relation::Concurrent);
-        assert!(!one.stays_current_with(&other) && !other.stays_current_with(&one));
         let above = one.above(&other, 3, replica(3));
         assert_eq!(above, ancestry(at(21, 3), &[at(15, 1), at(20, 2)]));
         assert_eq!(other.above(&one, 3, replica(3)), above);
-    }
-
-    #[test]
-    fn merges_that_came_to_different_sides_are_a_conflict() {
-        let (one, other) = (ancestry(at(5, 2), &[at(10, 1)]), ancestry(at(10, 1), &[at(5, 2)]));
-        assert_eq!(compare(&one, &other), Relation::Concurrent);
-        let later = ancestry(at(5, 2), &[at(12, 1)]);
-        assert_eq!(compare(&later, &other), Relation::Newer, "it has seen more of the same");
-        assert_eq!(compare(&other, &later), Relation::Older);
-        assert_eq!(one.join(&other), other);
-        assert_eq!(one.next(3, replica(3)).current, at(11, 3), "above everything that it has seen");
     }
 
     #[test]
@@ -495,7 +457,11 @@ mod tests {
 
     #[test]
     fn an_ancestry_that_cannot_be_true_is_told() {
-        assert!(ancestry(at(10, 1), &[at(10, 2), at(3, 3)]).is_sound());
+        assert!(ancestry(at(10, 3), &[at(10, 2), at(3, 1)]).is_sound());
+        assert!(
+            !ancestry(at(10, 1), &[at(10, 2), at(3, 3)]).is_sound(),
+            "a writer stamps above all it has seen"
+        );
         assert!(!ancestry(at(10, 1), &[at(MAX_PEER_STAMP + 1, 2)]).is_sound());
         assert!(
             !ancestry(at(MAX_PEER_STAMP + 1, 1), &[]).is_sound(),

@@ -12,7 +12,7 @@ use crate::planted::{self, Bug};
 use crate::record::{Id, Record, Unknown};
 use crate::schema::ModelSchema;
 use crate::store::{Base, Put, Transaction};
-use crate::version::{Ancestry, Relation, ReplicaId, Revision, Stamp, compare};
+use crate::version::{Relation, ReplicaId, Revision, Stamp, compare};
 use std::collections::{BTreeMap, HashMap};
 
 /// A record that was merged, and what policies decided of it.
@@ -191,10 +191,7 @@ pub(crate) fn is_base(base: &State, mine: &State, theirs: &State) -> bool {
         let base = base.change.revision();
         return mine.change.ancestry.holds(base) && theirs.change.ancestry.holds(base);
     }
-    // Where both know of each other, as after merges by different rules, there is nothing that both come from.
-    let (a, b) = (&mine.change, &theirs.change);
-    let knew = a.ancestry.holds(b.revision()) && b.ancestry.holds(a.revision());
-    !knew && base.change.ancestry.is_meet_of(&a.ancestry, &b.ancestry)
+    base.change.ancestry.is_meet_of(&mine.change.ancestry, &theirs.change.ancestry)
 }
 
 /// The two sides with what is known of their base.
@@ -228,10 +225,26 @@ pub(crate) fn standing(
     now: Stamp,
 ) -> State {
     let Combined { record, unknown, stamps, .. } = combined;
-    stands(mine, theirs, (record.clone(), unknown.clone(), stamps.clone()), me, now)
+    let state = on_both(mine, theirs, (record.clone(), unknown.clone(), stamps.clone()), me, now);
+    let (newer, older) = match mine.change.revision() > theirs.change.revision() {
+        true => (mine, theirs),
+        false => (theirs, mine),
+    };
+    if !state.same_content(newer) {
+        return state;
+    }
+    // Nothing was written but the newer side, both only know of each other now. The older side does not stand under its
+    // revision: whoever merged the two by other means to the newer one would have another state of the same ancestry, and
+    // of two such nobody can say from which of them a later edit comes.
+    let ancestry = newer.change.ancestry.join_into(&older.change.ancestry);
+    let (stamps, group) = (state.change.stamps, mine.change.group);
+    State {
+        change: Change { ancestry, origin: None, stamps, group, ..newer.change.clone() },
+        record: state.record,
+    }
 }
 
-/// The state of two versions on which the app has ruled.
+/// The state of two versions on which the app has ruled: a revision of its own, like that of a resolution.
 pub(super) fn ruled(
     mine: &State,
     theirs: &State,
@@ -240,16 +253,15 @@ pub(super) fn ruled(
     now: Stamp,
 ) -> State {
     let unknown = mine.change.unknown.clone().or_else(|| theirs.change.unknown.clone());
-    let mut state = stands(mine, theirs, (record, unknown, None), me, now);
+    let mut state = on_both(mine, theirs, (record, unknown, None), me, now);
     state.change.stamps = resolved_stamps(&state, mine, theirs);
     // It arrives together with what it was sent with.
     state.change.group = theirs.change.group;
     state
 }
 
-/// The state that a record gets. One that has the content of a side keeps that side's revision: nothing new was
-/// written, both sides only know of each other now.
-fn stands(
+/// A new revision on top of both versions.
+fn on_both(
     mine: &State,
     theirs: &State,
     (record, unknown, stamps): (Option<Record>, Option<Box<Unknown>>, Option<Box<Stamps>>),
@@ -271,27 +283,7 @@ fn stands(
         stamps: stamps.filter(|_| record.is_some()),
         ..mine.change.clone()
     };
-    let state = State { change, record };
-    let newer = mine.change.revision() > theirs.change.revision();
-    // Merged by different rules, each to another side, the two hold each other already: only a new revision is news.
-    let (a, b) = (&mine.change, &theirs.change);
-    let disagree = a.ancestry.holds(b.revision()) && b.ancestry.holds(a.revision());
-    let (side, other) = match (state.same_content(mine), state.same_content(theirs)) {
-        (true, true) if newer => (mine, theirs),
-        (true, false) | (false, true) if disagree => return state,
-        (true, false) => (mine, theirs),
-        (_, true) => (theirs, mine),
-        (false, false) => return state,
-    };
-    if !side.change.ancestry.stays_current_with(&other.change.ancestry) {
-        return state;
-    }
-    let ancestry: Ancestry = side.change.ancestry.join_into(&other.change.ancestry);
-    let (stamps, group) = (state.change.stamps, mine.change.group);
-    State {
-        change: Change { ancestry, origin: None, stamps, group, ..side.change.clone() },
-        record: state.record,
-    }
+    State { change, record }
 }
 
 /// The two revisions of a merge, in an order that does not depend on who merges.

@@ -1,7 +1,7 @@
 //! Conflicts that policies merge: what stands, what is told, what it costs, and what is left for people.
 
 use super::ReplicaPair;
-use super::models::{Address, Card, CardField, Gone, Kept, Latest};
+use super::models::{Address, Card, CardField, Gone, Kept, Latest, Soonest};
 use super::world::{Device, assert_level};
 use crate::flaky::{LineFault, Request};
 use sync_runtime::replica::Limits;
@@ -384,12 +384,12 @@ pub(super) async fn an_overflow_is_a_conflict(pair: &dyn ReplicaPair) {
 }
 
 /// A merge that comes to what one side has makes no new revision: nothing was written.
-pub(super) async fn a_merge_that_equals_a_side_makes_no_revision(pair: &dyn ReplicaPair) {
-    for newer in [0, 1] {
+pub(super) async fn a_merge_that_equals_the_newer_side_makes_no_revision(pair: &dyn ReplicaPair) {
+    for b_is_newer in [true, false] {
         let (a, b) = two_level(pair).await;
         let now = pair.env().now();
-        a.env.freeze(now + 1_000 * (1 + newer));
-        b.env.freeze(now + 1_000 * (2 - newer));
+        a.env.freeze(now + 1_000);
+        b.env.freeze(if b_is_newer { now + 2_000 } else { now });
         edit::<Card>(&a, |card| card.best = 7).await;
         edit::<Card>(&b, |card| card.best = 8).await;
         let revision = |device: &Device| {
@@ -403,10 +403,13 @@ pub(super) async fn a_merge_that_equals_a_side_makes_no_revision(pair: &dyn Repl
                     .revision()
             }
         };
-        let of_b = revision(&b).await;
+        let (of_a, of_b) = (revision(&a).await, revision(&b).await);
         let report = a.sync_clean(&b).await;
         assert_eq!(report.merged_count(), 1);
-        assert_eq!((revision(&a).await, revision(&b).await), (of_b, of_b), "`b` had the larger one");
+        let both = revision(&a).await;
+        assert_eq!(both, revision(&b).await);
+        assert_eq!(both == of_b, b_is_newer, "`b` had the larger one");
+        assert!(both >= of_a.max(of_b), "the current revision is the newest of all");
         assert_level(&[&a, &b]).await;
         assert_eq!(a.sync_clean(&b).await.pushed, 0);
         edit::<Card>(&b, |card| card.best = 20).await;
@@ -441,6 +444,37 @@ pub(super) async fn the_same_merge_at_two_places_is_one(pair: &dyn ReplicaPair) 
         assert_eq!((card.votes, card.title.as_str()), (13, "of a"));
     }
     assert_level(&[&a, &b, &c, &server]).await;
+}
+
+/// Two who merged the same two versions, one with the state that both come from and one without it, came to different
+/// sides. What is written on top of the one does not count as a change of the other.
+pub(super) async fn rule_exact_base_of_merges_that_came_to_different_sides(pair: &dyn ReplicaPair) {
+    let soonest = |builder: WorkspaceBuilder| builder.model::<Soonest>();
+    let a = Device::open(pair, pair.a().await, soonest).await;
+    let server = Device::open(pair, pair.b().await, soonest).await;
+    let b = Device::open(pair, pair.b().await, soonest).await;
+    let c = Device::open(pair, pair.b().await, soonest).await;
+    create(&a, Soonest { id: "1".into(), title: "start".into(), due: 50 }).await;
+    a.sync_clean(&server).await;
+    let now = pair.env().now();
+    a.env.freeze(now + 1_000);
+    server.env.freeze(now + 2_000);
+    edit::<Soonest>(&a, |record| record.due = 70).await;
+    edit::<Soonest>(&server, |record| record.title = "other".into()).await;
+    edit::<Soonest>(&server, |record| record.title = "start".into()).await;
+    b.sync_clean(&server).await;
+    a.sync_clean(&c).await;
+    let due = async |device: &Device| get::<Soonest>(device).await.expect("it is there").due;
+    assert_eq!(a.sync_clean(&server).await.merged_count(), 1);
+    assert_eq!(due(&a).await, 70, "only `a` has changed it");
+    assert_eq!(c.sync_clean(&b).await.merged_count(), 1);
+    assert_eq!(due(&c).await, 50, "`c` never saw the state before, so the sooner one");
+    edit::<Soonest>(&a, |record| record.title = "of a".into()).await;
+    edit::<Soonest>(&c, |record| record.due = 80).await;
+    a.sync_clean(&c).await;
+    let merged = get::<Soonest>(&c).await.expect("it is there");
+    assert_eq!((merged.title.as_str(), merged.due), ("of a", 70), "both put it off");
+    assert_level(&[&a, &c]).await;
 }
 
 /// What is left for people has the fields in dispute only; the others are merged when it is resolved.

@@ -530,8 +530,9 @@ macro_rules! __pair_cases {
                 without_an_upstream_people_decide
                 a_merge_function_that_fails_parks_its_record
                 an_overflow_is_a_conflict
-                a_merge_that_equals_a_side_makes_no_revision
+                a_merge_that_equals_the_newer_side_makes_no_revision
                 the_same_merge_at_two_places_is_one
+                rule_exact_base_of_merges_that_came_to_different_sides
                 a_conflict_is_resolved_field_by_field
                 a_delete_against_an_edit_by_policy
                 random_merges_end_level

@@ -311,6 +311,18 @@ pub(super) struct Kept {
     pub(super) title: String,
 }
 
+/// A record whose every field merges without the state that both sides come from.
+#[derive(Debug, Clone, PartialEq, Syncable)]
+#[sync(model = "Soonest", table = "pair_soonest", methods = false)]
+pub(super) struct Soonest {
+    #[sync(id)]
+    pub(super) id: String,
+    #[sync(merge = "last_write")]
+    pub(super) title: String,
+    #[sync(merge = "min")]
+    pub(super) due: i64,
+}
+
 /// A record that goes then.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Gone", table = "pair_gone", methods = false, on_delete = "keep_delete")]

@@ -321,12 +321,6 @@ impl History {
         content: Option<Record>,
     ) -> Result<usize, String> {
         let mut parents = self.within(replica, &ancestry);
-        // A merge of the same two that came to the other side is no parent, though it has seen as much.
-        parents.retain(|node| {
-            let node = &self.nodes[*node];
-            let all = ancestry.entries().all(|entry| node.ancestry.holds(entry));
-            !(all && node.ancestry.current != ancestry.current && node.content != content)
-        });
         parents.extend(before);
         self.check_claims(&ancestry, &parents)?;
         // Every side either has the content that stands, or something that has it comes from that side.
@@ -349,19 +343,11 @@ impl History {
         let mut lost = lost.filter(|side| !standing.iter().any(|node| node.covers.meets(&side.alike)));
         let lost = lost.next();
         let sides: Vec<usize> = parents.iter().copied().filter(|node| is_side(node)).collect();
-        // What equals a side may be what policies, or the rule of a server, made of both.
+        // What equals a side may be what policies made of both.
         let merged = before.and_then(|before| {
             // Under a new name a store may not know what it wrote under the old one.
             let others = sides.iter().chain(&parents).filter(|side| **side != before);
-            let mut merged = others.clone().filter_map(|side| self.merged(schema, before, *side, &content));
-            let mine = &self.nodes[before];
-            merged.next().or_else(|| {
-                let ruled = |side: &&usize| {
-                    let theirs = self.nodes[**side].content.as_ref();
-                    merges::ruled(schema, mine.content.as_ref(), theirs, true).as_ref() == Some(&content)
-                };
-                others.clone().find(ruled).map(|_| self.stamps(schema, &sides, &ancestry, &content))
-            })
+            others.filter_map(|side| self.merged(schema, before, *side, &content)).next()
         });
         if let Some(lost) = lost.filter(|_| merged.is_none()) {
             let sides: Vec<_> = parents.iter().map(|node| &self.nodes[*node]).collect();
