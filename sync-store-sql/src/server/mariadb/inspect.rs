@@ -10,6 +10,7 @@ use crate::server::statement::Dialect;
 use crate::server::tables::Table;
 use crate::server::unadopt::Held;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::value::{self, FieldType, Value};
@@ -126,12 +127,14 @@ pub(crate) struct Database {
     /// The tables of the models.
     models: Vec<&'static str>,
     busy_timeout: Duration,
+    /// Read once, as the catalogue of foreign keys takes some 10 ms to read.
+    cascades: OnceLock<Vec<Cascade>>,
 }
 
 impl Database {
     pub(crate) fn new(name: String, models: &Models, busy_timeout: Duration) -> Self {
         let models = models.iter().map(|model| model.schema.table).collect();
-        Database { own: own_prefix(&name), name, models, busy_timeout }
+        Database { own: own_prefix(&name), name, models, busy_timeout, cascades: OnceLock::new() }
     }
 
     /// The settings that preparing needs: literals as they are written here, and bounded waits.
@@ -151,6 +154,9 @@ impl Database {
 
     /// The foreign keys of the database that change rows by themselves.
     async fn cascades(&self, session: &mut Session<'_>) -> Result<Vec<Cascade>> {
+        if let Some(known) = self.cascades.get() {
+            return Ok(known.clone());
+        }
         let select = "SELECT r.CONSTRAINT_NAME, r.REFERENCED_TABLE_NAME, r.TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE, \
                       k.COLUMN_NAME, k.REFERENCED_COLUMN_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS r \
                       JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA \
@@ -179,7 +185,8 @@ impl Database {
             });
             cascade.columns.push((column, to));
         }
-        Ok(found.into_values().collect())
+        let found: Vec<Cascade> = found.into_values().collect();
+        Ok(self.cascades.get_or_init(|| found).clone())
     }
 
     fn is_model(&self, table: &str) -> bool {
