@@ -105,8 +105,8 @@ impl Catalog for Schema {
     }
 
     async fn own_functions(&self, session: &mut Session<'_>) -> Result<()> {
-        let create = own::numbering(&quoted(&self.name), &self.own);
-        self.function(session, "sync_number", &create).await
+        self.function(session, "sync_own", &own::knowing(&self.own)).await?;
+        self.function(session, "sync_number", &own::numbering(&quoted(&self.name), &self.own)).await
     }
 
     async fn kind_of(&self, session: &mut Session<'_>, name: &str) -> Result<Option<Thing>> {

@@ -230,16 +230,7 @@ impl Dialect for Postgres {
     }
 
     fn own(&self, own: &str) -> String {
-        // The cluster, and the timeline, which a standby leaves when it is promoted. A standby has none of its own yet.
-        // A connection never comes into another history, so it is asked once on each. Joined, two small tables of which
-        // PostgreSQL has no statistics look large enough to it to compile the query.
-        format!(
-            "SELECT s.me::text, s.keep_through::text, (SELECT n.newest::text FROM {own}sync_newest n), \
-             coalesce(nullif(current_setting('sync.history', true), ''), set_config('sync.history', \
-               (SELECT system_identifier::text FROM pg_control_system()) || ' ' || CASE WHEN pg_is_in_recovery() \
-               THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, false)) \
-             FROM {own}sync_state s"
-        )
+        format!("SELECT * FROM {own}sync_own()")
     }
 
     fn version(&self, _: &str) -> String {

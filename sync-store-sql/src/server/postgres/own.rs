@@ -35,6 +35,29 @@ CREATE TABLE {own}sync_note(room text COLLATE \"C\" NOT NULL, k bytea NOT NULL, 
     )
 }
 
+/// Gives what the store knows of itself, see [`Dialect::own`]: in a function, as that keeps its plans, where a script that
+/// begins a transaction is planned each time.
+///
+/// The history is the cluster and the timeline, which a standby leaves when it is promoted; a standby has none of its own
+/// yet. A connection never comes into another history, so it is asked once on each.
+///
+/// [`Dialect::own`]: crate::server::statement::Dialect::own
+pub(super) fn knowing(own: &str) -> String {
+    format!(
+        "CREATE OR REPLACE FUNCTION {own}sync_own(OUT me text, OUT keep text, OUT newest text, OUT history text)
+LANGUAGE plpgsql AS $sync$
+BEGIN
+  SELECT s.me::text, s.keep_through::text, (SELECT n.newest::text FROM {own}sync_newest n)
+    INTO me, keep, newest FROM {own}sync_state s;
+  history := nullif(current_setting('sync.history', true), '');
+  IF history IS NULL THEN
+    history := set_config('sync.history', (SELECT system_identifier::text FROM pg_control_system()) || ' ' ||
+      CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, false);
+  END IF;
+END $sync$"
+    )
+}
+
 /// Numbers the committed changes that have no position yet, and gives the newest position.
 ///
 /// One at a time does so. It takes the changes that nobody is writing just now, and of those only groups that it has

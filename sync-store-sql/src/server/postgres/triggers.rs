@@ -80,9 +80,14 @@ impl Writer<'_> {
         format!("nullif({} || {}, '{{}}')", added.join(" || "), left("coalesce(c.stamps, '{}')"))
     }
 
-    /// A trigger whose function runs these statements.
-    fn trigger(&self, event: &str, head: &str, body: &[String]) -> Trigger {
+    /// A trigger whose function runs these statements. `touched` are the tables of the rows that it is called for, each
+    /// with the name of a row of it.
+    fn trigger(&self, event: &str, head: &str, touched: &[(&str, &str)], body: &[String]) -> Trigger {
         let name = format!("sync_{event}_{}", self.table.number);
+        let others = touched.iter().map(|(rows, row)| {
+            format!("EXISTS (SELECT FROM {rows} {row} WHERE {} <> ALL(sync_put))", self.key(row))
+        });
+        let others = others.collect::<Vec<_>>().join(" OR ");
         let body: String = body.iter().map(|statement| format!("  {statement};\n")).collect();
         let function = format!(
             "CREATE OR REPLACE FUNCTION {own}{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -97,6 +102,7 @@ BEGIN
     (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
   IF current_setting('sync.put_model', true) = '{number}' THEN
     sync_put := current_setting('sync.put_ids')::bytea[];
+    IF NOT ({others}) THEN RETURN NULL; END IF;
   END IF;
   sync_group := pg_current_xact_id_if_assigned()::text::int8;
 {body}  RETURN NULL;
@@ -247,7 +253,8 @@ END $sync$",
         let tombstones = self.keep(None, &format!("{} WHERE TRUE", self.with_change("sync_new n", &key)));
         let kept = Self::if_kept(&[self.close("n", "sync_new n"), tombstones]);
         let body = [kept, self.track_new(&rows)];
-        self.trigger("insert", "AFTER INSERT ON {table} REFERENCING NEW TABLE AS sync_new", &body)
+        let head = "AFTER INSERT ON {table} REFERENCING NEW TABLE AS sync_new";
+        self.trigger("insert", head, &[("sync_new", "n")], &body)
     }
 
     fn update(&self) -> Trigger {
@@ -283,7 +290,7 @@ END $sync$",
         let kept = [self.close("x", &changed_rows), self.keep(Some("o"), &old), self.keep(None, &made)];
         let body = [Self::if_kept(&kept), self.track(&rows, " ORDER BY s.place")];
         let head = "AFTER UPDATE ON {table} REFERENCING OLD TABLE AS sync_old NEW TABLE AS sync_new";
-        self.trigger("update", head, &body)
+        self.trigger("update", head, &[("sync_old", "o"), ("sync_new", "n")], &body)
     }
 
     fn gone(&self, old: &str) -> [String; 2] {
@@ -296,11 +303,12 @@ END $sync$",
 
     fn delete(&self) -> Trigger {
         let head = "AFTER DELETE ON {table} REFERENCING OLD TABLE AS sync_old";
-        self.trigger("delete", head, &self.gone("sync_old"))
+        self.trigger("delete", head, &[("sync_old", "o")], &self.gone("sync_old"))
     }
 
     fn truncate(&self) -> Trigger {
-        self.trigger("truncate", "BEFORE TRUNCATE ON {table}", &self.gone(&self.table.name))
+        let rows = &self.table.name;
+        self.trigger("truncate", "BEFORE TRUNCATE ON {table}", &[(rows, "o")], &self.gone(rows))
     }
 }
 
