@@ -224,8 +224,8 @@ impl Ancestry {
         }
     }
 
-    /// Both ancestries as one. The current revision is that of the side which knew of the other; of two that knew
-    /// nothing of each other the newer one, equal stamps by replica id.
+    /// Both ancestries as one. The newer revision stays current, of equal stamps that of the greater replica id: where one
+    /// side knew of the other, it is that side's.
     pub fn join(&self, other: &Ancestry) -> Ancestry {
         let (newer, older) = match self.current > other.current {
             true => (self, other),

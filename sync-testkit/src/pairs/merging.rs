@@ -383,7 +383,8 @@ pub(super) async fn an_overflow_is_a_conflict(pair: &dyn ReplicaPair) {
     assert!(conflicts[0].reason().expect("a reason").contains("cannot hold"));
 }
 
-/// A merge that comes to what one side has makes no new revision: nothing was written.
+/// A merge that comes to what the newer side has makes no new revision: nothing was written. The older one does not stand
+/// for both.
 pub(super) async fn a_merge_that_equals_the_newer_side_makes_no_revision(pair: &dyn ReplicaPair) {
     for b_is_newer in [true, false] {
         let (a, b) = two_level(pair).await;

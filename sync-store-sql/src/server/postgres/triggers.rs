@@ -4,7 +4,8 @@
 //! Cascades are statements of their own here. `TRUNCATE` has a trigger before it, while the rows are still there.
 //!
 //! What a writing library hands over stands in settings that end with its transaction: `sync.stamp`, the time of its
-//! writes, and `sync.put_model` with `sync.put_ids`, the records that it tracks by itself.
+//! writes, and `sync.put_model` with `sync.put_ids`, the records that it tracks by itself: of a statement that touched
+//! nothing else there is nothing to track.
 
 use crate::names::literal;
 use crate::server::statement::Dialect;
