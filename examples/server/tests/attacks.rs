@@ -19,6 +19,7 @@ use sync_runtime::replica::Replica;
 use sync_runtime::{Caller, ReplicaId, Workspace};
 use sync_store_memory::MemoryStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 const MALLORY: &str = "5f0c3a9e1b7d4c2f8a6e0d9b4c7f1a23";
@@ -28,6 +29,8 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// How much the server may grow over all attacks.
 const GROWTH: u64 = 64 << 20;
+/// One test at a time: what another one asks of the machine would be in the times of this.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// What is sent, and which answers are right.
 struct Attack {
@@ -254,6 +257,7 @@ async fn honest(client: HttpReplica, most: usize, stop: Arc<AtomicBool>) -> Vec<
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attacks_are_refused_while_others_are_served() {
+    let _alone = ALONE.lock().await;
     let server = Server::start("sqlite::memory:").await;
     let alice = server.client("alice");
     let device = Workspace::builder(MemoryStore::new()).model::<Todo>().build().await.expect("it opens");
@@ -310,6 +314,7 @@ async fn attacks_are_refused_while_others_are_served() {
 /// Who asks again and again is told when to come back, and others are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_too_often_is_told_to_wait() {
+    let _alone = ALONE.lock().await;
     let server = Server::start("sqlite::memory:").await;
     let get = request(
         "GET",
@@ -335,6 +340,7 @@ async fn who_asks_too_often_is_told_to_wait() {
 /// read what it asked for: each loses its connection in its time, and others are served meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_lose_their_connections() {
+    let _alone = ALONE.lock().await;
     let server = Server::start("sqlite::memory:").await;
     let (address, alice) = (server.address, server.client("alice"));
     let device = Workspace::builder(MemoryStore::new()).model::<Todo>().build().await.expect("it opens");
