@@ -1,11 +1,14 @@
 //! The library's own tables, and what gives changes their positions.
 
+use crate::server::transaction::rows::OWN;
+
 /// What every table of ours is.
 pub(super) const OPTIONS: &str =
     " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_nopad_bin";
 
 /// A change that is not committed yet has a position below zero, which counts down; the numbering gives it the next one
-/// above zero once it is committed. So a position is given out in the order in which readers can see changes.
+/// above zero once it is committed. So a position is given out in the order in which readers can see changes. Until then
+/// its writer may be [`OWN`]; the numbering writes the store's name into it.
 ///
 /// What a writing library hands to the triggers stands in `sync_writing`, one row a connection, and the records that it
 /// tracks by itself in `sync_put`: written and deleted in the same transaction, so that nobody else ever sees them and
@@ -51,7 +54,7 @@ CREATE TABLE IF NOT EXISTS {own}sync_state(one TINYINT NOT NULL PRIMARY KEY DEFA
 pub(super) fn numbering(own: &str) -> String {
     format!(
         "BEGIN NOT ATOMIC
-  DECLARE sync_last, sync_first BIGINT;
+  DECLARE sync_last, sync_first, sync_me BIGINT;
   SELECT min(c.position) INTO sync_first FROM {own}sync_change c;
   IF sync_first < 0 THEN
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -61,6 +64,7 @@ pub(super) fn numbering(own: &str) -> String {
     CREATE TEMPORARY TABLE {own}sync_place(position BIGINT NOT NULL PRIMARY KEY, place BIGINT NOT NULL, grp BIGINT)
       ENGINE=InnoDB;
     SELECT newest INTO sync_last FROM {own}sync_newest FOR UPDATE;
+    SELECT me INTO sync_me FROM {own}sync_state;
     INSERT INTO {own}sync_free SELECT c.position, coalesce(c.grp, c.position)
       FROM {own}sync_change c FORCE INDEX (sync_change_position) WHERE c.position < 0 FOR UPDATE SKIP LOCKED;
     INSERT INTO {own}sync_place
@@ -74,7 +78,7 @@ pub(super) fn numbering(own: &str) -> String {
             JOIN (SELECT unit, count(*) AS changes FROM {own}sync_free GROUP BY unit) f
               ON f.unit = p.unit AND f.changes = p.changes) n;
     UPDATE {own}sync_place n STRAIGHT_JOIN {own}sync_change c FORCE INDEX (sync_change_position)
-      ON c.position = n.position SET c.position = n.place, c.grp = n.grp;
+      ON c.position = n.position SET c.position = n.place, c.grp = n.grp, c.writer = IF(c.writer = {OWN}, sync_me, c.writer);
     UPDATE {own}sync_newest SET newest = greatest(newest, coalesce((SELECT max(n.place) FROM {own}sync_place n), 0));
     COMMIT;
     DROP TEMPORARY TABLE {own}sync_free, {own}sync_place;

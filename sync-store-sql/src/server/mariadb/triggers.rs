@@ -15,6 +15,7 @@ use crate::names::literal;
 use crate::server::link::Kind;
 use crate::server::statement::Dialect;
 use crate::server::tables::{CHANGE, Column, Table, change_columns};
+use crate::server::transaction::rows::OWN;
 use sync_runtime::Merge;
 use sync_runtime::schema::FieldSchema;
 use sync_runtime::value::FieldType;
@@ -140,7 +141,7 @@ impl Writer<'_> {
     }
 
     /// A body that knows the store's name, the time and what the library handed over. A store that was not opened yet,
-    /// since somebody made its tables by hand, has no name and tracks nothing.
+    /// since somebody made its tables by hand, has no name and tracks nothing yet but what is inserted.
     fn body(&self, statements: &str) -> String {
         format!(
             "BEGIN
@@ -162,11 +163,11 @@ END"
     }
 
     /// Makes a change of the record of this key, which has none.
-    fn make(&self, key: &str, kind: &str, at: &str, group: &str) -> String {
+    fn make(&self, key: &str, kind: &str, at: &str, writer: &str, group: &str) -> String {
         let number = self.table.number;
         format!(
             "INSERT INTO sync_change(model, id, kind, position, stamp, writer, grp)
-        VALUES ({number}, {key}, {kind}, -NEXT VALUE FOR sync_written, {at}, sync_me, {group})"
+        VALUES ({number}, {key}, {kind}, -NEXT VALUE FOR sync_written, {at}, {writer}, {group})"
         )
     }
 
@@ -181,11 +182,11 @@ END"
             1 => ("0".to_owned(), "IF(kind = 2, 0, 1)".to_owned()),
             other => (other.to_string(), other.to_string()),
         };
-        let insert = self.make(key, &first, "sync_at", "sync_group");
+        let insert = self.make(key, &first, "sync_at", "sync_me", "sync_group");
         // Made one after the other: later ones see what the earlier ones set.
         let set = |position: &str| {
             format!(
-                "prev_stamp = stamp, prev_writer = writer, stamps = {stamps}, stamp = greatest(sync_at, 1 + prev_stamp),
+                "prev_stamp = stamp, prev_writer = IF(writer = {OWN}, sync_me, writer), stamps = {stamps}, stamp = greatest(sync_at, 1 + prev_stamp),
           others = IF(prev_writer = sync_me, others,
             JSON_SET(coalesce(others, '{{}}'), CONCAT('$.\"', prev_writer, '\"'), prev_stamp)),
           writer = sync_me, kind = {then}, position = {position}, grp = sync_group, origin = NULL, merged = NULL,
@@ -299,17 +300,13 @@ END"
     }
 
     /// Each statement and each variable of a trigger costs as much as a field of the row, so what other programs insert
-    /// most often, a record of a new id, takes as few of them as can be.
+    /// most often, a record of a new id, takes as few of them as can be. Not even the store's name is looked for.
     fn insert(&self) -> Trigger {
         let key = self.key("NEW");
         let body = format!(
             "BEGIN
-  DECLARE sync_me INT;
   DECLARE sync_rest BOOL DEFAULT @sync_writing IS NOT NULL;
   IF NOT sync_rest THEN
-    SELECT s.me INTO sync_me FROM sync_state s;
-  END IF;
-  IF sync_me IS NOT NULL THEN
     BEGIN
       DECLARE CONTINUE HANDLER FOR 1062 SET sync_rest = TRUE;
       {make};
@@ -319,7 +316,7 @@ END"
 {rest};
   END IF;
 END",
-            make = self.make(&key, "0", NOW, "NULL"),
+            make = self.make(&key, "0", NOW, &OWN.to_string(), "NULL"),
             rest = self.body(&format!("{};", self.made())),
         );
         self.trigger("insert", "AFTER INSERT", body)
@@ -380,7 +377,7 @@ pub(super) fn view(table: &Table, own: &str, name: &str) -> String {
 SELECT CASE WHEN c.position > 0 THEN c.position END AS `position`, {id} AS `id`,
   CASE c.kind WHEN 0 THEN 'create' WHEN 1 THEN 'update' ELSE 'delete' END AS `kind`, {} AS `revision`,
   {} AS `previous`, c.grp AS `group`, LOWER(HEX(o.id)) AS `origin`
-FROM {own}sync_change c JOIN {own}sync_replica w ON w.n = c.writer
+FROM {own}sync_state s JOIN {own}sync_change c JOIN {own}sync_replica w ON w.n = IF(c.writer = {OWN}, s.me, c.writer)
 LEFT JOIN {own}sync_replica p ON p.n = c.prev_writer LEFT JOIN {own}sync_replica o ON o.n = c.origin
 WHERE c.model = {}",
         revision("c.stamp", "w"),

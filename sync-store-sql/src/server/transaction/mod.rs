@@ -167,7 +167,8 @@ impl<'c> SqlTransaction<'c> {
     }
 
     /// The replicas that this transaction got to know, which are known to all once it is committed.
-    pub(crate) fn into_replicas(self) -> Replicas {
+    pub(crate) fn into_replicas(mut self) -> Replicas {
+        self.replicas.own(None);
         self.replicas
     }
 
@@ -303,6 +304,7 @@ impl<'c> SqlTransaction<'c> {
         }
         let replica = self.replicas.id(me).ok_or_else(|| rows::corrupt("the store's own name is unknown"))?;
         let own = Own { replica, keep_through: number(keep_through) };
+        self.replicas.own(Some(replica));
         self.own = Some(own);
         Ok(own)
     }
@@ -350,9 +352,13 @@ impl<'c> SqlTransaction<'c> {
 
     /// Reads the names of replicas anew if one of these rows, whose change begins at a column, needs it.
     async fn know_all_in(&mut self, rows: &[Row], from: usize) -> Result<()> {
-        for row in rows {
-            if row[from] != Cell::Null && rows::names_unknown(&self.replicas, &row[from..])? {
-                return self.read_replicas().await;
+        for row in rows.iter().filter(|row| row[from] != Cell::Null) {
+            let columns = &row[from..];
+            if rows::names_unknown(&self.replicas, columns)? {
+                self.own().await?;
+                if rows::names_unknown(&self.replicas, columns)? {
+                    return self.read_replicas().await;
+                }
             }
         }
         Ok(())
@@ -420,6 +426,7 @@ impl Transaction for SqlTransaction<'_> {
         update.bind(self.dialect(), Arg::One(Kind::Int(4), Cell::Int(number)));
         self.execute(update).await?;
         (self.begun_with, self.own) = (None, None);
+        self.replicas.own(Some(fresh));
         Ok(())
     }
 

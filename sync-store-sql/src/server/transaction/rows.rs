@@ -13,7 +13,13 @@ use sync_runtime::{Error, ErrorKind, Result};
 pub(crate) struct Replicas {
     by_number: HashMap<i64, ReplicaId>,
     by_id: HashMap<ReplicaId, i64>,
+    /// The name of the store itself in this transaction, once it was read.
+    own: Option<ReplicaId>,
 }
+
+/// Stands for the store itself in a change that has no position yet: a trigger that need not look for the store's name
+/// is the faster for it.
+pub(crate) const OWN: i64 = 0;
 
 impl Replicas {
     pub(crate) fn add(&mut self, number: i64, id: ReplicaId) {
@@ -25,8 +31,16 @@ impl Replicas {
         self.by_id.get(&id).copied()
     }
 
+    /// The store has this name from now on, or, without one, another one than it had.
+    pub(crate) fn own(&mut self, own: Option<ReplicaId>) {
+        self.own = own;
+    }
+
     pub(crate) fn id(&self, number: i64) -> Option<ReplicaId> {
-        self.by_number.get(&number).copied()
+        match number {
+            OWN => self.own,
+            number => self.by_number.get(&number).copied(),
+        }
     }
 
     fn known(&self, number: i64) -> Result<ReplicaId> {
