@@ -184,7 +184,8 @@ pub struct Pull {
     /// older app pulls from a newer server.
     pub models: Models,
     /// Only what is in these scopes, of those that the caller may read, and nothing of models without scopes. `None` is
-    /// all that the caller may read.
+    /// all that the caller may read. Who has something of them already asks with a `since`, at position 0 where it was never
+    /// told one: without one nothing comes of what is gone.
     pub scopes: Option<BTreeSet<String>>,
     /// Of these models only records that match. One that does not match any more comes as an [`Exit`].
     pub only: Vec<(&'static ModelSchema, Filter)>,

@@ -136,36 +136,61 @@ impl PeerState {
             pulled_staged: None,
             pull_by_diff: true,
             without: BTreeSet::new(),
+            apart: self.scopes_apart().collect(),
             scopes: None,
-            apart: BTreeMap::new(),
             horizon: 0,
             ..self
         }
     }
 
+    /// Keeps what is still of use of a peer that has a new name.
+    pub(crate) fn take_over(&mut self, former: &PeerState) {
+        self.held = self.held.max(former.held).max(former.pushed);
+        self.apart.extend(former.scopes_apart());
+        self.dropping.extend(former.dropping.iter().cloned());
+        self.leaving.extend(former.leaving.iter().cloned());
+    }
+
+    /// The scopes that anything was pulled of, as if nothing were.
+    fn scopes_apart(&self) -> impl Iterator<Item = (String, Apart)> {
+        let names = self.scopes.iter().flatten().chain(self.apart.keys());
+        names.map(|name| (name.clone(), Apart::default()))
+    }
+
     /// The peer covers these scopes from now on. One that it does not any more keeps the checkpoint that it has; one that
     /// is new is to be pulled by itself first.
     pub(crate) fn rescope(&mut self, covered: Option<&BTreeSet<String>>) {
-        let (Some(before), Some(covered)) = (&self.scopes, covered) else {
-            self.scopes = covered.cloned();
+        let Some(covered) = covered else {
+            (self.scopes, self.apart) = (None, BTreeMap::new());
+            self.leaving.retain(|left| !left.unwanted);
+            self.dropping.clear();
             return;
         };
-        for lost in before.difference(covered) {
-            self.apart.insert(lost.clone(), Apart { pulled: self.pulled, horizon: self.horizon });
-        }
-        for gained in covered.difference(before) {
-            self.apart.entry(gained.clone()).or_default();
-        }
-        self.scopes = Some(before.intersection(covered).cloned().collect());
+        self.scopes = Some(match self.scopes.take() {
+            None => {
+                self.apart.retain(|scope, _| !covered.contains(scope));
+                covered.clone()
+            }
+            Some(before) => {
+                for lost in before.difference(covered) {
+                    self.apart.insert(lost.clone(), Apart { pulled: self.pulled, horizon: self.horizon });
+                }
+                for gained in covered.difference(&before) {
+                    self.apart.entry(gained.clone()).or_default();
+                }
+                before.intersection(covered).cloned().collect()
+            }
+        });
         let covered = Parts::named(covered);
         self.leaving.retain(|left| !left.unwanted || !covered.hold(&left.model, &left.scope));
         self.dropping = self.dropping.difference(&covered.names()).cloned().collect();
     }
 
-    /// These parts of what was pulled are not wanted any more; whether there are any.
-    pub(crate) fn drops(&mut self, unwanted: &BTreeSet<String>) -> bool {
+    /// These parts of what was pulled, or written and pushed, are not wanted here; whether there are any.
+    pub(crate) fn drops(&mut self, unwanted: &BTreeSet<String>, pushed: &BTreeSet<String>) -> bool {
         let had = |part: &&String| {
-            self.apart.contains_key(*part)
+            pushed.contains(*part)
+                || self.apart.contains_key(*part)
                 || self.scopes.as_ref().is_some_and(|scopes| scopes.contains(*part))
         };
         let drops: Vec<String> = unwanted.iter().filter(had).cloned().collect();

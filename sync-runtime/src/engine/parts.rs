@@ -42,7 +42,8 @@ impl Parts {
         parts
     }
 
-    fn add(&mut self, scope: String, model: &str) {
+    /// Adds a model in a scope.
+    pub(crate) fn add(&mut self, scope: String, model: &str) {
         if let Some(models) = self.0.entry(scope).or_insert_with(|| Some(BTreeSet::new())) {
             models.insert(model.to_owned());
         }
@@ -60,6 +61,11 @@ impl Parts {
     /// The scopes, each with the models of it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, Option<&BTreeSet<String>>)> {
         self.0.iter().map(|(scope, models)| (scope, models.as_ref()))
+    }
+
+    /// The scopes with this model in them.
+    pub(crate) fn scopes_of(&self, model: &str) -> impl Iterator<Item = &str> + Clone {
+        self.0.keys().map(String::as_str).filter(move |scope| self.hold(model, scope))
     }
 
     /// Whether a model's records in a scope are among them.

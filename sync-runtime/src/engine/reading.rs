@@ -21,9 +21,12 @@ pub(super) struct Asked<'a> {
     pub(super) caller: &'a Caller,
     /// Of the checkpoints that this replica gives out.
     pub(super) seal: Seal,
-    /// What this peer brought does not go back to it.
+    /// What this peer brought does not go back to it, but where it asks for scopes by name: it may have taken away what it
+    /// had of them.
     pub(super) from: Option<ReplicaId>,
     pub(super) pull: &'a Pull,
+    /// Whether this peer has pushed before, so that what it pushed may be gone by now without its knowing.
+    pub(super) has_pushed: bool,
     /// Up to where tombstones were purged, if that was read already.
     pub(super) horizon: Option<Horizon>,
 }
@@ -36,7 +39,7 @@ pub(super) async fn feed_page(
     limits: &Limits,
     asked: Asked<'_>,
 ) -> Result<(Pulled, bool)> {
-    let Asked { caller, seal, from, pull, horizon } = asked;
+    let Asked { caller, seal, from, pull, has_pushed, horizon } = asked;
     if let Some(schema) = pull.model {
         caller.needs(Right::Read, schema.name)?;
     }
@@ -52,20 +55,19 @@ pub(super) async fn feed_page(
         Some(horizon) => horizon.position,
         None => purge::horizon(tx).await?.position,
     };
-    if pull.since.is_some() && after < horizon && pull.horizon < horizon {
+    // Who asks for a scope by its name says itself whether there may be something of it: by a checkpoint at the begin.
+    let first = pull.data && pull.since.is_none() && !(has_pushed && pull.scopes.is_none());
+    let compares = !pull.data && pull.since.is_none();
+    if !first && !compares && after < horizon && pull.horizon < horizon {
         return Ok((Pulled::Purged, false));
     }
-    let wish = Wish {
-        scopes: pull.scopes.as_ref(),
-        through: pull.through,
-        first: pull.data && pull.since.is_none(),
-    };
+    let wish = Wish { scopes: pull.scopes.as_ref(), through: pull.through, first };
     let view = View::of(tx, models, caller, wish).await?;
     let scopes = view.as_ref().map(|view| view.asked.names());
     let unwanted = view.as_ref().map(|view| view.unwanted.names()).unwrap_or_default();
     let cut_at = Cut {
         after,
-        not_from: from,
+        not_from: from.filter(|_| pull.scopes.is_none()),
         schema: pull.model,
         records: pull.limit.clamp(1, limits.page_records),
         bytes: limits.page_bytes,
@@ -76,7 +78,7 @@ pub(super) async fn feed_page(
     };
     let mut part = cut(tx, models, &cut_at).await?;
     let mut exits = Vec::new();
-    if let (Some(view), Some(_)) = (&cut_at.view, pull.since) {
+    if let Some(view) = cut_at.view.as_ref().filter(|_| !first) {
         let end;
         (exits, end) = view.exits(tx, models, after, part.through).await?;
         exits.retain(|exit| caller.right_on(exit.schema.name) >= Right::Read);

@@ -13,7 +13,7 @@ use super::parts::{Coverage, Parts};
 use crate::caller::{Caller, Right};
 use crate::change::State;
 use crate::record::Id;
-use crate::replica::Exit;
+use crate::replica::{Exit, Update};
 use crate::schema::{ModelSchema, Models, ScopeRule};
 use crate::store::{Access, Feed, PART_END, Room, Transaction};
 use crate::value::FieldType;
@@ -48,7 +48,7 @@ struct Place {
     /// `None` where its model has no scopes.
     #[serde(rename = "s")]
     scope: Option<String>,
-    /// Where its change stands.
+    /// Where its change stands; 0 before the projection came to it.
     #[serde(rename = "p")]
     position: Position,
     /// The scopes that it left, each with the position of the change that took it away.
@@ -244,6 +244,30 @@ impl Engine {
             }
         }
     }
+}
+
+/// Where a pushed record is that whoever pushed it holds: its key, and its scope.
+pub(crate) fn held(update: &Update) -> Option<(String, String)> {
+    let State { change, record } = &update.state;
+    let schema = change.schema;
+    let record = record.as_ref().filter(|_| schema.scope.is_some())?;
+    Some((record_key(schema.name, &change.id.to_string()), schema.scope_of(record).ok()?))
+}
+
+/// Notes where records are that somebody holds, before the projection comes to them: were one deleted by then, its tombstone
+/// would be in no scope, and who holds it would not be told.
+pub(crate) async fn note_held(tx: &mut dyn Transaction, held: Vec<(String, String)>) -> Result<()> {
+    let (keys, scopes): (Vec<String>, Vec<String>) = held.into_iter().unzip();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    let places = tx.notes_of(Room::Scope, &keys).await?;
+    for ((key, scope), _) in keys.into_iter().zip(scopes).zip(places).filter(|(_, place)| place.is_none()) {
+        let place = Place { scope: Some(scope), position: 0, left: BTreeMap::new() };
+        rows.push((key, Some(written(&place)?)));
+    }
+    tx.note_all(Room::Scope, rows).await
 }
 
 /// Forgets where records were that are gone without a tombstone.

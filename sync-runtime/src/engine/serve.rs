@@ -119,7 +119,7 @@ impl Replica for Engine {
                 let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
                 let mut noted = None;
                 if exchange.to != me {
-                    return Ok((answer, false, noted, None));
+                    return Ok((answer, false, noted, None, false));
                 }
                 let before = match exchange.pull {
                     Some(_) => tx.newest().await?,
@@ -127,6 +127,7 @@ impl Replica for Engine {
                 };
                 let Known { mut pusher, horizon, seen } = Known::of(tx, exchange.from).await?;
                 pusher.belongs_to(&caller, exchange.from)?;
+                let has_pushed = pusher.number > 0;
                 if let Some(pull) = &exchange.pull {
                     noted = match pull.since.filter(|since| since.replica == me) {
                         None => seen.asks(before, now),
@@ -153,15 +154,15 @@ impl Replica for Engine {
                 let mut ahead = false;
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
                     let (from, horizon) = (Some(exchange.from), Some(horizon));
-                    let asked = Asked { caller: &caller, seal, from, pull: &pull, horizon };
+                    let asked = Asked { caller: &caller, seal, from, pull: &pull, has_pushed, horizon };
                     let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
                     ahead = matches!(pulled, (_, true));
                     answer.pulled = Some(pulled.0);
                 }
-                Ok((answer, ahead, noted, Some(horizon)))
+                Ok((answer, ahead, noted, Some(horizon), has_pushed))
             })
         });
-        let (mut answer, mut ahead, noted, horizon) = answer.await?;
+        let (mut answer, mut ahead, noted, horizon, has_pushed) = answer.await?;
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
         if let Some(pull) = pull.filter(|_| is_here) {
             if by_scope {
@@ -170,7 +171,8 @@ impl Replica for Engine {
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
                 Box::pin(async move {
-                    let asked = Asked { caller: &puller, seal, from: Some(from), pull: &pull, horizon };
+                    let from = Some(from);
+                    let asked = Asked { caller: &puller, seal, from, pull: &pull, has_pushed, horizon };
                     feed_page(tx, me, &models, &limits, asked).await
                 })
             });
@@ -200,7 +202,8 @@ impl Replica for Engine {
             .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    let asked = Asked { caller: &caller, seal, from: None, pull: &pull, horizon: None };
+                    let (from, has_pushed, horizon) = (None, false, None);
+                    let asked = Asked { caller: &caller, seal, from, pull: &pull, has_pushed, horizon };
                     Ok((me, feed_page(tx, me, &models, &limits, asked).await?))
                 })
             })
@@ -262,10 +265,10 @@ impl Replica for Engine {
                     let Known { horizon, seen, .. } = Known::of(tx, from).await?;
                     gone = Some(horizon.stamp).filter(|_| !seen.is_good(horizon));
                 }
-                apply(tx, &Arrival { gone, ..arrival }, updates).await
+                apply_pushed(tx, &Arrival { gone, ..arrival }, updates).await
             })
         });
-        Ok(applied.await?.outcomes)
+        applied.await
     }
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
@@ -454,7 +457,21 @@ async fn take_page(
         false => Vec::new(),
     };
     updates.extend(push.page.updates);
-    Ok(Pushed::Applied(apply(tx, arrival, updates).await?.outcomes))
+    Ok(Pushed::Applied(apply_pushed(tx, arrival, updates).await?))
+}
+
+/// Applies what somebody pushed who holds it.
+async fn apply_pushed(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    updates: Vec<Update>,
+) -> Result<Vec<Outcome>> {
+    let held: Vec<_> = updates.iter().map(scopes::held).collect();
+    let outcomes = apply(tx, arrival, updates).await?.outcomes;
+    let taken =
+        held.into_iter().zip(&outcomes).filter(|(_, outcome)| !matches!(outcome, Outcome::Rejected(_)));
+    scopes::note_held(tx, taken.filter_map(|(held, _)| held).collect()).await?;
+    Ok(outcomes)
 }
 
 /// Whether the pusher's own stamp is further ahead than the limit. What others wrote it may have pulled; a stamp

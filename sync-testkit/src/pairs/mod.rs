@@ -79,6 +79,7 @@ mod replicate;
 mod scenarios;
 mod scopes;
 mod settling;
+mod sharing;
 mod sql;
 mod statuses;
 mod subscriptions;
@@ -315,6 +316,7 @@ macro_rules! __pair_cases {
                 a_scope_that_is_granted_later_is_brought_from_its_beginning
                 a_scope_revoked_and_granted_again_skips_nothing
                 a_first_pull_brings_no_tombstone
+                who_got_no_answer_is_told_that_the_record_is_gone
                 a_tombstone_comes_to_those_who_had_the_record
                 what_is_in_another_scope_cannot_be_asked_for
                 what_is_in_another_scope_cannot_be_found_out_by_pushing
@@ -563,6 +565,9 @@ macro_rules! __pair_cases {
                 an_edit_during_a_ruling_is_merged
                 a_refused_record_is_reverted_or_tried_again
             }
+            sharing {
+                no_edit_is_lost_on_shared_devices_whatever_happens
+            }
             statuses {
                 records_are_listed_by_status
                 pending_is_exact_and_can_be_exported
@@ -575,6 +580,8 @@ macro_rules! __pair_cases {
                 an_edit_of_what_is_not_wanted_any_more_is_sent_first
                 a_record_that_moves_out_of_what_is_wanted_leaves
                 a_subscription_allows_nothing
+                what_was_written_here_comes_back_when_it_is_wanted_again
+                what_is_written_into_what_is_not_wanted_is_sent_and_leaves
             }
             topology {
                 every_kind_of_change_reaches_everyone

@@ -79,6 +79,20 @@ pub(super) struct Task {
     pub(super) part_of: Option<String>,
 }
 
+/// A model whose records belong to projects, and merge by themselves.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Sheet", table = "pair_sheet", methods = false, on_delete = "keep_edit")]
+pub(super) struct Sheet {
+    #[sync(id)]
+    pub(super) id: String,
+    #[sync(scope)]
+    pub(super) project: String,
+    #[sync(merge = "last_write")]
+    pub(super) done: bool,
+    #[sync(merge = "union")]
+    pub(super) edits: BTreeSet<String>,
+}
+
 /// A model whose records belong to scopes that a method tells.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Memo", table = "pair_memo", methods = false, scope = Self::project)]

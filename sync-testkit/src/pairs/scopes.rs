@@ -4,7 +4,7 @@ use super::ReplicaPair;
 use super::models::{Item, Memo, Task};
 use super::races::states_of;
 use super::world::Device;
-use crate::flaky::FlakyReplica;
+use crate::flaky::{FlakyReplica, LineFault, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use sync_runtime::change::State;
 use sync_runtime::prelude::*;
@@ -12,7 +12,7 @@ use sync_runtime::replica::{
     Caller, Limits, Outcome, Pull, Pulled, RemoteWrite, Replica, Update, Wanted, Watching,
 };
 use sync_runtime::version::{Ancestry, Revision};
-use sync_runtime::{ErrorKind, Id, Right, SyncReport, WorkspaceBuilder};
+use sync_runtime::{BoxFuture, ErrorKind, Id, Right, SyncReport, WorkspaceBuilder};
 
 fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Item>().model::<Task>()
@@ -287,6 +287,40 @@ pub(super) async fn a_first_pull_brings_no_tombstone(pair: &dyn ReplicaPair) {
     assert_eq!(traces(&a).await, ["1".to_owned(), "3".to_owned()].into(), "who had it gets the tombstone");
     sync_clean(&late, &server, &of("late", &["a"])).await;
     assert_eq!(traces(&late).await, ["3".to_owned()].into());
+}
+
+/// Who pushed a record and got no answer is told with the first pull that it is gone, or left, even if nobody read it by
+/// scope before.
+pub(super) async fn who_got_no_answer_is_told_that_the_record_is_gone(pair: &dyn ReplicaPair) {
+    for page in [1, 1_000] {
+        let limits = Limits { page_records: page, ..Limits::default() };
+        let (server, a) = (server(pair).await.limited(limits).await, device(pair).await);
+        let caller = of("a", &["a"]);
+        put(&a, "1", "a", "first").await;
+        put(&a, "2", "a", "first").await;
+        let line = FlakyReplica::new(&server.workspace).calling_as(caller.clone());
+        if page == 1 {
+            // The page with the wish to pull is the second one, and never arrives.
+            line.after(Request::Exchange, {
+                let line = line.clone();
+                move || -> BoxFuture<'static, ()> {
+                    Box::pin(async move { line.next(Request::Exchange, LineFault::LoseRequest) })
+                }
+            });
+        } else {
+            line.next(Request::Exchange, LineFault::LoseAnswer);
+        }
+        a.workspace.sync(&line).await.expect_err("the line is cut");
+        for id in ids(&server).await {
+            match id.as_str() {
+                "1" => delete(&server, "1").await,
+                id => put(&server, id, "b", "elsewhere").await,
+            }
+        }
+        sync_as(&a, &server, &caller).await;
+        let expected: &[&str] = if page == 1 { &["2"] } else { &[] };
+        assert_eq!(ids(&a).await, expected, "with pages of {page}");
+    }
 }
 
 /// A record that was deleted after it moved is told to those who had it where it was then.

@@ -220,3 +220,35 @@ pub(super) async fn a_subscription_allows_nothing(pair: &dyn ReplicaPair) {
     sync_clean(&phone, &server).await;
     assert_eq!(tasks(&phone).await, ids(["a1", "a2"]));
 }
+
+/// What was written on the device itself leaves as everything else does, and is back when it is wanted again.
+pub(super) async fn what_was_written_here_comes_back_when_it_is_wanted_again(pair: &dyn ReplicaPair) {
+    for page in [1, 1_000] {
+        let (phone, server) = (device(pair).await, server(pair, page).await);
+        want(&phone, &["a", "b"]).await;
+        put(&phone, "own", "a").await;
+        sync_clean(&phone, &server).await;
+        want(&phone, &["b"]).await;
+        sync_clean(&phone, &server).await;
+        assert_eq!(tasks(&phone).await, ids([]));
+        want(&phone, &["a", "b"]).await;
+        sync_clean(&phone, &server).await;
+        assert_eq!(tasks(&phone).await, ids(["own"]));
+    }
+}
+
+/// What is written into a scope that is not wanted goes to the server and leaves: no edit of others would come to it.
+pub(super) async fn what_is_written_into_what_is_not_wanted_is_sent_and_leaves(pair: &dyn ReplicaPair) {
+    for page in [1, 1_000] {
+        let (phone, server) = (device(pair).await, server(pair, page).await);
+        want(&phone, &["a"]).await;
+        sync_clean(&phone, &server).await;
+        put(&phone, "kept", "a").await;
+        put(&phone, "sent", "b").await;
+        sync_clean(&phone, &server).await;
+        assert_eq!((tasks(&phone).await, live(&server).await), (ids(["kept"]), ids(["kept", "sent"])));
+        want(&phone, &["a", "b"]).await;
+        sync_clean(&phone, &server).await;
+        assert_eq!(tasks(&phone).await, ids(["kept", "sent"]));
+    }
+}

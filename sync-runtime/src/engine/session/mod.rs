@@ -14,6 +14,7 @@ use super::inbox::{Home, Parked};
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::{InFull, Next};
 use super::parents;
+use super::parts::Parts;
 use super::rebase::Rebased;
 use super::rename::{self, RENAMING};
 use crate::env::fresh_replica;
@@ -28,8 +29,8 @@ use lease::{Held, claim, lease, release};
 use push::{Answered, Sent};
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How often push and pull are repeated while one brings work for the other.
 const ROUNDS: usize = 3;
@@ -146,6 +147,8 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
             room,
             held,
             upstream,
+            pushed: Mutex::default(),
+            drops: AtomicBool::new(false),
             lease,
         };
         let turn = session.run(description.former, description.subject, &mut summary).await;
@@ -191,6 +194,10 @@ struct Session<'a> {
     held: Arc<HashSet<String>>,
     /// Whether the peer is declared upstream.
     upstream: bool,
+    /// The parts that records were pushed into.
+    pushed: Mutex<Parts>,
+    /// Whether something is here that is not wanted.
+    drops: AtomicBool,
     /// That nobody else syncs the pair meanwhile.
     lease: Arc<Held>,
 }
@@ -211,6 +218,7 @@ impl Session<'_> {
                 None => return Ok(Turn::Anew),
             };
             self.drop_unmatched(summary.pushed > pushed).await?;
+            self.drop_unwanted().await?;
             if !(news && self.plan.push) {
                 summary.level = true;
                 return Ok(Turn::Done);
@@ -256,10 +264,10 @@ impl Session<'_> {
                     state.diff_through = tx.newest().await?;
                     state.pull_by_diff = true;
                 }
-                // What is known of it under a former name is of no use any more, but that it held.
+                // What is known of it under a former name is of no use any more, but for what is here of it.
                 for (name, before) in others.iter().filter(|(name, _)| former.contains(name)) {
                     accounts::check(Some(before), None, subject.as_deref())?;
-                    state.held = state.held.max(before.held).max(before.pushed);
+                    state.take_over(before);
                     tx.note(Room::Peer, &peer_key(*name), None).await?;
                 }
                 notes::set_peer(tx, id, &state).await?;
@@ -344,8 +352,7 @@ impl Session<'_> {
                     }
                     // So it covers other scopes: what is new is pulled by itself, up to where the others are.
                     Some(Pulled::Page(page)) if self.rescopes(&page).await? => {
-                        self.drop_unwanted().await?;
-                        self.catch_up(summary).await?;
+                        self.catch_up(page.scopes.unwrap_or_default(), summary).await?;
                         return Ok(None);
                     }
                     Some(Pulled::Page(page)) => {

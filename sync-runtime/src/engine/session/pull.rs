@@ -7,17 +7,20 @@ use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
 use crate::engine::leaving;
 use crate::engine::notes::{self, Apart, PeerState};
+use crate::engine::parts::Parts;
 use crate::engine::reading;
 use crate::engine::replicate::as_asked;
 use crate::engine::serve::{self, sized};
 use crate::env::BoxFuture;
 use crate::planted::{self, Bug};
+use crate::query::{Filter, Selection};
 use crate::replica::{Caller, Exchange, Exchanged, Exit, FeedPage, Pull, Pulled, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId};
 use futures_util::future::Either;
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 /// Records of several pulled pages that are applied in one local transaction, while memory stays bounded.
@@ -208,7 +211,9 @@ impl Session<'_> {
         let (id, covered, unwanted) = (self.id, page.scopes.clone(), page.unwanted.clone());
         let known = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
         let mut drops = known.clone();
-        let is_level = known.scopes == covered && known.dropping.is_empty() && !drops.drops(&unwanted);
+        let pushed = self.pushed_into();
+        self.drops.fetch_or(!known.dropping.is_empty(), Ordering::Relaxed);
+        let is_level = known.scopes == covered && !drops.drops(&unwanted, &pushed);
         if known.pulled.is_none() || is_level {
             return Ok(false);
         }
@@ -222,7 +227,7 @@ impl Session<'_> {
                     // Every scope may be read: most of it is here already.
                     true => peer.pulled_anew(),
                     false => {
-                        peer.drops(&unwanted);
+                        peer.drops(&unwanted, &pushed);
                         peer.rescope(covered.as_ref());
                         peer
                     }
@@ -234,14 +239,14 @@ impl Session<'_> {
         .await
     }
 
-    /// Pulls scopes that may be read now and were not covered, each from where it stood, up to where all the others are.
-    pub(super) async fn catch_up(&self, summary: &mut Summary) -> Result<()> {
+    /// Pulls those of the scopes that may be read now which were not covered, each from where it stood, up to where all the
+    /// others are.
+    pub(super) async fn catch_up(&self, mut readable: BTreeSet<String>, summary: &mut Summary) -> Result<()> {
         let id = self.id;
-        let mut refused = BTreeSet::new();
         loop {
             let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
             let Some(goal) = peer.pulled else { return Ok(()) };
-            let mut open = peer.apart.iter().filter(|(scope, _)| !refused.contains(*scope));
+            let mut open = peer.apart.iter().filter(|(scope, _)| readable.contains(*scope));
             let Some((first, from)) = open.next().map(|(scope, from)| (scope.clone(), *from)) else {
                 return Ok(());
             };
@@ -258,7 +263,7 @@ impl Session<'_> {
                 Beside::Covers(home) => {
                     summary.take_in(home);
                 }
-                Beside::Without(scopes) => refused.extend(scopes),
+                Beside::Without(scopes) => readable.retain(|scope| !scopes.contains(scope)),
             }
         }
     }
@@ -272,6 +277,10 @@ impl Session<'_> {
         summary: &mut Summary,
     ) -> Result<Option<Beside>> {
         let (mut updates, mut exits, mut from) = (Vec::new(), Vec::new(), from);
+        // Where something of them is here already, what is gone of them is to come as well.
+        if from.pulled.is_none() && self.holds_any(group).await? {
+            from.pulled = Some(Checkpoint::new(self.id, 0));
+        }
         loop {
             let scopes = Some(group.clone());
             let pull =
@@ -330,6 +339,28 @@ impl Session<'_> {
         }
     }
 
+    /// Whether any record of these parts is here.
+    async fn holds_any(&self, parts: &BTreeSet<String>) -> Result<bool> {
+        let (parts, models) = (Parts::named(parts), self.engine.models().clone());
+        self.engine
+            .read(move |tx| {
+                Box::pin(async move {
+                    for model in models.iter().filter(|model| model.schema.scope.is_some()) {
+                        let schema = model.schema;
+                        let scopes = parts.scopes_of(schema.name);
+                        // A method cannot be asked in a query: records of any scope count.
+                        let filter = schema.in_scopes(scopes.clone()).unwrap_or(Filter::All);
+                        let one = Selection { filter, limit: Some(1), ..Selection::default() };
+                        if scopes.count() > 0 && !tx.select(schema, &one).await?.is_empty() {
+                            return Ok(true);
+                        }
+                    }
+                    Ok(false)
+                })
+            })
+            .await
+    }
+
     /// Whether revisions are to be compared first.
     pub(super) async fn pulls_by_diff(&self) -> Result<bool> {
         let id = self.id;
@@ -366,6 +397,7 @@ impl Session<'_> {
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await }));
         let peer = peer.await?;
         let (mut since, mut horizon) = (peer.pulled, peer.horizon);
+        let mut by_scope = since.is_some() && peer.scopes.is_some();
         let mut news = false;
         let mut changes = Vec::new();
         loop {
@@ -384,6 +416,12 @@ impl Session<'_> {
                     return Ok(news);
                 }
             };
+            if by_scope && page.scopes.is_none() {
+                // Every scope may be read since the last page; what came up to there was of some.
+                self.begin_pull_by_diff().await?;
+                return Ok(news);
+            }
+            by_scope = page.scopes.is_some();
             let (checkpoint, without, scopes) = (page.checkpoint, self.without(&page), page.scopes.clone());
             (since, horizon) = (Some(checkpoint), page.horizon);
             changes.extend(page.page.updates.into_iter().map(|update| update.state.change));

@@ -1,7 +1,7 @@
 //! The pushing half of a sync: the next page, and what its answers mean here.
 
 use super::{Session, Summary};
-use crate::change::{Change, RecordName};
+use crate::change::{Change, RecordName, State};
 use crate::engine::apply::Arrival;
 use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
@@ -11,7 +11,8 @@ use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// How a sync goes on after a page was answered.
@@ -94,12 +95,30 @@ impl Session<'_> {
             let wanted: HashSet<RecordName> = wanted.map(|change| change.record_name()).collect();
             updates.retain(|update| wanted.contains(&update.state.change.record_name()));
         }
+        self.pushes(&updates);
         let sent = Sent {
             changes: updates.iter().map(|update| update.state.change.clone()).collect(),
             strange: strange.into_iter().map(|update| update.state.change).collect(),
         };
         let page = Page { updates, group_open: outgoing.group_open };
         Ok((PushPage { number: outgoing.number, digest: outgoing.digest, page }, sent))
+    }
+
+    /// Notes where these are pushed into.
+    fn pushes(&self, updates: &[Update]) {
+        let mut parts = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        for State { change, record } in updates.iter().map(|update| &update.state) {
+            if let Some(record) = record.as_ref().filter(|_| change.schema.scope.is_some())
+                && let Ok(scope) = change.schema.scope_of(record)
+            {
+                parts.add(scope, change.schema.name);
+            }
+        }
+    }
+
+    /// The names of the parts that records were pushed into by this sync.
+    pub(super) fn pushed_into(&self) -> BTreeSet<String> {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner).names()
     }
 
     /// Goes on by what the peer said to a page.

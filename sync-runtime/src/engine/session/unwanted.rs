@@ -10,10 +10,15 @@ use crate::record::Id;
 use crate::replica::Exit;
 use crate::schema::ModelSchema;
 use crate::store::{Access, Transaction};
+use std::sync::atomic::Ordering;
 
 impl Session<'_> {
-    /// Takes away what was pulled of parts that are not wanted any more, page by page; a sync that was cut goes on there.
+    /// Takes away what is here of parts that are not wanted, page by page; a sync that was cut goes on there. It is done after
+    /// a pull: what this replica pushed does not come back to it, so the checkpoint has to be behind that first.
     pub(super) async fn drop_unwanted(&self) -> Result<()> {
+        if !self.drops.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
         for part in peer.dropping {

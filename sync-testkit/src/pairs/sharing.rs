@@ -1,0 +1,279 @@
+//! Everything at once that decides what a device holds: people who share devices, scopes that are granted and revoked,
+//! subscriptions, filters, records that move, and a bad line. Drawn at random; what is asserted is that no edit is lost.
+//!
+//! Each edit adds a name of its own to a set that merges by union, so an edit is lost where its name is in no record.
+//! `PAIR_FIRST` and `PAIR_SEEDS` set which seeds run.
+
+use super::ReplicaPair;
+use super::models::{Sheet, SheetField};
+use super::scopes::Dice;
+use super::world::Device;
+use crate::flaky::{FlakyReplica, LineFault, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use sync_runtime::prelude::*;
+use sync_runtime::replica::{Caller, Limits};
+use sync_runtime::{Collection, ErrorKind, Right, Subscription, WorkspaceBuilder};
+
+const SCOPES: [&str; 3] = ["a", "b", "c"];
+const PEOPLE: [&str; 2] = ["alice", "bob"];
+const DEVICES: usize = 2;
+const STEPS: usize = 80;
+
+fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    builder.model::<Sheet>().model::<Subscription>()
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// One run.
+struct Run {
+    seed: u64,
+    dice: Dice,
+    server: Device,
+    /// Each with the line that it uses.
+    devices: Vec<(Device, Option<FlakyReplica>)>,
+    /// By person.
+    granted: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// The names of all edits so far.
+    edits: BTreeSet<String>,
+    /// Those that were in a record when somebody deleted it.
+    deleted: BTreeSet<String>,
+    step: usize,
+}
+
+fn sheets(device: &Device) -> Collection<Sheet> {
+    device.workspace.collection::<Sheet>().expect("the model is registered")
+}
+
+async fn all(device: &Device) -> BTreeMap<String, Sheet> {
+    let found = sheets(device).find(Query::all()).await.expect("sheets are found");
+    found.into_iter().map(|sheet| (sheet.id.clone(), sheet)).collect()
+}
+
+impl Run {
+    async fn new(pair: &dyn ReplicaPair, seed: u64) -> Run {
+        let mut dice = Dice(seed);
+        let limits = Limits { page_records: [1, 2, 3, 1_000][dice.below(4)], ..Limits::default() };
+        let server = Device::open(pair, pair.b().await, models).await.limited(limits).await;
+        let mut devices = Vec::new();
+        for _ in 0..DEVICES {
+            devices.push((Device::open(pair, pair.a().await, models).await, None));
+        }
+        let granted = PEOPLE.iter().map(|person| (*person, SCOPES.into_iter().take(2).collect())).collect();
+        let (edits, deleted) = (BTreeSet::new(), BTreeSet::new());
+        Run { seed, dice, server, devices, granted, edits, deleted, step: 0 }
+    }
+
+    fn one_of<T: Copy>(&mut self, these: &[T]) -> Option<T> {
+        match these.len() {
+            0 => None,
+            sides => Some(these[self.dice.below(sides)]),
+        }
+    }
+
+    fn scope(&mut self) -> &'static str {
+        SCOPES[self.dice.below(SCOPES.len())]
+    }
+
+    async fn person(&self, device: usize) -> Option<&'static str> {
+        let signed_in = self.devices[device].0.workspace.signed_in().await.expect("who is signed in is read");
+        PEOPLE.into_iter().find(|person| signed_in.as_deref() == Some(*person))
+    }
+
+    fn line(&self, person: &str) -> FlakyReplica {
+        let caller = Caller::named(person).with(Right::Write);
+        let caller = caller.in_scope(Subscription::scope_of(person), Right::Write);
+        let scopes = self.granted[person].iter();
+        let caller = scopes.fold(caller, |caller, scope| caller.in_scope(*scope, Right::Write));
+        FlakyReplica::new(&self.server.workspace).calling_as(caller)
+    }
+
+    /// Makes a record, or edits one of those that are there.
+    async fn edit(&mut self, device: Option<usize>) {
+        let edit = format!("{}", self.step);
+        let there = all(self.device(device)).await.into_values().collect::<Vec<_>>();
+        let project = self.scope().to_owned();
+        let (makes, finishes, moves) = (self.dice.below(4) == 0, self.dice.below(3) == 0, self.dice.below(3));
+        let mut sheet = match there.is_empty() || makes {
+            true => Sheet { id: format!("made in {edit}"), project: project.clone(), ..Sheet::default() },
+            false => there[self.dice.below(there.len())].clone(),
+        };
+        if device.is_none() && moves == 0 {
+            sheet.project = project;
+        }
+        sheet.done ^= finishes;
+        sheet.edits.insert(edit.clone());
+        sheets(self.device(device)).upsert(sheet).await.expect("a sheet is saved");
+        self.edits.insert(edit);
+    }
+
+    async fn delete(&mut self, device: Option<usize>) {
+        let there = all(self.device(device)).await.into_values().collect::<Vec<_>>();
+        if there.is_empty() {
+            return;
+        }
+        let sheet = &there[self.dice.below(there.len())];
+        sheets(self.device(device)).delete(&sheet.id).await.expect("a sheet is deleted");
+        self.deleted.extend(sheet.edits.iter().cloned());
+    }
+
+    fn device(&self, device: Option<usize>) -> &Device {
+        device.map_or(&self.server, |device| &self.devices[device].0)
+    }
+
+    async fn sign_in(&self, device: usize, person: &str) {
+        self.devices[device].0.workspace.sign_in(person).await.expect("the person signs in");
+    }
+
+    /// What whoever is signed in wants of their scopes.
+    async fn subscribe(&self, device: usize, scopes: BTreeSet<&'static str>) {
+        if let Some(person) = self.person(device).await {
+            let wanted = self.device(Some(device)).workspace.collection::<Subscription>();
+            let wanted = wanted.expect("the model is registered");
+            wanted.upsert(Subscription::new::<Sheet>(person, scopes)).await.expect("a subscription is saved");
+        }
+    }
+
+    /// Syncs over a line that may lose something, and pulls everything or what is not done.
+    async fn sync(&mut self, device: usize) {
+        let Some(person) = self.person(device).await else { return };
+        let line = self.line(person);
+        let faults = [LineFault::LoseRequest, LineFault::LoseAnswer, LineFault::Repeat, LineFault::Late];
+        let requests = [Request::Exchange, Request::Changes, Request::Diff, Request::CreateUpdates];
+        let faulty = self.dice.below(2) == 0;
+        let (request, fault) = (self.one_of(&requests), self.one_of(&faults));
+        if let Some((request, fault)) = request.zip(fault).filter(|_| faulty) {
+            line.next(request, fault);
+        }
+        let sync = self.devices[device].0.workspace.sync(&line);
+        let sync = match self.dice.below(3) {
+            0 => sync.only(SheetField::Done.eq(false)),
+            _ => sync,
+        };
+        match sync.await {
+            Ok(_) => {}
+            Err(error) if faulty && error.kind() == ErrorKind::Unreachable => {}
+            Err(error) => panic!("seed {}, step {}: {error}", self.seed, self.step),
+        }
+        self.devices[device].1 = Some(line);
+    }
+
+    async fn act(&mut self) {
+        let device = self.dice.below(DEVICES);
+        match self.dice.below(20) {
+            0..=2 => self.edit(None).await,
+            3..=7 => self.edit(Some(device)).await,
+            8 => {
+                let side = Some(device).filter(|_| self.step % 2 == 0);
+                self.delete(side).await;
+            }
+            9..=10 => {
+                let person = PEOPLE[self.dice.below(PEOPLE.len())];
+                self.sign_in(device, person).await;
+            }
+            11 => {
+                let (person, scope) = (PEOPLE[self.dice.below(PEOPLE.len())], self.scope());
+                let granted = self.granted.entry(person).or_default();
+                if !granted.remove(scope) {
+                    granted.insert(scope);
+                }
+            }
+            12 => {
+                let scopes = [self.scope(), self.scope()].into();
+                self.subscribe(device, scopes).await;
+            }
+            13 => {
+                if let Some(line) = &self.devices[device].1 {
+                    line.deliver_late().await;
+                }
+            }
+            14 => {
+                let (there, line) = self.devices.remove(device);
+                self.devices.insert(device, (there.restart().await, line));
+            }
+            _ => self.sync(device).await,
+        }
+    }
+
+    /// Syncs until there is nothing more to do: what was refused is tried again, what is in conflict is merged by hand.
+    async fn settle(&self, device: usize, person: &str) {
+        let workspace = &self.devices[device].0.workspace;
+        for _ in 0..10 {
+            let report = workspace.sync(&self.line(person)).await.expect("the sync succeeds");
+            let rejected = workspace.rejected::<Sheet>().await.expect("what was refused is read");
+            let conflicts = workspace.conflicts::<Sheet>().await.expect("conflicts are read");
+            let wishes = workspace.conflicts::<Subscription>().await.expect("conflicts are read");
+            if report.level && rejected.is_empty() && conflicts.is_empty() && wishes.is_empty() {
+                return;
+            }
+            for conflict in wishes {
+                let wish = Subscription::new::<Sheet>(person, SCOPES);
+                conflict.resolve_manually(Some(wish)).await.expect("the conflict is resolved");
+            }
+            for conflict in conflicts {
+                let sides = [conflict.target(), conflict.source()];
+                let merged = sides.into_iter().flatten().cloned().reduce(|mut one, other| {
+                    one.edits.extend(other.edits);
+                    one
+                });
+                conflict.resolve_manually(merged).await.expect("the conflict is resolved");
+            }
+            for refused in rejected {
+                workspace.retry::<Sheet>(refused.id.to_string()).await.expect("it is tried again");
+            }
+        }
+        panic!("seed {}: {person} does not come to rest on device {device}", self.seed);
+    }
+
+    /// Lets everybody have everything, everywhere.
+    async fn finish(&mut self) {
+        for granted in self.granted.values_mut() {
+            granted.extend(SCOPES);
+        }
+        for round in 0..3 {
+            for device in 0..DEVICES {
+                for person in PEOPLE {
+                    self.sign_in(device, person).await;
+                    if round == 0 {
+                        self.subscribe(device, SCOPES.into()).await;
+                    }
+                    self.settle(device, person).await;
+                }
+            }
+        }
+    }
+
+    async fn check(&self) {
+        let seed = self.seed;
+        let there = all(&self.server).await;
+        let found: BTreeSet<String> = there.values().flat_map(|sheet| sheet.edits.iter().cloned()).collect();
+        let lost: Vec<_> = self.edits.iter().filter(|edit| !found.contains(*edit)).collect();
+        let lost: Vec<_> = lost.into_iter().filter(|edit| !self.deleted.contains(*edit)).collect();
+        assert!(lost.is_empty(), "seed {seed}: the edits {lost:?} are lost");
+        for device in 0..DEVICES {
+            for person in PEOPLE {
+                self.sign_in(device, person).await;
+                assert_eq!(all(&self.devices[device].0).await, there, "seed {seed}: {person} on {device}");
+            }
+            let aside = self.devices[device].0.workspace.accounts().await.expect("accounts are listed");
+            assert!(aside.iter().all(|account| account.unsent == 0), "seed {seed}: {aside:?}");
+        }
+    }
+}
+
+/// Whoever signs in, is granted, subscribes to or filters what, over whatever line: in the end every edit is at the server, and
+/// everybody who may read everything has it on every device.
+pub(super) async fn no_edit_is_lost_on_shared_devices_whatever_happens(pair: &dyn ReplicaPair) {
+    let first = number("PAIR_FIRST", 1);
+    for seed in first..first + number("PAIR_SEEDS", 4) {
+        let mut run = Run::new(pair, seed).await;
+        for step in 0..STEPS {
+            run.step = step;
+            run.act().await;
+        }
+        run.finish().await;
+        run.check().await;
+    }
+}
