@@ -246,11 +246,11 @@ impl Engine {
     }
 }
 
-/// Where a pushed record is that whoever pushed it holds: its key, and its scope.
+/// Where a record is that came whole, and that whoever pushed it holds: its key, and its scope.
 pub(crate) fn held(update: &Update) -> Option<(String, String)> {
     let State { change, record } = &update.state;
     let schema = change.schema;
-    let record = record.as_ref().filter(|_| schema.scope.is_some())?;
+    let record = record.as_ref().filter(|_| schema.scope.is_some() && update.based_on.is_none())?;
     Some((record_key(schema.name, &change.id.to_string()), schema.scope_of(record).ok()?))
 }
 
@@ -263,9 +263,12 @@ pub(crate) async fn note_held(tx: &mut dyn Transaction, held: Vec<(String, Strin
     }
     let mut rows = Vec::new();
     let places = tx.notes_of(Room::Scope, &keys).await?;
-    for ((key, scope), _) in keys.into_iter().zip(scopes).zip(places).filter(|(_, place)| place.is_none()) {
-        let place = Place { scope: Some(scope), position: 0, left: BTreeMap::new() };
-        rows.push((key, Some(written(&place)?)));
+    for ((key, scope), place) in keys.into_iter().zip(scopes).zip(places) {
+        let place: Option<Place> = place.map(|bytes| read(&key, &bytes)).transpose()?;
+        if place.is_none_or(|place| place.position == 0) {
+            let place = Place { scope: Some(scope), position: 0, left: BTreeMap::new() };
+            rows.push((key, Some(written(&place)?)));
+        }
     }
     tx.note_all(Room::Scope, rows).await
 }

@@ -104,13 +104,13 @@ impl Session<'_> {
         Ok((PushPage { number: outgoing.number, digest: outgoing.digest, page }, sent))
     }
 
-    /// Notes where these are pushed into.
+    /// Notes which parts these are pushed into. One that is sent as a patch was there before.
     fn pushes(&self, updates: &[Update]) {
         let mut parts = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
-        for State { change, record } in updates.iter().map(|update| &update.state) {
-            if let Some(record) = record.as_ref().filter(|_| change.schema.scope.is_some())
-                && let Ok(scope) = change.schema.scope_of(record)
-            {
+        for update in updates.iter().filter(|update| update.based_on.is_none()) {
+            let State { change, record } = &update.state;
+            let record = record.as_ref().filter(|_| change.schema.scope.is_some());
+            if let Some(Ok(scope)) = record.map(|record| change.schema.scope_of(record)) {
                 parts.add(scope, change.schema.name);
             }
         }
