@@ -494,7 +494,12 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
              ORDER BY 1, 2, 3";
         database.mariadb(things)
     };
-    migration::run_through(&database.url(), &|sql| by_hand(&database, sql), &things);
+    migration::run_through(
+        &database.url(),
+        &|sql| by_hand(&database, sql),
+        &things,
+        migration::Early::Tracked,
+    );
 }
 
 /// A statement as a person would run it; some have semicolons inside.

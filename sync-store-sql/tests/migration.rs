@@ -37,7 +37,12 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
     for program in PROGRAMS {
         let folder = Folder::new();
         assert_eq!(folder.run(Program::Linked, EARLIER), "");
-        migration::run_through(&folder.url(), &|sql| by_hand(&folder, program, sql), &|| things(&folder));
+        migration::run_through(
+            &folder.url(),
+            &|sql| by_hand(&folder, program, sql),
+            &|| things(&folder),
+            migration::Early::Waits,
+        );
     }
 }
 

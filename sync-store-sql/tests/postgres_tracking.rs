@@ -298,7 +298,12 @@ fn what_preparing_would_do_can_be_seen_before_and_done_by_hand() {
     schema.sql(
         "CREATE TABLE note(id int8 PRIMARY KEY, title text NOT NULL, code int8, score float8, draft text)",
     );
-    migration::run_through(&schema.url(), &|sql| quiet(&schema, sql), &|| things(&schema));
+    migration::run_through(
+        &schema.url(),
+        &|sql| quiet(&schema, sql),
+        &|| things(&schema),
+        migration::Early::Waits,
+    );
 }
 
 #[test]

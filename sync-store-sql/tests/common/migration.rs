@@ -6,7 +6,7 @@ use crate::world::{COMMENT, NOTE, World, field, me, models, note, optional, peer
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{FieldSchema, ModelSchema};
-use sync_runtime::store::{Expect, Put, Saved, Store};
+use sync_runtime::store::{Access, Expect, Put, Saved, Store};
 use sync_runtime::version::{Ancestry, Revision};
 use sync_runtime::{ErrorKind, FieldType, Result, Value};
 use sync_store_sql::SqlStore;
@@ -76,8 +76,17 @@ fn brought(schema: &'static ModelSchema, id: Id) -> State {
     State { change, record: None }
 }
 
-/// `sql` runs statements as a person would; `things` lists all that is in the database.
-pub fn run_through(url: &str, sql: &dyn Fn(&str), things: &dyn Fn() -> String) {
+/// What becomes of a record that is inserted before the store has a name.
+pub enum Early {
+    /// It is tracked as one that was there before.
+    Waits,
+    /// It is tracked, under the name that the store gets.
+    Tracked,
+}
+
+/// `sql` runs statements as a person would; `things` lists all that is in the database. A record that is inserted before the
+/// store has a name waits for `adopt`, or is tracked even so.
+pub fn run_through(url: &str, sql: &dyn Fn(&str), things: &dyn Fn() -> String, early: Early) {
     let before = things();
     let planned = plan(url, &[&NOTE, &COMMENT]).expect("a plan");
     assert_eq!(things(), before, "nothing is changed by asking");
@@ -91,12 +100,21 @@ pub fn run_through(url: &str, sql: &dyn Fn(&str), things: &dyn Fn() -> String) {
     // Run by hand, it is all that preparing would have done.
     planned.iter().for_each(|statement| sql(statement));
     let by_hand = things();
-    // Nobody's writes fail before the store was opened and has a name; they are tracked as rows that were there before.
+    // Nobody's writes fail before the store was opened and has a name.
     sql("INSERT INTO note(id, title) VALUES (5, 'early')");
     sql("UPDATE note SET title = 'earlier' WHERE id = 5");
     let world = World::open(url, &[&NOTE, &COMMENT]);
     assert_eq!(things(), by_hand);
-    assert_eq!(world.untracked(&NOTE), [Id::Int(5)]);
+    match early {
+        Early::Waits => assert_eq!(world.untracked(&NOTE), [Id::Int(5)]),
+        Early::Tracked => {
+            assert_eq!(world.untracked(&NOTE), []);
+            let change = world.change(&NOTE, Id::Int(5)).expect("it is tracked");
+            let me = world.with(Access::READ, |t| Box::pin(t.replica())).expect("a name");
+            assert_eq!((change.kind, change.revision().replica), (ChangeKind::Create, me));
+            assert!((1..=world.newest()).contains(&change.position), "it is in the feed");
+        }
+    }
     assert_eq!(plan(url, &[&NOTE, &COMMENT]).expect("a plan"), [""; 0]);
     assert_eq!(world.put(vec![of_the_future()]), [Put::Stored]);
     sql("INSERT INTO note(id, title) VALUES (1, 'a')");
