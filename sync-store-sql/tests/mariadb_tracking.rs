@@ -26,7 +26,7 @@ use mariadb::{Database, RUNTIME};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use sync_runtime::change::{ChangeKind, State};
 use sync_runtime::store::{Access, Expect, Put, Saved, Store, Transaction};
-use sync_runtime::version::{Ancestry, Revision};
+use sync_runtime::version::{Ancestry, Position, Revision};
 use sync_runtime::{ErrorKind, Id, Record, Value};
 use sync_store_sql::SqlStore;
 use world::{COMMENT, NOTE, World, me, models, note, peer, saving};
@@ -96,6 +96,32 @@ fn rule_triggers_that_miss_nothing_a_replace_over_two_keys() {
     let told = world.told(seen);
     assert!(told.len() == 1 && told[0].ends_with(" 2"), "{told:?}");
     assert_eq!(world.untracked(&NOTE), []);
+}
+
+/// What others inserted is the store's own before it has a position, whoever writes over it, and goes with its name.
+#[test]
+fn an_insert_without_a_position_is_the_stores_own() {
+    let (world, database) = after("");
+    let me = world.with(Access::READ, |t| Box::pin(t.replica())).unwrap();
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    // Without giving positions out.
+    let read = |id| {
+        world.with(Access::READ, move |t| Box::pin(async move { t.changes(&NOTE, &[Id::Int(id)]).await }))
+    };
+    let inserted = read(1).unwrap().remove(0).unwrap();
+    assert_eq!((inserted.revision().replica, inserted.position), (me, Position::MAX));
+    quiet(&database, "UPDATE note SET title = 'z' WHERE id = 1");
+    world.save(vec![saving(&NOTE, note(2, "ours", None), Expect::Present)], 1);
+    for id in [1, 2] {
+        let change = world.change(&NOTE, Id::Int(id)).unwrap();
+        assert_eq!((change.revision().replica, change.previous.map(|before| before.replica)), (me, Some(me)));
+        assert_eq!(change.ancestry.others(), [], "nobody else wrote it");
+    }
+    quiet(&database, "INSERT INTO note(id, title) VALUES (4, 'd')");
+    world.with(Access::WRITE, |t| Box::pin(t.rename(peer(7)))).unwrap();
+    assert_eq!(read(4).unwrap().remove(0).unwrap().revision().replica, peer(7));
+    let names = [3, 4].map(|id| world.change(&NOTE, Id::Int(id)).unwrap().revision().replica);
+    assert_eq!(names, [me, peer(7)]);
 }
 
 #[test]
