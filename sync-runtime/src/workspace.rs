@@ -87,7 +87,8 @@ impl WorkspaceBuilder {
     /// Has a say in every update of a model that a peer pushes here, inside the transaction that takes it: it may refuse
     /// it, store something else in its place, or settle a conflict. What an authoritative server needs.
     ///
-    /// The function sees values and gives one; it must not wait. What it decides goes to the peer with the answer.
+    /// The function sees values and gives one; it must not wait. What it decides goes to the peer with the answer. It is not
+    /// asked about what leaves the record as it is.
     ///
     /// ```
     /// # use sync_runtime::{Ruling, WorkspaceBuilder, prelude::*};

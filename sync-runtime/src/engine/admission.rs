@@ -78,14 +78,17 @@ impl Pusher {
     }
 
     /// What becomes of an update that fits: fields that are not the caller's to set stay as they are, then its guard
-    /// decides, then the app.
+    /// decides, then the app. One that changes nothing of the record, as a merge that came to what is here, is nothing for
+    /// the app to decide on.
     pub(super) fn admit(&self, current: Option<&State>, incoming: &State) -> Ruled {
         let kept = self.with_server_fields(current, incoming);
         let left = kept.as_ref().unwrap_or(incoming);
         if let Err(refused) = self.check(current, left) {
             return Ruled::Reject(refused);
         }
-        match (self.ask(current, left, false), kept) {
+        let changes = current.is_none_or(|current| current.record != left.record);
+        let ruled = if changes { self.ask(current, left, false) } else { Ruled::Pass };
+        match (ruled, kept) {
             (Ruled::Pass, Some(kept)) => Ruled::Store(kept.record),
             (ruled, _) => ruled,
         }

@@ -51,6 +51,29 @@ pub(super) async fn a_ruling_amends_an_update(pair: &dyn ReplicaPair) {
     assert_level(&[&a, &server]).await;
 }
 
+/// The rule is not asked about a revision that changes nothing, as a merge is that came to what the server has.
+pub(super) async fn what_changes_nothing_is_not_asked_about(pair: &dyn ReplicaPair) {
+    let (a, server) = two_level(pair).await;
+    let server = with(server, |builder| {
+        builder.on_incoming::<Card>(|update| match update.current {
+            Some(_) if !update.in_conflict => Ruling::Reject("cards stay as they are".into()),
+            _ => Ruling::Pass,
+        })
+    })
+    .await;
+    // The merge of the two comes to the older one.
+    edit::<Card>(&server, |card| card.best = 10).await;
+    edit::<Card>(&a, |card| card.best = 9).await;
+    a.sync_clean(&server).await;
+    assert_eq!(the_card(&a).await.best, 10);
+    let cards = server.workspace.collection::<Card>().expect("the model is registered");
+    let change = cards.find_last_change("1").await.expect("a change is read").expect("it is tracked");
+    assert_eq!(change.revision().replica, a.workspace.id().await.expect("an id"), "the merge came");
+    assert_level(&[&a, &server]).await;
+    edit::<Card>(&a, |card| card.best = 11).await;
+    assert_eq!(a.sync(&server).await.rejected.len(), 1, "it is asked about any other");
+}
+
 /// The same for a record that is new to the server.
 pub(super) async fn a_ruling_amends_a_new_record(pair: &dyn ReplicaPair) {
     let (a, server) = ruled(pair).await;

@@ -557,6 +557,7 @@ macro_rules! __pair_cases {
             }
             incoming {
                 a_ruling_amends_an_update
+                what_changes_nothing_is_not_asked_about
                 a_ruling_amends_a_new_record
                 a_ruling_settles_a_conflict
                 a_ruling_deletes
