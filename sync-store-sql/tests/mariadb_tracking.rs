@@ -102,25 +102,25 @@ fn rule_triggers_that_miss_nothing_a_replace_over_two_keys() {
 #[test]
 fn an_insert_without_a_position_is_the_stores_own() {
     let (world, database) = after("");
-    let me = world.with(Access::READ, |t| Box::pin(t.replica())).unwrap();
+    let me = world.with(Access::READ, |t| Box::pin(t.replica())).expect("a name");
     quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b'), (3, 'c')");
     // Without giving positions out.
     let read = |id| {
         world.with(Access::READ, move |t| Box::pin(async move { t.changes(&NOTE, &[Id::Int(id)]).await }))
     };
-    let inserted = read(1).unwrap().remove(0).unwrap();
+    let inserted = read(1).expect("read").remove(0).expect("a change");
     assert_eq!((inserted.revision().replica, inserted.position), (me, Position::MAX));
     quiet(&database, "UPDATE note SET title = 'z' WHERE id = 1");
     world.save(vec![saving(&NOTE, note(2, "ours", None), Expect::Present)], 1);
     for id in [1, 2] {
-        let change = world.change(&NOTE, Id::Int(id)).unwrap();
+        let change = world.change(&NOTE, Id::Int(id)).expect("a change");
         assert_eq!((change.revision().replica, change.previous.map(|before| before.replica)), (me, Some(me)));
         assert_eq!(change.ancestry.others(), [], "nobody else wrote it");
     }
     quiet(&database, "INSERT INTO note(id, title) VALUES (4, 'd')");
-    world.with(Access::WRITE, |t| Box::pin(t.rename(peer(7)))).unwrap();
-    assert_eq!(read(4).unwrap().remove(0).unwrap().revision().replica, peer(7));
-    let names = [3, 4].map(|id| world.change(&NOTE, Id::Int(id)).unwrap().revision().replica);
+    world.with(Access::WRITE, |t| Box::pin(t.rename(peer(7)))).expect("renamed");
+    assert_eq!(read(4).expect("read").remove(0).expect("a change").revision().replica, peer(7));
+    let names = [3, 4].map(|id| world.change(&NOTE, Id::Int(id)).expect("a change").revision().replica);
     assert_eq!(names, [me, peer(7)]);
 }
 

@@ -166,7 +166,7 @@ impl Run {
             0..=2 => self.edit(None).await,
             3..=7 => self.edit(Some(device)).await,
             8 => {
-                let side = Some(device).filter(|_| self.step % 2 == 0);
+                let side = Some(device).filter(|_| self.step.is_multiple_of(2));
                 self.delete(side).await;
             }
             9..=10 => {
