@@ -55,7 +55,7 @@ pub(crate) struct PeerState {
     /// Whether what is here and does not match is still to be looked for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) narrowing: bool,
-    /// The peer's horizon, as it told when this was pulled.
+    /// The peer's horizon, as it told when this was pulled; where nothing counts as pulled any more, [`PeerState::passed`].
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) horizon: Position,
     /// Whether what is here, and was at the peer, is to be looked for there, after everything was compared: the peer has
@@ -138,9 +138,14 @@ impl PeerState {
             without: BTreeSet::new(),
             apart: self.scopes_apart().collect(),
             scopes: None,
-            horizon: 0,
+            horizon: self.passed(),
             ..self
         }
+    }
+
+    /// Up to where this replica knows of every tombstone that the peer has purged.
+    pub(crate) fn passed(&self) -> Position {
+        self.pulled.map_or(self.horizon, |pulled| pulled.position.max(self.horizon))
     }
 
     /// Keeps what is still of use of a peer that has a new name.

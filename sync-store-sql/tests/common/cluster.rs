@@ -153,10 +153,12 @@ impl Cluster {
         std::fs::remove_file(&file).expect("removed");
     }
 
-    fn control(&self, arguments: &[&str]) {
+    fn control(&self, arguments: &[&str]) -> Command {
         let program = programs().join("pg_ctl");
         let data = self.folder.to_string_lossy().into_owned();
-        done(as_postgres(&program).args(["-D", &data, "-w"]).args(arguments));
+        let mut command = as_postgres(&program);
+        command.args(["-D", &data, "-w"]).args(arguments);
+        command
     }
 
     pub fn start(&self) {
@@ -166,11 +168,18 @@ impl Cluster {
             self.port, self.settings
         );
         let log = format!("{}/log", self.folder.display());
-        self.control(&["-l", &log, "-o", &options, "start"]);
+        let until = Instant::now() + Duration::from_secs(20);
+        // What is left of a server that was killed may hold its memory or its port for a moment.
+        while !self.control(&["-l", &log, "-o", &options, "start"]).output().expect("pg_ctl").status.success()
+        {
+            let told = std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(Instant::now() < until, "the server does not start: {told}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn stop(&self) {
-        self.control(&["-m", "immediate", "stop"]);
+        done(&mut self.control(&["-m", "immediate", "stop"]));
     }
 
     pub fn url(&self) -> String {

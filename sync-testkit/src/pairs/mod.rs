@@ -332,6 +332,7 @@ macro_rules! __pair_cases {
                 what_was_purged_does_not_come_back
                 a_pull_in_many_pages_passes_the_horizon
                 exits_go_with_the_tombstones
+                another_filter_passes_the_horizon
             }
             calls {
                 read_gives_records_with_their_changes

@@ -1,12 +1,12 @@
 //! Purging: tombstones go when nobody waits for them any more, and what was deleted stays so (P7).
 
 use super::ReplicaPair;
-use super::models::Task;
+use super::models::{ItemField, Task};
 use super::world::{Device, Register, all_models, assert_level};
 use crate::flaky::FlakyReplica;
 use std::time::Duration;
 use sync_runtime::replica::Caller;
-use sync_runtime::{Right, WorkspaceBuilder};
+use sync_runtime::{Field, Right, WorkspaceBuilder};
 
 const DAY: i64 = 24 * 3_600_000_000;
 
@@ -215,4 +215,18 @@ pub(super) async fn exits_go_with_the_tombstones(pair: &dyn ReplicaPair) {
         here.find(sync_runtime::Query::all()).await.expect("tasks").into_iter().map(|task| task.id).collect();
     assert_eq!(left, ["stays"], "{report:?}");
     assert!(report.rejected.is_empty(), "{report:?}");
+}
+
+/// Who asks for something else than before compares everything, and is told of what was deleted and purged meanwhile too.
+pub(super) async fn another_filter_passes_the_horizon(pair: &dyn ReplicaPair) {
+    let ([a], server) = some(pair, short).await;
+    for id in ["1", "2"] {
+        server.put(id, "first").await;
+    }
+    a.sync_clean(&server).await;
+    server.delete("1").await;
+    pass(31, &[&a, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    a.workspace.sync(&server.replica).only(ItemField::Done.eq(false)).await.expect("the sync succeeds");
+    assert_eq!(a.ids().await, ["2"]);
 }

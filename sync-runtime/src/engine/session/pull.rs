@@ -398,6 +398,7 @@ impl Session<'_> {
         let peer = peer.await?;
         let (mut since, mut horizon) = (peer.pulled, peer.horizon);
         let mut by_scope = since.is_some() && peer.scopes.is_some();
+        let mut seen = peer.passed();
         let mut news = false;
         let mut changes = Vec::new();
         loop {
@@ -416,6 +417,11 @@ impl Session<'_> {
                     return Ok(news);
                 }
             };
+            if page.horizon > seen {
+                // What was purged since comes in no page.
+                self.begin_sweep().await?;
+                seen = page.horizon;
+            }
             if by_scope && page.scopes.is_none() {
                 // Every scope may be read since the last page; what came up to there was of some.
                 self.begin_pull_by_diff().await?;
@@ -453,6 +459,18 @@ impl Session<'_> {
                 return Ok(news);
             }
         }
+    }
+
+    /// Looks at the end of the comparison what the peer does not have any more.
+    async fn begin_sweep(&self) -> Result<()> {
+        let id = self.id;
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                notes::set_peer(tx, id, &PeerState { sweep: true, ..peer }).await
+            })
+        })
+        .await
     }
 
     async fn end_pull_by_diff(&self) -> Result<()> {
