@@ -112,7 +112,7 @@ impl WorkspaceBuilder {
 
     /// How long tombstones are kept: never shorter than `least` after the delete, and up to `most` where a replica that is
     /// known has not seen them; one that did not come for `most` is waited for no more. 90 and 365 days unless this says
-    /// otherwise.
+    /// otherwise. A delete that no peer has yet, or that one refused, stays until that is settled.
     ///
     /// A replica that comes later than that compares everything: what was deleted stays so, what it edited is kept, and
     /// what it has is not sent again. It is purged once a day by [`Workspace::keep_in_sync`] and by the routes of a server,

@@ -480,18 +480,9 @@ async fn finish(tx: &mut dyn Transaction, models: &Models, fresh: ReplicaId, now
     }
     let newest = tx.newest().await?;
     for (id, peer) in notes::peers(tx).await? {
-        let state = PeerState {
-            pushed: 0,
-            held: newest,
-            early: Vec::new(),
-            in_flight: None,
-            staged: Vec::new(),
-            staged_group: None,
-            // A page may have arrived whose answer was lost.
-            diff_through: newest,
-            pulled_staged: None,
-            ..peer
-        };
+        let numbered = peer.numbered;
+        // Parts of a group were not laid aside. The pages go on under the name that they had.
+        let state = PeerState { held: newest, numbered, pulled_staged: None, ..peer.pushed_anew(newest) };
         notes::set_peer(tx, id, &state).await?;
     }
     let horizon = super::apply::horizon(tx).await?;

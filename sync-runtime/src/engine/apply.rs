@@ -1,8 +1,9 @@
 //! Taking updates into the store: compares every revision again inside the transaction, and gives one outcome
 //! for each. The same for the target of a push and for a pull.
 
-use super::admission::{Authors, Pusher};
+use super::admission::Authors;
 use super::adopt::adopted;
+use super::arrival::Arrival;
 use super::decide::{Verdict, decide};
 use super::notes;
 use super::outbox::whole;
@@ -14,8 +15,8 @@ use crate::incoming::Ruled;
 use crate::merge::Merge;
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record};
-use crate::replica::{Limits, Outcome, Rejection, Update};
-use crate::schema::{ModelSchema, Models};
+use crate::replica::{Outcome, Rejection, Update};
+use crate::schema::ModelSchema;
 use crate::store::{Base, Put, Transaction};
 use crate::version::{Ancestry, Position, Relation, ReplicaId, Revision, Stamp, compare};
 use crate::{Error, ErrorKind, Result};
@@ -23,78 +24,6 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// How often a database may store something else than it was given before the record is refused.
 const AMENDMENTS: usize = 3;
-
-/// Where updates come from, and what holds for them here.
-#[derive(Debug, Clone)]
-pub(crate) struct Arrival {
-    pub(crate) models: Models,
-    /// Who brought them; `None` if that is not known.
-    pub(crate) from: Option<ReplicaId>,
-    pub(crate) now: Stamp,
-    /// What a record that comes has to keep to.
-    pub(crate) limits: Limits,
-    /// Whether conflicts are merged.
-    pub(crate) merging: Merging,
-    /// Who pushes, and what the app has to say of it; `None` where nobody pushes.
-    pub(crate) pushed_by: Option<Pusher>,
-    /// The horizon's stamp, where tombstones were purged that the one who pushes may not have seen.
-    pub(crate) gone: Option<Stamp>,
-}
-
-impl Arrival {
-    /// Whether the app has a say in updates of this model.
-    fn rules_on(&self, schema: &ModelSchema) -> bool {
-        self.pushed_by.as_ref().is_some_and(|pusher| pusher.hooks.has(schema))
-    }
-
-    /// P7: whether an update of a record that is not here may be of one that was deleted so long ago that nobody here
-    /// remembers it.
-    fn is_gone(&self, update: &Update) -> bool {
-        let revision = update.state.change.revision();
-        // What a replica makes that never pushed here cannot have been deleted here.
-        let is_first = self
-            .pushed_by
-            .as_ref()
-            .is_some_and(|pusher| pusher.is_first && pusher.replica == Some(revision.replica));
-        self.gone.is_some_and(|stamp| revision.stamp <= stamp)
-            && !update.state.change.is_delete()
-            && !is_first
-    }
-
-    /// Whether a record of any model may be taken.
-    pub(super) fn may_write_any(&self) -> bool {
-        let may = |pusher: &Pusher| self.models.iter().any(|model| pusher.may_write(model.schema).is_ok());
-        self.pushed_by.as_ref().is_none_or(may)
-    }
-
-    /// What the app says of a conflict with an update that is pushed here.
-    fn settle(&self, current: &State, incoming: &State) -> Ruled {
-        match &self.pushed_by {
-            Some(pusher) => pusher.ask(Some(current), incoming, true),
-            None => Ruled::Pass,
-        }
-    }
-
-    /// What becomes of an update that is pushed here and fits.
-    fn admit(&self, current: Option<&State>, incoming: &State) -> Ruled {
-        match &self.pushed_by {
-            Some(pusher) => pusher.admit(current, incoming),
-            None => Ruled::Pass,
-        }
-    }
-}
-
-/// Whether conflicts are merged by the policies of their models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Merging {
-    /// Every conflict is somebody else's: this is the target of a push, or a replication that goes one way.
-    Never,
-    /// In a sync, by this side.
-    By {
-        /// Whether the peer is this replica's upstream.
-        upstream: bool,
-    },
-}
 
 /// What came of updates.
 #[derive(Debug, Default)]
@@ -134,11 +63,21 @@ impl Pending {
     fn rule(&mut self, record: Option<Record>, me: ReplicaId, now: Stamp) {
         let ruled = on_top(&self.state, record, me, now);
         if !ruled.same_content(&self.state) {
-            let mut sent = std::mem::replace(&mut self.state, ruled);
-            sent.change.origin = None;
-            self.update.get_or_insert_with(|| whole(sent));
-            self.ruled = true;
+            self.replace(ruled);
         }
+    }
+
+    /// The same is to be stored as a revision of its own: what came may be older than a tombstone that is forgotten here and
+    /// remembered elsewhere, where it would be passed over.
+    fn renew(&mut self, me: ReplicaId, now: Stamp) {
+        self.replace(on_top(&self.state, self.state.record.clone(), me, now));
+    }
+
+    fn replace(&mut self, ruled: State) {
+        let mut sent = std::mem::replace(&mut self.state, ruled);
+        sent.change.origin = None;
+        self.update.get_or_insert_with(|| whole(sent));
+        self.ruled = true;
     }
 
     /// The update as it came. Who brought it is of this store.
@@ -220,7 +159,7 @@ pub(crate) async fn apply(
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };
             let taken = match (verdict, &here) {
                 (Verdict::Known, _) => continue,
-                (_, None) if arrival.is_gone(&update) => {
+                (_, None) if arrival.unseen && arrival.may_be_gone(&update.state.change) => {
                     let reason = format!(
                         "{} may have been deleted here so long ago that nobody remembers it",
                         update.state.change.name()
@@ -277,6 +216,9 @@ pub(crate) async fn apply(
                             continue;
                         }
                         Ruled::Store(record) => pending.rule(record, tx.replica().await?, arrival.now),
+                    }
+                    if here.is_none() && !pending.ruled && arrival.may_be_gone(&pending.state.change) {
+                        pending.renew(tx.replica().await?, arrival.now);
                     }
                     pending
                 }

@@ -1,6 +1,7 @@
 //! What a sync could not settle: conflicts and refused records, kept in the store until they are resolved (by `resolve`).
 
-use super::apply::{Arrival, Merging, apply};
+use super::apply::apply;
+use super::arrival::{Arrival, Merging};
 use super::outbox::whole;
 use super::parents;
 use super::rebase::{self, Rebased};
@@ -225,6 +226,22 @@ pub(crate) async fn list(
     // One that cannot be read stays where it is, and must not keep the others from being settled.
     let entries = rows.iter().filter_map(|(key, bytes)| Parked::decode(models, key, bytes).ok());
     Ok(entries.filter(|parked| id.is_none_or(|id| *id == parked.id)).collect())
+}
+
+/// Those of the states of which nothing is parked.
+pub(crate) async fn not_parked(tx: &mut dyn Transaction, states: Vec<State>) -> Result<Vec<State>> {
+    // Mostly nothing is parked at all: one look instead of one for each.
+    if states.is_empty() || tx.notes_after(Room::Parked, "", "", 1).await?.is_empty() {
+        return Ok(states);
+    }
+    let mut free = Vec::with_capacity(states.len());
+    for state in states {
+        let of_record = format!("{}{SEPARATOR}", prefix(state.change.schema, Some(&state.change.id)));
+        if tx.notes_after(Room::Parked, &of_record, &of_record, 1).await?.is_empty() {
+            free.push(state);
+        }
+    }
+    Ok(free)
 }
 
 /// The revision of a record that a peer refused last, with what the peer holds instead.

@@ -1,7 +1,7 @@
 //! Records that left the scopes which this replica may read at a peer: they leave this store too, without a trace, unless
 //! something in them is not at the peer.
 
-use super::apply::Arrival;
+use super::arrival::Arrival;
 use super::inbox::{self, Home, Matter, Parked};
 use super::notes::{Leaving, PeerState};
 use super::parents::{self, Step};

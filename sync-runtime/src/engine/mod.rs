@@ -25,6 +25,7 @@ pub(crate) mod accounts;
 pub(crate) mod admission;
 pub(crate) mod adopt;
 pub(crate) mod apply;
+pub(crate) mod arrival;
 pub(crate) mod decide;
 pub(crate) mod inbox;
 pub(crate) mod keep_both;
@@ -183,7 +184,7 @@ impl Engine {
             Box::pin(async move {
                 let peers = if added { notes::peers(tx).await? } else { Vec::new() };
                 for (id, peer) in peers {
-                    notes::set_peer(tx, id, &peer.pulled_anew()).await?;
+                    notes::set_peer(tx, id, &peer.forgotten()).await?;
                 }
                 notes::save(tx, Room::Peer, MODELS_NOTE, &names).await
             })

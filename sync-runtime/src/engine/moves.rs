@@ -222,7 +222,7 @@ impl Engine {
                     };
                     let states = view.feed(tx, &models, &feed).await?;
                     let is_for = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
-                    let has_left = !view.exits(tx, &models, after, view.through).await?.0.is_empty();
+                    let has_left = !view.exits(tx, &models, after, view.through).await?.exits.is_empty();
                     Ok((
                         has_left || states.iter().any(is_for),
                         states.last().map(|state| state.change.position),

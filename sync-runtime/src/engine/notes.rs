@@ -55,7 +55,8 @@ pub(crate) struct PeerState {
     /// Whether what is here and does not match is still to be looked for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) narrowing: bool,
-    /// The peer's horizon, as it told when this was pulled; where nothing counts as pulled any more, [`PeerState::passed`].
+    /// The peer's horizon, as it told when this was pulled; where nothing counts as pulled any more, up to where this replica
+    /// knows of every tombstone that the peer has purged.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) horizon: Position,
     /// Whether what is here, and was at the peer, is to be looked for there, after everything was compared: the peer has
@@ -74,10 +75,22 @@ pub(crate) struct PeerState {
 /// How far a scope was pulled that is pulled by itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Apart {
-    /// `None` where nothing of it was.
+    /// `None` where nothing of it was, or does not count any more.
     pub(crate) pulled: Option<Checkpoint>,
-    /// The peer's horizon then.
+    /// The peer's horizon then, as [`PeerState::horizon`].
     pub(crate) horizon: Position,
+}
+
+impl Apart {
+    /// The same, as if nothing counted as pulled.
+    fn anew(self) -> Apart {
+        Apart { pulled: None, horizon: self.passed() }
+    }
+
+    /// Up to where this replica knows of every tombstone of the scope that the peer has purged.
+    fn passed(self) -> Position {
+        self.pulled.map_or(self.horizon, |pulled| pulled.position.max(self.horizon))
+    }
 }
 
 fn is_zero(position: &Position) -> bool {
@@ -136,30 +149,69 @@ impl PeerState {
             pulled_staged: None,
             pull_by_diff: true,
             without: BTreeSet::new(),
-            apart: self.scopes_apart().collect(),
+            apart: self.scopes_apart().map(|(scope, apart)| (scope, apart.anew())).collect(),
             scopes: None,
-            horizon: self.passed(),
+            horizon: self.common().passed(),
             ..self
         }
     }
 
-    /// Up to where this replica knows of every tombstone that the peer has purged.
-    pub(crate) fn passed(&self) -> Position {
-        self.pulled.map_or(self.horizon, |pulled| pulled.position.max(self.horizon))
+    /// The same where nothing that was pulled says what the peer has purged since.
+    pub(crate) fn forgotten(self) -> Self {
+        let apart = self.scopes_apart().map(|(scope, _)| (scope, Apart::default())).collect();
+        PeerState { apart, horizon: 0, ..self.pulled_anew() }
+    }
+
+    /// Nothing counts as pushed any more: the peer is asked what it lacks up to this position, as a page may have arrived
+    /// whose answer was lost. What was pulled stays so.
+    pub(crate) fn pushed_anew(self, newest: Position) -> Self {
+        PeerState {
+            pushed: 0,
+            held: self.held.max(self.pushed),
+            early: Vec::new(),
+            numbered: 0,
+            in_flight: None,
+            staged: Vec::new(),
+            staged_group: None,
+            diff_through: newest,
+            ..self
+        }
+    }
+
+    /// How far everything was pulled that has no checkpoint of its own.
+    fn common(&self) -> Apart {
+        Apart { pulled: self.pulled, horizon: self.horizon }
+    }
+
+    /// Up to where this replica knows of every tombstone that the peer has purged in these scopes, and elsewhere.
+    pub(crate) fn passed(&self, scopes: Option<&BTreeSet<String>>) -> Position {
+        let common = self.common().passed();
+        let of_scope = |scope: &String| match (self.apart.get(scope), &self.scopes) {
+            (Some(apart), _) => apart.passed(),
+            (None, Some(scopes)) if scopes.contains(scope) => common,
+            (None, None) if self.apart.is_empty() => common,
+            // Nothing of it was pulled, and something of it may have been written here.
+            (None, _) => 0,
+        };
+        match scopes {
+            Some(scopes) => scopes.iter().map(of_scope).fold(common, Position::min),
+            None if self.apart.is_empty() && self.scopes.is_none() => common,
+            None => 0,
+        }
     }
 
     /// Keeps what is still of use of a peer that has a new name.
     pub(crate) fn take_over(&mut self, former: &PeerState) {
         self.held = self.held.max(former.held).max(former.pushed);
-        self.apart.extend(former.scopes_apart());
+        self.apart.extend(former.scopes_apart().map(|(scope, _)| (scope, Apart::default())));
         self.dropping.extend(former.dropping.iter().cloned());
         self.leaving.extend(former.leaving.iter().cloned());
     }
 
-    /// The scopes that anything was pulled of, as if nothing were.
+    /// The scopes that anything was pulled of, each with how far.
     fn scopes_apart(&self) -> impl Iterator<Item = (String, Apart)> {
-        let names = self.scopes.iter().flatten().chain(self.apart.keys());
-        names.map(|name| (name.clone(), Apart::default()))
+        let covered = self.scopes.iter().flatten().map(|scope| (scope.clone(), self.common()));
+        covered.chain(self.apart.iter().map(|(scope, apart)| (scope.clone(), *apart)))
     }
 
     /// The peer covers these scopes from now on. One that it does not any more keeps the checkpoint that it has; one that
@@ -171,6 +223,7 @@ impl PeerState {
             self.dropping.clear();
             return;
         };
+        let common = self.common();
         self.scopes = Some(match self.scopes.take() {
             None => {
                 self.apart.retain(|scope, _| !covered.contains(scope));
@@ -178,7 +231,7 @@ impl PeerState {
             }
             Some(before) => {
                 for lost in before.difference(covered) {
-                    self.apart.insert(lost.clone(), Apart { pulled: self.pulled, horizon: self.horizon });
+                    self.apart.insert(lost.clone(), common);
                 }
                 for gained in covered.difference(&before) {
                     self.apart.entry(gained.clone()).or_default();

@@ -4,7 +4,8 @@
 //! everything; who has no good one cannot bring back what is not newer than that stamp.
 
 use super::Engine;
-use super::notes;
+use super::inbox;
+use super::notes::{self, PeerState};
 use super::scopes;
 use crate::Result;
 use crate::change::{Change, State};
@@ -111,10 +112,15 @@ pub(crate) async fn raise(tx: &mut dyn Transaction, stamp: Stamp) -> Result<()> 
 
 /// Up to where every known replica has seen everything; `None` where nobody is known. Forgets those that were not seen for
 /// the longest time.
-async fn seen_by_all(tx: &mut dyn Transaction, now: Stamp, retention: Retention) -> Result<Option<Position>> {
+async fn seen_by_all(
+    tx: &mut dyn Transaction,
+    peers: &[(ReplicaId, PeerState)],
+    now: Stamp,
+    retention: Retention,
+) -> Result<Option<Position>> {
     let mut seen: Option<Position> = None;
     let mut add = |position: Position| seen = Some(seen.map_or(position, |other| other.min(position)));
-    for (_, peer) in notes::peers(tx).await? {
+    for (_, peer) in peers {
         add(peer.pushed);
     }
     let mut forgotten = Vec::new();
@@ -135,15 +141,21 @@ async fn step(
     now: Stamp,
     retention: Retention,
 ) -> Result<(Option<Position>, u64)> {
-    let seen = seen_by_all(tx, now, retention).await?;
+    let peers = notes::peers(tx).await?;
+    let seen = seen_by_all(tx, &peers, now, retention).await?;
     let states = tx.feed(&Feed { limit: STEP, ..Feed::after(after) }).await?;
     let next = states.last().map(|state| state.change.position).filter(|_| states.len() == STEP);
     let is_due = |change: &Change| {
         let age = now.saturating_sub(change.revision().stamp);
         let is_seen = seen.is_none_or(|seen| change.position <= seen);
-        change.is_delete() && age > retention.least && (is_seen || age > retention.most)
+        // P1: a delete that was made here is lost with its tombstone while no peer has it, however long that takes.
+        let mut at_peers = peers.iter().map(|(_, peer)| peer.has_acknowledged(change.position));
+        let is_lost = change.origin.is_none() && !peers.is_empty() && !at_peers.any(|has_it| has_it);
+        change.is_delete() && age > retention.least && (is_seen || age > retention.most) && !is_lost
     };
     let due: Vec<State> = states.into_iter().filter(|state| is_due(&state.change)).collect();
+    // A delete that a peer refused waits for somebody to decide.
+    let due = inbox::not_parked(tx, due).await?;
     let mut horizon = horizon(tx).await?;
     let mut by_model: BTreeMap<&'static str, (&'static ModelSchema, Vec<Id>)> = BTreeMap::new();
     for State { change, .. } in &due {

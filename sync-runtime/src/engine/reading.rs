@@ -2,8 +2,9 @@
 
 use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
+use super::parts::Coverage;
 use super::purge::{self, Horizon};
-use super::scopes::{self, View, Wish};
+use super::scopes::{self, Left, View, Wish};
 use super::seal::Seal;
 use crate::Result;
 use crate::caller::{Caller, Right};
@@ -79,14 +80,14 @@ pub(super) async fn feed_page(
     let mut part = cut(tx, models, &cut_at).await?;
     let mut exits = Vec::new();
     if let Some(view) = cut_at.view.as_ref().filter(|_| !first) {
-        let end;
-        (exits, end) = view.exits(tx, models, after, part.through).await?;
-        exits.retain(|exit| caller.right_on(exit.schema.name) >= Right::Read);
+        let Left { exits: left, deleted, end } = view.exits(tx, models, after, part.through).await?;
+        exits.extend(left.into_iter().filter(|exit| caller.right_on(exit.schema.name) >= Right::Read));
         if end < part.through {
             // So many left at once that the rest of the page comes with the next ones, in parts if need be.
             part.states.retain(|state| state.change.position <= end);
             part = FeedPart { through: end, more: true, group_open: false, early: Vec::new(), ..part };
         }
+        part.states.extend(deleted);
     }
     let checkpoint = seal.checkpoint(me, part.through);
     // What stands in the view is in a scope that may be read; parents that come along may be in any.
@@ -164,6 +165,22 @@ pub(super) async fn readable(
     Ok(seen.map(|(state, _)| state).collect())
 }
 
+/// Those of the states that a pull by the caller covers: what it may read, and has not left out by its subscriptions.
+pub(super) async fn covered(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    caller: &Caller,
+    states: Vec<State>,
+) -> Result<Vec<State>> {
+    let states = readable(tx, caller, states).await?;
+    let Some(Coverage { parts, .. }) = Coverage::of(tx, models, caller).await? else { return Ok(states) };
+    let scopes = scopes::of_states(tx, &states).await?;
+    let is_covered = |(state, scope): &(State, Option<String>)| {
+        scope.as_ref().is_none_or(|scope| parts.hold(state.change.schema.name, scope))
+    };
+    Ok(states.into_iter().zip(scopes).filter(is_covered).map(|(state, _)| state).collect())
+}
+
 /// Live records that match and that the caller may read, by id.
 pub(super) async fn matching(
     tx: &mut dyn Transaction,
@@ -197,7 +214,7 @@ pub(super) async fn matching(
 
 /// What of these changes is lacking here, and what conflicts.
 ///
-/// A record that the caller may not read is lacking to it, as one is that nobody made.
+/// A record that a pull by the caller does not cover is lacking to it, as one is that nobody made.
 pub(crate) async fn diff(
     tx: &mut dyn Transaction,
     models: &Models,
@@ -212,7 +229,7 @@ pub(crate) async fn diff(
             false => tx.changes(schema, &ids).await?.into_iter().flatten().collect(),
             true => {
                 let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-                readable(tx, caller, states).await?.into_iter().map(|state| state.change).collect()
+                covered(tx, models, caller, states).await?.into_iter().map(|state| state.change).collect()
             }
         };
         let found = found.into_iter();

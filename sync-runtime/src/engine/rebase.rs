@@ -1,7 +1,8 @@
 //! Making one version of two that knew nothing of each other, by the policies of their model; what no policy may
 //! decide is left for the inbox.
 
-use super::apply::{Arrival, Merging, amend, fits, horizon, kept_as_base};
+use super::apply::{amend, fits, horizon, kept_as_base};
+use super::arrival::{Arrival, Merging};
 use super::inbox::{self, Matter};
 use super::notes;
 use super::parents::{self, Step};

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::accounts;
-use super::notes::{self, PeerState, PusherState};
+use super::notes::{self, PusherState};
 use crate::change::{Change, State};
 use crate::env::{BoxFuture, MaybeSend, fresh_replica};
 use crate::store::{Access, Feed, Room, Transaction};
@@ -161,17 +161,7 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
     super::serve::unstage(tx, super::serve::PUSHED).await?;
     let newest = tx.newest().await?;
     for (id, peer) in peers {
-        let state = PeerState {
-            diff_through: newest,
-            subject: peer.subject,
-            leaving: peer.leaving,
-            dropping: peer.dropping,
-            held: peer.held.max(peer.pushed),
-            pulled: peer.pulled,
-            pulled_staged: peer.pulled_staged,
-            ..PeerState::default()
-        };
-        notes::set_peer(tx, id, &state).await?;
+        notes::set_peer(tx, id, &peer.pushed_anew(newest)).await?;
     }
     let horizon = super::apply::horizon(tx).await?;
     tx.keep_bases_through(horizon).await

@@ -11,7 +11,7 @@ use super::Engine;
 use super::notes;
 use super::parts::{Coverage, Parts};
 use crate::caller::{Caller, Right};
-use crate::change::State;
+use crate::change::{Change, State};
 use crate::record::Id;
 use crate::replica::{Exit, Update};
 use crate::schema::{ModelSchema, Models, ScopeRule};
@@ -409,15 +409,14 @@ impl View {
         }
     }
 
-    /// The records that left the scopes asked for between two positions and are in none that the caller may read; and up
-    /// to where that is all of them.
+    /// What left the scopes asked for between two positions.
     pub(crate) async fn exits(
         &self,
         tx: &mut dyn Transaction,
         models: &Models,
         after: Position,
         through: Position,
-    ) -> Result<(Vec<Exit>, Position)> {
+    ) -> Result<Left> {
         let (mut exits, mut end) = (Vec::new(), through);
         for (scope, models) in self.asked.iter() {
             let prefix = exits_from(scope);
@@ -440,18 +439,34 @@ impl View {
         exits.retain(|(_, _, _, is_asked)| *is_asked);
         let keys: Vec<String> = exits.iter().map(|(_, _, mark, _)| mark.record_key()).collect();
         let places = tx.notes_of(Room::Scope, &keys).await?;
-        let mut left = Vec::with_capacity(exits.len());
+        let mut left = Left { exits: Vec::with_capacity(exits.len()), deleted: Vec::new(), end };
         for (((_, scope, mark, _), key), place) in exits.into_iter().zip(keys).zip(places) {
             let place: Option<Place> = place.map(|bytes| read(&key, &bytes)).transpose()?;
             let now = place.and_then(|place| place.scope);
-            let is_seen = now.is_some_and(|now| self.covered.hold(&mark.model, &now));
+            let is_in = |parts: &Parts| now.as_ref().is_some_and(|now| parts.hold(&mark.model, now));
             let Ok(model) = models.get(&mark.model) else { continue };
-            if let Some(id) = id_of(model.schema, &mark.id).filter(|_| !is_seen) {
-                left.push(Exit { schema: model.schema, id, scope, unmatched: false });
+            let Some(id) = id_of(model.schema, &mark.id) else { continue };
+            if !is_in(&self.covered) {
+                left.exits.push(Exit { schema: model.schema, id, scope, unmatched: false });
+            } else if !is_in(&self.asked) {
+                // Where it is now is pulled by itself, for the first time perhaps, and then without tombstones.
+                let found = tx.changes(model.schema, std::slice::from_ref(&id)).await?.pop().flatten();
+                let deleted = found.filter(Change::is_delete).map(|change| State { change, record: None });
+                left.deleted.extend(deleted);
             }
         }
-        Ok((left, end))
+        Ok(left)
     }
+}
+
+/// What left scopes.
+pub(crate) struct Left {
+    /// What is in no scope that the caller gets.
+    pub(crate) exits: Vec<Exit>,
+    /// The tombstones of what was deleted in a scope that the caller gets and that is not asked for just now.
+    pub(crate) deleted: Vec<State>,
+    /// Up to where this is all that left.
+    pub(crate) end: Position,
 }
 
 fn position_of(key: &str, prefix: &str) -> Option<Position> {

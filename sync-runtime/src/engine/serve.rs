@@ -3,11 +3,12 @@
 use super::Engine;
 use super::admission::{self, Pusher};
 use super::adopt::adopt_all;
-use super::apply::{Arrival, Merging, apply};
+use super::apply::apply;
+use super::arrival::{Arrival, Merging};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::purge::{self, Horizon, Seen};
-use super::reading::{Asked, diff, feed_page, matching, readable};
+use super::reading::{Asked, covered, diff, feed_page, matching, readable};
 use super::scopes;
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
@@ -61,7 +62,8 @@ impl Engine {
             limits: *self.limits(),
             merging: Merging::Never,
             pushed_by: None,
-            gone: None,
+            purged: 0,
+            unseen: false,
         }
     }
 }
@@ -138,8 +140,8 @@ impl Replica for Engine {
                 }
                 if let Some(push) = exchange.push {
                     admission::claim(tx, &caller, &arrival.models, exchange.from, &mut pusher).await?;
-                    let gone = Some(horizon.stamp).filter(|_| !noted.unwrap_or(seen).is_good(horizon));
-                    let mut arrival = Arrival { gone, ..arrival.clone() };
+                    let unseen = !noted.unwrap_or(seen).is_good(horizon);
+                    let mut arrival = Arrival { purged: horizon.stamp, unseen, ..arrival.clone() };
                     if let Some(pushed_by) = &mut arrival.pushed_by {
                         pushed_by.is_first = pusher.number == 0;
                     }
@@ -238,7 +240,7 @@ impl Replica for Engine {
                     let ids: Vec<Id> = run.iter().map(|delta| delta.id.clone()).collect();
                     let schema = models.get(run[0].schema.name)?.schema;
                     let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-                    updates.extend(readable(tx, &caller, states).await?.into_iter().map(whole));
+                    updates.extend(covered(tx, &models, &caller, states).await?.into_iter().map(whole));
                 }
                 Ok(updates)
             })
@@ -259,13 +261,13 @@ impl Replica for Engine {
         let access = sized(Access::WRITE, updates.len()).durable();
         let applied = self.run(access, move |tx| {
             Box::pin(async move {
-                let mut gone = None;
+                let (mut purged, mut unseen) = (0, false);
                 if let Some(from) = from {
                     admission::claim_and_keep(tx, &caller, &arrival.models, from).await?;
                     let Known { horizon, seen, .. } = Known::of(tx, from).await?;
-                    gone = Some(horizon.stamp).filter(|_| !seen.is_good(horizon));
+                    (purged, unseen) = (horizon.stamp, !seen.is_good(horizon));
                 }
-                apply_pushed(tx, &Arrival { gone, ..arrival }, updates).await
+                apply_pushed(tx, &Arrival { purged, unseen, ..arrival }, updates).await
             })
         });
         applied.await

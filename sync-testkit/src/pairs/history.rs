@@ -1,10 +1,12 @@
 //! Rule *one replica id, one history*: copies, restored backups, servers that were rolled back.
 
 use super::ReplicaPair;
-use super::models::Item;
+use super::models::{Item, ItemField};
+use super::scopes;
 use super::world::{assert_level, three, two};
+use crate::flaky::FlakyReplica;
 use sync_runtime::replica::{Exchange, Pull, Pulled, Replica};
-use sync_runtime::{Caller, Checkpoint, Right, Status};
+use sync_runtime::{Caller, Checkpoint, Field, Right, Status};
 
 /// A device whose store was copied while it was closed: both go on; one of them takes a new name, no edit is lost.
 pub(super) async fn rule_one_replica_id_one_history_a_copy_takes_a_new_name(pair: &dyn ReplicaPair) {
@@ -120,6 +122,28 @@ pub(super) async fn rule_one_replica_id_one_history_restored_by_hand(pair: &dyn 
     assert_eq!(server.ids().await, ["1", "2"]);
     assert_eq!(a.status("1").await, Status::Synced);
     assert_level(&[&a, &server]).await;
+}
+
+/// Of the peer, the store under its new name has what it had under the old one: of these scopes, and what matched.
+pub(super) async fn rule_one_replica_id_one_history_a_new_name_has_pulled_what_the_old_one_did(
+    pair: &dyn ReplicaPair,
+) {
+    let (a, server) = (scopes::device(pair).await, scopes::server(pair).await);
+    for scope in ["a", "b"] {
+        scopes::put(&server, scope, scope, "first").await;
+    }
+    server.put("1", "not done").await;
+    let sync = async |scopes: &[&str], only_done: bool| {
+        let line = FlakyReplica::new(&server.workspace).calling_as(scopes::of("a", scopes));
+        let sync = a.workspace.sync(&line);
+        let sync = if only_done { sync.only(ItemField::Done.eq(true)) } else { sync };
+        sync.await.expect("the sync succeeds");
+    };
+    sync(&["a"], true).await;
+    a.workspace.restored().await.expect("a new name is taken");
+    sync(&["a", "b"], false).await;
+    assert_eq!(scopes::tasks(&a).await.into_keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(a.ids().await, ["1"]);
 }
 
 /// A record that was made, edited and deleted unsent goes on as such under the new name.

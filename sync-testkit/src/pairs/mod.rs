@@ -323,7 +323,7 @@ macro_rules! __pair_cases {
                 a_method_tells_the_scope
                 a_scope_moves_only_those_who_may_read_it
                 another_rule_moves_what_is_there
-                devices_hold_just_their_scopes_whatever_happens
+                what_moved_and_was_deleted_out_of_reach_is_gone
             }
             purging {
                 tombstones_go_after_the_retention_never_earlier
@@ -333,6 +333,11 @@ macro_rules! __pair_cases {
                 a_pull_in_many_pages_passes_the_horizon
                 exits_go_with_the_tombstones
                 another_filter_passes_the_horizon
+                a_scope_that_was_out_of_reach_passes_the_horizon
+                what_moved_to_where_it_is_not_wanted_leaves_with_the_comparison
+                a_delete_that_no_peer_has_is_never_purged
+                a_delete_that_was_refused_is_not_purged
+                what_comes_back_after_its_tombstone_is_newer_than_it
             }
             calls {
                 read_gives_records_with_their_changes
@@ -400,6 +405,7 @@ macro_rules! __pair_cases {
                 rule_one_replica_id_one_history_a_restored_device_gets_back_what_it_sent
                 rule_one_replica_id_one_history_a_restored_device_overwrites_nothing
                 rule_one_replica_id_one_history_restored_by_hand
+                rule_one_replica_id_one_history_a_new_name_has_pulled_what_the_old_one_did
                 rule_one_replica_id_one_history_unsent_deletes_are_kept
                 rule_one_replica_id_one_history_a_rolled_back_server_gets_back_what_it_lost
                 rule_one_replica_id_one_history_a_rolled_back_server_that_wrote_on
@@ -568,6 +574,7 @@ macro_rules! __pair_cases {
                 a_refused_record_is_reverted_or_tried_again
             }
             sharing {
+                devices_hold_just_their_scopes_whatever_happens
                 no_edit_is_lost_on_shared_devices_whatever_happens
             }
             statuses {
@@ -584,6 +591,7 @@ macro_rules! __pair_cases {
                 a_subscription_allows_nothing
                 what_was_written_here_comes_back_when_it_is_wanted_again
                 what_is_written_into_what_is_not_wanted_is_sent_and_leaves
+                what_is_not_wanted_any_more_leaves_with_a_comparison
             }
             topology {
                 every_kind_of_change_reaches_everyone

@@ -2,11 +2,12 @@
 
 use super::ReplicaPair;
 use super::models::{ItemField, Task};
+use super::scopes::{delete, of, put, sync_as, tasks};
 use super::world::{Device, Register, all_models, assert_level};
-use crate::flaky::FlakyReplica;
+use crate::flaky::{FlakyReplica, LineFault, Request};
 use std::time::Duration;
 use sync_runtime::replica::Caller;
-use sync_runtime::{Field, Right, WorkspaceBuilder};
+use sync_runtime::{Field, Right, Subscription, WorkspaceBuilder};
 
 const DAY: i64 = 24 * 3_600_000_000;
 
@@ -18,6 +19,10 @@ fn short(builder: WorkspaceBuilder) -> WorkspaceBuilder {
 
 fn short_with_tasks(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     short(builder).model::<Task>()
+}
+
+fn short_with_subscriptions(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+    short_with_tasks(builder).model::<Subscription>()
 }
 
 /// Devices of the first kind, and a server of the second.
@@ -199,21 +204,16 @@ pub(super) async fn exits_go_with_the_tombstones(pair: &dyn ReplicaPair) {
     let ([away], server) = some(pair, short_with_tasks).await;
     let caller = Caller::named("a").with(Right::Write).in_scope("a", Right::Write);
     let line = FlakyReplica::new(&server.workspace).calling_as(caller);
-    let tasks = server.workspace.collection::<Task>().expect("the model is registered");
-    let here = away.workspace.collection::<Task>().expect("the model is registered");
-    let task = |id: &str, project: &str| Task { id: id.into(), project: project.into(), ..Task::default() };
     for id in ["deleted", "moved", "stays"] {
-        tasks.upsert(task(id, "a")).await.expect("a task is saved");
+        put(&server, id, "a", "first").await;
     }
     away.workspace.sync(&line).await.expect("the sync succeeds");
-    tasks.upsert(task("moved", "b")).await.expect("a task is saved");
-    tasks.delete("deleted".to_owned()).await.expect("a task is deleted");
+    put(&server, "moved", "b", "second").await;
+    delete(&server, "deleted").await;
     pass(40, &[&away, &server]);
     assert_eq!(purge(&server).await, [""; 0]);
     let report = away.workspace.sync(&line).await.expect("the sync succeeds");
-    let left: Vec<_> =
-        here.find(sync_runtime::Query::all()).await.expect("tasks").into_iter().map(|task| task.id).collect();
-    assert_eq!(left, ["stays"], "{report:?}");
+    assert_eq!(tasks(&away).await.into_keys().collect::<Vec<_>>(), ["stays"], "{report:?}");
     assert!(report.rejected.is_empty(), "{report:?}");
 }
 
@@ -229,4 +229,99 @@ pub(super) async fn another_filter_passes_the_horizon(pair: &dyn ReplicaPair) {
     assert_eq!(purge(&server).await, [""; 0]);
     a.workspace.sync(&server.replica).only(ItemField::Done.eq(false)).await.expect("the sync succeeds");
     assert_eq!(a.ids().await, ["2"]);
+}
+
+/// A scope that was revoked, granted again in a sync that compares everything, is compared from where it was left.
+pub(super) async fn a_scope_that_was_out_of_reach_passes_the_horizon(pair: &dyn ReplicaPair) {
+    let ([a], server) = some(pair, short_with_tasks).await;
+    let sync = async |scopes: &[&str], done: bool| {
+        let line = FlakyReplica::new(&server.workspace).calling_as(of("a", scopes));
+        a.workspace.sync(&line).only(ItemField::Done.eq(done)).await.expect("the sync succeeds")
+    };
+    for id in ["1", "2"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync(&["a"], false).await;
+    sync(&[], false).await;
+    delete(&server, "1").await;
+    pass(31, &[&a, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    server.put("later", "for everybody").await;
+    sync(&[], false).await;
+    sync(&["a"], true).await;
+    assert_eq!(tasks(&a).await.into_keys().collect::<Vec<_>>(), ["2"]);
+}
+
+/// A record that went to a scope which may be read and is not wanted is not there for who compares: it leaves.
+pub(super) async fn what_moved_to_where_it_is_not_wanted_leaves_with_the_comparison(pair: &dyn ReplicaPair) {
+    let ([a, witness], server) = some(pair, short_with_subscriptions).await;
+    let caller = of("a", &["a", "b"]).in_scope(Subscription::scope_of("a"), Right::Write);
+    let wanted = a.workspace.collection::<Subscription>().expect("the model is registered");
+    wanted.create(Subscription::new::<Task>("a", ["a"])).await.expect("a subscription is saved");
+    for id in ["deleted", "moved", "stays"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync_as(&a, &server, &caller).await;
+    put(&server, "moved", "b", "second").await;
+    delete(&server, "deleted").await;
+    // Somebody looks, so that the move is known, and forgotten with what is purged.
+    sync_as(&witness, &server, &caller).await;
+    pass(40, &[&a, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    sync_as(&a, &server, &caller).await;
+    assert_eq!(tasks(&a).await.into_keys().collect::<Vec<_>>(), ["stays"]);
+}
+
+/// P1: a delete is an edit; while no peer has it, it stays, however long its device is offline.
+pub(super) async fn a_delete_that_no_peer_has_is_never_purged(pair: &dyn ReplicaPair) {
+    let ([a], server) = some(pair, short).await;
+    a.put("1", "first").await;
+    a.sync_clean(&server).await;
+    a.delete("1").await;
+    pass(400, &[&a, &server]);
+    assert_eq!(purge(&a).await, ["1"], "nobody else knows of it");
+    a.sync_clean(&server).await;
+    assert_eq!(server.ids().await, [""; 0]);
+    assert_eq!(purge(&a).await, [""; 0], "the server has it");
+}
+
+/// A delete that the peer refused stays until somebody has decided what becomes of it.
+pub(super) async fn a_delete_that_was_refused_is_not_purged(pair: &dyn ReplicaPair) {
+    let ([a], server) = some(pair, short_with_tasks).await;
+    put(&server, "1", "a", "first").await;
+    sync_as(&a, &server, &of("a", &["a"])).await;
+    delete(&a, "1").await;
+    let reader = Caller::named("a").with(Right::Write).in_scope("a", Right::Read);
+    assert_eq!(sync_as(&a, &server, &reader).await.rejected.len(), 1);
+    pass(400, &[&a, &server]);
+    assert_eq!(purge(&a).await, ["1"], "it waits");
+    a.workspace.retry::<Task>("1").await.expect("it is tried again");
+    sync_as(&a, &server, &of("a", &["a"])).await;
+    assert_eq!(tasks(&server).await.len(), 0);
+    // `retry` made a revision of it, which has to become old.
+    pass(800, &[&a, &server]);
+    assert_eq!(purge(&a).await, [""; 0]);
+}
+
+/// An edit that came back after it was deleted and purged, as its device never learnt that it had arrived, is newer than
+/// the tombstone that others remember: they are told, and do not differ for ever.
+pub(super) async fn what_comes_back_after_its_tombstone_is_newer_than_it(pair: &dyn ReplicaPair) {
+    let ([a, b], server) = some(pair, short).await;
+    a.put("1", "first").await;
+    a.sync_clean(&server).await;
+    a.put("1", "edited").await;
+    let line = FlakyReplica::new(&server.replica);
+    line.next(Request::Exchange, LineFault::LoseAnswer);
+    a.workspace.sync(&line).await.expect_err("the answer is lost");
+    assert_eq!(server.title("1").await.as_deref(), Some("edited"));
+    b.sync_clean(&server).await;
+    b.delete("1").await;
+    b.sync_clean(&server).await;
+    pass(40, &[&a, &b, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    a.sync(&server).await;
+    assert_eq!(server.title("1").await.as_deref(), Some("edited"), "an edit is kept");
+    a.sync_clean(&server).await;
+    let report = b.sync(&server).await;
+    assert_eq!(report.conflict_count(), 1, "it was deleted here and edited there: {report:?}");
 }

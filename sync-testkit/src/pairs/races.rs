@@ -2,7 +2,8 @@
 
 use super::ReplicaPair;
 use super::models::Task;
-use super::scopes::{Dice, of, put, server};
+use super::scopes::{of, put, server};
+use super::sharing::Dice;
 use super::world::Device;
 use std::collections::BTreeMap;
 use std::sync::Barrier;

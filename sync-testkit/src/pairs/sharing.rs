@@ -1,15 +1,17 @@
 //! Everything at once that decides what a device holds: people who share devices, scopes that are granted and revoked,
-//! subscriptions, filters, records that move, and a bad line. Drawn at random; what is asserted is that no edit is lost.
+//! subscriptions, filters, records that move, purging, and a bad line. Drawn at random; what is asserted is that no edit is
+//! lost.
 //!
 //! Each edit adds a name of its own to a set that merges by union, so an edit is lost where its name is in no record.
-//! `PAIR_FIRST` and `PAIR_SEEDS` set which seeds run.
+//! `PAIR_FIRST` and `PAIR_SEEDS` set which seeds run; in the even ones days pass, and what is deleted is purged.
 
 use super::ReplicaPair;
 use super::models::{Sheet, SheetField};
-use super::scopes::Dice;
+use super::scopes::{self, delete, of, put, sync_as, tasks};
 use super::world::Device;
 use crate::flaky::{FlakyReplica, LineFault, Request};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use sync_runtime::prelude::*;
 use sync_runtime::replica::{Caller, Limits};
 use sync_runtime::{Collection, ErrorKind, Right, Subscription, WorkspaceBuilder};
@@ -18,9 +20,21 @@ const SCOPES: [&str; 3] = ["a", "b", "c"];
 const PEOPLE: [&str; 2] = ["alice", "bob"];
 const DEVICES: usize = 2;
 const STEPS: usize = 80;
+const DAY: i64 = 24 * 3_600_000_000;
+
+/// Numbers that look random and are the same in every run.
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn below(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % sides as u64) as usize
+    }
+}
 
 fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
-    builder.model::<Sheet>().model::<Subscription>()
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    builder.model::<Sheet>().model::<Subscription>().retention(days(2), days(6))
 }
 
 fn number(name: &str, otherwise: u64) -> u64 {
@@ -41,6 +55,8 @@ struct Run {
     /// Those that were in a record when somebody deleted it.
     deleted: BTreeSet<String>,
     step: usize,
+    /// How many days have passed.
+    days: i64,
 }
 
 fn sheets(device: &Device) -> Collection<Sheet> {
@@ -63,7 +79,7 @@ impl Run {
         }
         let granted = PEOPLE.iter().map(|person| (*person, SCOPES.into_iter().take(2).collect())).collect();
         let (edits, deleted) = (BTreeSet::new(), BTreeSet::new());
-        Run { seed, dice, server, devices, granted, edits, deleted, step: 0 }
+        Run { seed, dice, server, devices, granted, edits, deleted, step: 0, days: 0 }
     }
 
     fn one_of<T: Copy>(&mut self, these: &[T]) -> Option<T> {
@@ -160,6 +176,17 @@ impl Run {
         self.devices[device].1 = Some(line);
     }
 
+    /// Lets days pass for everybody; then the server or a device purges.
+    async fn purge(&mut self) {
+        self.days += [1, 3, 8][self.dice.below(3)];
+        for device in 0..DEVICES {
+            self.device(Some(device)).env.ahead(self.days * DAY);
+        }
+        self.server.env.ahead(self.days * DAY);
+        let who = [None, None, Some(0), Some(1)][self.dice.below(4)];
+        self.device(who).workspace.purge().await.expect("it purges");
+    }
+
     async fn act(&mut self) {
         let device = self.dice.below(DEVICES);
         match self.dice.below(20) {
@@ -193,6 +220,7 @@ impl Run {
                 let (there, line) = self.devices.remove(device);
                 self.devices.insert(device, (there.restart().await, line));
             }
+            15 if self.seed.is_multiple_of(2) => self.purge().await,
             _ => self.sync(device).await,
         }
     }
@@ -200,12 +228,15 @@ impl Run {
     /// Syncs until there is nothing more to do: what was refused is tried again, what is in conflict is merged by hand.
     async fn settle(&self, device: usize, person: &str) {
         let workspace = &self.devices[device].0.workspace;
-        for _ in 0..10 {
+        for round in 0..10 {
             let report = workspace.sync(&self.line(person)).await.expect("the sync succeeds");
             let rejected = workspace.rejected::<Sheet>().await.expect("what was refused is read");
             let conflicts = workspace.conflicts::<Sheet>().await.expect("conflicts are read");
             let wishes = workspace.conflicts::<Subscription>().await.expect("conflicts are read");
-            if report.level && rejected.is_empty() && conflicts.is_empty() && wishes.is_empty() {
+            // What is edited after everybody forgot that it was deleted may be refused for good; it stays here, and is told.
+            let forgotten = self.days > 0 && round > 5;
+            if report.level && (rejected.is_empty() || forgotten) && conflicts.is_empty() && wishes.is_empty()
+            {
                 return;
             }
             for conflict in wishes {
@@ -245,21 +276,41 @@ impl Run {
         }
     }
 
+    /// The ids of what was refused. Where nothing was purged there is none.
+    async fn refused(&self, device: usize) -> BTreeSet<String> {
+        let rejected =
+            self.devices[device].0.workspace.rejected::<Sheet>().await.expect("what was refused is read");
+        assert!(rejected.is_empty() || self.days > 0, "seed {}: {rejected:?}", self.seed);
+        rejected.into_iter().map(|refused| refused.id.to_string()).collect()
+    }
+
     async fn check(&self) {
         let seed = self.seed;
         let there = all(&self.server).await;
-        let found: BTreeSet<String> = there.values().flat_map(|sheet| sheet.edits.iter().cloned()).collect();
-        let lost: Vec<_> = self.edits.iter().filter(|edit| !found.contains(*edit)).collect();
-        let lost: Vec<_> = lost.into_iter().filter(|edit| !self.deleted.contains(*edit)).collect();
-        assert!(lost.is_empty(), "seed {seed}: the edits {lost:?} are lost");
+        let mut found: BTreeSet<String> =
+            there.values().flat_map(|sheet| sheet.edits.iter().cloned()).collect();
         for device in 0..DEVICES {
             for person in PEOPLE {
                 self.sign_in(device, person).await;
-                assert_eq!(all(&self.devices[device].0).await, there, "seed {seed}: {person} on {device}");
+                let refused = self.refused(device).await;
+                let mut here = all(&self.devices[device].0).await;
+                let kept = refused.iter().filter_map(|id| here.get(id));
+                found.extend(kept.flat_map(|sheet| sheet.edits.iter().cloned()));
+                let mut there = there.clone();
+                for sheets in [&mut here, &mut there] {
+                    sheets.retain(|id, _| !refused.contains(id));
+                }
+                assert_eq!(here, there, "seed {seed}: {person} on {device}");
             }
             let aside = self.devices[device].0.workspace.accounts().await.expect("accounts are listed");
-            assert!(aside.iter().all(|account| account.unsent == 0), "seed {seed}: {aside:?}");
+            assert!(
+                aside.iter().all(|account| account.unsent == 0 || self.days > 0),
+                "seed {seed}: {aside:?}"
+            );
         }
+        let is_lost = |edit: &&String| !found.contains(*edit) && !self.deleted.contains(*edit);
+        let lost: Vec<&String> = self.edits.iter().filter(is_lost).collect();
+        assert!(lost.is_empty(), "seed {seed}: the edits {lost:?} are lost");
     }
 }
 
@@ -275,5 +326,63 @@ pub(super) async fn no_edit_is_lost_on_shared_devices_whatever_happens(pair: &dy
         }
         run.finish().await;
         run.check().await;
+    }
+}
+
+/// Whatever is written, moved, deleted, granted and revoked, and in pages of any size: in the end each device holds
+/// just what is in its scopes, and nothing was refused that it might write.
+pub(super) async fn devices_hold_just_their_scopes_whatever_happens(pair: &dyn ReplicaPair) {
+    for seed in 1..=8 {
+        let mut dice = Dice(seed);
+        let limits = Limits { page_records: [1, 2, 3, 1_000][dice.below(4)], ..Limits::default() };
+        let server = scopes::server(pair).await.limited(limits).await;
+        let devices = [scopes::device(pair).await, scopes::device(pair).await, scopes::device(pair).await];
+        let mut granted: Vec<BTreeSet<&str>> = (0..3).map(|number| [SCOPES[number]].into()).collect();
+        let caller = |number: usize, granted: &BTreeSet<&str>| {
+            of(&format!("{number}"), &granted.iter().copied().collect::<Vec<_>>())
+        };
+        for step in 0..60 {
+            let (number, id) = (dice.below(3), format!("{}", dice.below(8)));
+            match dice.below(10) {
+                0..=4 => put(&server, &id, SCOPES[dice.below(3)], &format!("{step}")).await,
+                5 => {
+                    if tasks(&server).await.contains_key(&id) {
+                        delete(&server, &id).await;
+                    }
+                }
+                6 => {
+                    let scope = SCOPES[dice.below(3)];
+                    if !granted[number].remove(scope) {
+                        granted[number].insert(scope);
+                    }
+                }
+                7 => {
+                    // Where it may still write and has all that is new, so that no conflict is its own.
+                    sync_as(&devices[number], &server, &caller(number, &granted[number])).await;
+                    let own = tasks(&devices[number]).await;
+                    if let Some((project, _)) =
+                        own.get(&id).filter(|(project, _)| granted[number].contains(project.as_str()))
+                    {
+                        put(&devices[number], &id, project, &format!("{step} by {number}")).await;
+                        let report =
+                            sync_as(&devices[number], &server, &caller(number, &granted[number])).await;
+                        assert!(report.rejected.is_empty(), "seed {seed}, step {step}: {report:?}");
+                    }
+                }
+                _ => {
+                    sync_as(&devices[number], &server, &caller(number, &granted[number])).await;
+                }
+            }
+        }
+        let there = tasks(&server).await;
+        for (number, device) in devices.iter().enumerate() {
+            sync_as(device, &server, &caller(number, &granted[number])).await;
+            let here = tasks(device).await;
+            let is_mine = |project: &String| granted[number].contains(project.as_str());
+            let wanted: BTreeMap<_, _> = there.iter().filter(|(_, (project, _))| is_mine(project)).collect();
+            // What was revoked stays as it was; it gets no further.
+            let held: BTreeMap<_, _> = here.iter().filter(|(_, (project, _))| is_mine(project)).collect();
+            assert_eq!(held, wanted, "seed {seed}, device {number}, scopes {:?}", granted[number]);
+        }
     }
 }

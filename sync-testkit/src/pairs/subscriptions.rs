@@ -1,12 +1,12 @@
 //! Subscriptions: of what somebody may read, what they want.
 
 use super::ReplicaPair;
-use super::models::{Item, Memo, Task};
+use super::models::{Item, ItemField, Memo, Task};
 use super::world::Device;
 use crate::flaky::FlakyReplica;
 use std::collections::BTreeSet;
 use sync_runtime::replica::{Caller, Limits};
-use sync_runtime::{Right, Subscription, SyncReport, WorkspaceBuilder};
+use sync_runtime::{Field, Right, Subscription, SyncReport, WorkspaceBuilder};
 
 fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Item>().model::<Task>().model::<Memo>().model::<Subscription>()
@@ -251,4 +251,15 @@ pub(super) async fn what_is_written_into_what_is_not_wanted_is_sent_and_leaves(p
         sync_clean(&phone, &server).await;
         assert_eq!(tasks(&phone).await, ids(["kept", "sent"]));
     }
+}
+
+/// A sync that compares everything, as it asks for something else than before, takes away what is not wanted any more.
+pub(super) async fn what_is_not_wanted_any_more_leaves_with_a_comparison(pair: &dyn ReplicaPair) {
+    let (phone, tablet, server) = (device(pair).await, device(pair).await, filled(pair, 3).await);
+    sync_clean(&phone, &server).await;
+    want(&tablet, &["a"]).await;
+    sync_clean(&tablet, &server).await;
+    let line = FlakyReplica::new(&server.workspace).calling_as(alice());
+    phone.workspace.sync(&line).only(ItemField::Done.eq(false)).await.expect("the sync succeeds");
+    assert_eq!(tasks(&phone).await, ids(["a1", "a2"]));
 }

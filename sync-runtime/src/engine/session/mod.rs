@@ -9,7 +9,7 @@ mod unwanted;
 
 use super::Engine;
 use super::accounts;
-use super::apply::{Arrival, Merging};
+use super::arrival::{Arrival, Merging};
 use super::inbox::{Home, Parked};
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::{InFull, Next};

@@ -3,7 +3,7 @@
 use super::{Session, Summary};
 use crate::Result;
 use crate::engine::adopt::adopt_all;
-use crate::engine::apply::Arrival;
+use crate::engine::arrival::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
 use crate::engine::leaving;
 use crate::engine::notes::{self, Apart, PeerState};
@@ -14,7 +14,9 @@ use crate::engine::serve::{self, sized};
 use crate::env::BoxFuture;
 use crate::planted::{self, Bug};
 use crate::query::{Filter, Selection};
+use crate::record::Id;
 use crate::replica::{Caller, Exchange, Exchanged, Exit, FeedPage, Pull, Pulled, Update};
+use crate::schema::ModelSchema;
 use crate::store::{Access, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId};
 use futures_util::future::Either;
@@ -41,6 +43,8 @@ struct Batch {
     without: BTreeSet<String>,
     /// The scopes that they cover, where not all may be read.
     scopes: Option<BTreeSet<String>>,
+    /// Those that may be read as well and are not wanted.
+    unwanted: BTreeSet<String>,
     /// Records that left a scope in the last of them.
     exits: Vec<Exit>,
     /// The peer's horizon.
@@ -156,6 +160,7 @@ impl Session<'_> {
             open: false,
             without: BTreeSet::new(),
             scopes: page.scopes,
+            unwanted: page.unwanted,
             exits: Vec::new(),
             horizon: page.horizon,
         });
@@ -201,9 +206,12 @@ impl Session<'_> {
             });
             early.await?;
         }
-        let access = sized(Access::WRITE, batch.updates.len());
-        self.run_leased(access, move |tx| Box::pin(async move { take_pulled(tx, &arrival, id, batch).await }))
-            .await
+        self.drops.fetch_or(!batch.unwanted.is_empty(), Ordering::Relaxed);
+        let (access, pushed) = (sized(Access::WRITE, batch.updates.len()), self.pushed_into());
+        self.run_leased(access, move |tx| {
+            Box::pin(async move { take_pulled(tx, &arrival, id, batch, &pushed).await })
+        })
+        .await
     }
 
     /// Whether the peer covers other scopes now than what was pulled before; what is to be done about it is noted then.
@@ -343,15 +351,10 @@ impl Session<'_> {
     async fn holds_any(&self, parts: &BTreeSet<String>) -> Result<bool> {
         let (parts, models) = (Parts::named(parts), self.engine.models().clone());
         self.engine
-            .read(move |tx| {
+            .run(Access::READ.long(), move |tx| {
                 Box::pin(async move {
                     for model in models.iter().filter(|model| model.schema.scope.is_some()) {
-                        let schema = model.schema;
-                        let scopes = parts.scopes_of(schema.name);
-                        // A method cannot be asked in a query: records of any scope count.
-                        let filter = schema.in_scopes(scopes.clone()).unwrap_or(Filter::All);
-                        let one = Selection { filter, limit: Some(1), ..Selection::default() };
-                        if scopes.count() > 0 && !tx.select(schema, &one).await?.is_empty() {
+                        if holds(tx, model.schema, &parts).await? {
                             return Ok(true);
                         }
                     }
@@ -368,24 +371,25 @@ impl Session<'_> {
         Ok(peer.await?.pull_by_diff)
     }
 
-    /// The checkpoint is not of the peer's history: starts from the beginning.
+    /// The checkpoint is of no use, as it is not of the peer's history or passed by what may be read now: starts from the
+    /// beginning.
     pub(super) async fn begin_pull_by_diff(&self) -> Result<()> {
-        self.begin_anew(false).await
+        self.begin_anew(PeerState::forgotten).await
     }
 
     /// The peer purged tombstones that this replica has not seen: starts from the beginning, and looks at the end what the
     /// peer does not have any more.
     pub(super) async fn begin_comparison(&self) -> Result<()> {
-        self.begin_anew(true).await
+        self.begin_anew(|peer| PeerState { sweep: true, ..peer.pulled_anew() }).await
     }
 
-    async fn begin_anew(&self, sweep: bool) -> Result<()> {
+    async fn begin_anew(&self, anew: fn(PeerState) -> PeerState) -> Result<()> {
         let id = self.id;
         self.run_leased(Access::WRITE, move |tx| {
             Box::pin(async move {
                 serve::unstage(tx, &staged_prefix(id)).await?;
-                let peer = notes::peer(tx, id).await?.pulled_anew();
-                notes::set_peer(tx, id, &PeerState { sweep: sweep || peer.sweep, ..peer }).await
+                let peer = anew(notes::peer(tx, id).await?);
+                notes::set_peer(tx, id, &peer).await
             })
         })
         .await
@@ -398,7 +402,7 @@ impl Session<'_> {
         let peer = peer.await?;
         let (mut since, mut horizon) = (peer.pulled, peer.horizon);
         let mut by_scope = since.is_some() && peer.scopes.is_some();
-        let mut seen = peer.passed();
+        let mut seen: Option<Position> = None;
         let mut news = false;
         let mut changes = Vec::new();
         loop {
@@ -417,11 +421,11 @@ impl Session<'_> {
                     return Ok(news);
                 }
             };
-            if page.horizon > seen {
+            if page.horizon > seen.unwrap_or_else(|| peer.passed(page.scopes.as_ref())) {
                 // What was purged since comes in no page.
                 self.begin_sweep().await?;
-                seen = page.horizon;
             }
+            seen = Some(page.horizon);
             if by_scope && page.scopes.is_none() {
                 // Every scope may be read since the last page; what came up to there was of some.
                 self.begin_pull_by_diff().await?;
@@ -448,8 +452,8 @@ impl Session<'_> {
                 updates = as_asked(&lacking, asked.await?);
             }
             summary.pulled += updates.len();
-            let (bytes, open, exits) = (0, false, page.exits);
-            let batch = Batch { updates, bytes, checkpoint, open, without, scopes, exits, horizon };
+            let (bytes, open, exits, unwanted) = (0, false, page.exits, page.unwanted);
+            let batch = Batch { updates, bytes, checkpoint, open, without, scopes, unwanted, exits, horizon };
             let home = self.take(batch).await?;
             news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
@@ -491,15 +495,42 @@ impl Session<'_> {
     }
 }
 
+/// Whether any record of a model is here that is in one of these parts.
+async fn holds(tx: &mut dyn Transaction, schema: &'static ModelSchema, parts: &Parts) -> Result<bool> {
+    let scopes = parts.scopes_of(schema.name);
+    if scopes.clone().next().is_none() {
+        return Ok(false);
+    }
+    // Where only the record as a whole tells its scope, each is asked.
+    let (filter, limit) = schema.in_scopes(scopes).map_or((Filter::All, APPLY_RECORDS), |filter| (filter, 1));
+    let mut after: Option<Id> = None;
+    loop {
+        let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
+        let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
+        let selection = Selection { filter, limit: Some(limit as u64), ..Selection::default() };
+        let records = tx.select(schema, &selection).await?;
+        let is_in = |record| schema.scope_of(record).is_ok_and(|scope| parts.hold(schema.name, &scope));
+        if records.iter().any(is_in) {
+            return Ok(true);
+        }
+        match records.last() {
+            Some(last) if records.len() == limit => after = Some(schema.id_of(last)?),
+            _ => return Ok(false),
+        }
+    }
+}
+
 async fn take_pulled(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     id: ReplicaId,
     batch: Batch,
+    pushed: &BTreeSet<String>,
 ) -> Result<Home> {
-    let Batch { updates, checkpoint, open, without, scopes, exits, horizon, .. } = batch;
+    let Batch { updates, checkpoint, open, without, scopes, unwanted, exits, horizon, .. } = batch;
     let mut peer = notes::peer(tx, id).await?;
     if peer.pulled.is_none() || peer.scopes != scopes {
+        peer.drops(&unwanted, pushed);
         peer.rescope(scopes.as_ref());
     }
     peer.without.extend(without);

@@ -2,7 +2,7 @@
 
 use super::{Session, Summary};
 use crate::change::{Change, RecordName, State};
-use crate::engine::apply::Arrival;
+use crate::engine::arrival::Arrival;
 use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
 use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, Paging, whole};
