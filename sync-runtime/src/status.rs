@@ -4,6 +4,7 @@ use crate::change::{Change, State};
 use crate::conflict::Conflict;
 use crate::engine::inbox::{self, Matter, Parked};
 use crate::engine::leaving;
+use crate::engine::left;
 use crate::engine::notes::{self, PeerState};
 use crate::env::BoxFuture;
 use crate::record::{Id, Record};
@@ -313,6 +314,7 @@ impl Workspace {
                     erased.map_err(|reason| {
                         Error::new(ErrorKind::Constraint, reason).context(format!("reverting {name}"))
                     })?;
+                    left::note(tx, &[(schema, id)], now).await?;
                     return inbox::remove(tx, &parked).await;
                 }
                 for saved in tx.save(vec![Write { schema, id, record, expect: Expect::Any }], now).await? {

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::change::Change;
 use crate::engine::Engine;
-use crate::engine::moves::Follow;
+use crate::engine::moves::{Follow, News};
 use crate::syncable::{ModelId, Syncable};
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,7 +11,8 @@ use std::marker::PhantomData;
 /// Tells which records of a model changed, whoever changed them.
 ///
 /// It reads the feed, so it needs no memory of its own and misses nothing that is still the newest change of a
-/// record; several changes of one record may be told as one.
+/// record; several changes of one record may be told as one. What left without a trace is told for a week. After
+/// [`crate::Workspace::sign_in`] the records are another person's: nothing is told of those of the one before.
 pub struct Watch<T> {
     changes: Follow,
     model: PhantomData<fn() -> T>,
@@ -28,9 +29,10 @@ impl<T: Syncable> fmt::Debug for Watch<T> {
 pub struct Event<I> {
     /// The record's id.
     pub id: I,
-    /// Whether the record is gone.
+    /// Whether the record is gone from this store: it was deleted, or left, as a scope, a subscription, or a filter does not
+    /// cover it any more.
     pub deleted: bool,
-    /// Whether a sync brought the change, exactly as it stands.
+    /// Whether a sync brought the change, exactly as it stands, or the record left.
     pub from_peer: bool,
 }
 
@@ -45,8 +47,11 @@ impl<T: Syncable> Watch<T> {
     /// What the store fails with; [`crate::ErrorKind::Closed`] when the workspace is closed.
     pub async fn next(&mut self) -> Result<Vec<Event<T::Id>>> {
         loop {
-            let states = self.changes.next().await?.into_iter();
-            let events: Vec<_> = states.filter_map(|state| event(&state.change)).collect();
+            let News { left, states } = self.changes.next().await?;
+            let left = left.iter().filter_map(T::Id::from_id);
+            let left = left.map(|id| Event { id, deleted: true, from_peer: true });
+            let changed = states.iter().filter_map(|state| event(&state.change));
+            let events: Vec<_> = left.chain(changed).collect();
             if !events.is_empty() {
                 return Ok(events);
             }

@@ -43,7 +43,7 @@ pub enum Durability {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct SqlStoreBuilder {
-    url: String,
+    database: Source,
     pub(crate) durability: Durability,
     pub(crate) busy_timeout: Duration,
     pub(crate) adopt: bool,
@@ -53,7 +53,28 @@ pub struct SqlStoreBuilder {
     pub(crate) partitions: Option<u16>,
 }
 
+/// Where the database is.
+#[derive(Debug, Clone)]
+enum Source {
+    Url(String),
+    #[cfg(feature = "server")]
+    Pool(crate::ConnectionPool),
+}
+
 impl SqlStoreBuilder {
+    fn new(database: Source) -> Self {
+        SqlStoreBuilder {
+            database,
+            durability: Durability::default(),
+            busy_timeout: Duration::from_secs(5),
+            adopt: false,
+            #[cfg(feature = "server")]
+            connections: None,
+            #[cfg(feature = "server")]
+            partitions: None,
+        }
+    }
+
     /// When a commit is on the disk; [`Durability::Device`] if not said.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -67,7 +88,8 @@ impl SqlStoreBuilder {
         self
     }
 
-    /// How many connections to a database of many writers the store may have at once; ten if not said.
+    /// How many connections to a database of many writers the store may have at once; ten if not said. A pool of the app's own
+    /// has as many as it has.
     #[cfg(feature = "server")]
     pub fn connections(mut self, most: u32) -> Self {
         self.connections = Some(most);
@@ -103,18 +125,26 @@ impl SqlStoreBuilder {
     /// opened or is no database, or the database cannot be reached; [`ErrorKind::Busy`] if another program holds it.
     /// Each names the file or the database.
     pub async fn open(self) -> Result<SqlStore> {
+        let url = match &self.database {
+            Source::Url(url) => url.clone(),
+            #[cfg(feature = "server")]
+            Source::Pool(pool) => {
+                let server = Server::from_pool(pool.clone(), &self).await?;
+                return Ok(SqlStore { database: Database::Server(Arc::new(server)) });
+            }
+        };
         #[cfg(feature = "postgres")]
-        if self.url.starts_with("postgres://") || self.url.starts_with("postgresql://") {
-            let server = Server::open(&self.url, &self).await?;
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let server = Server::open(&url, &self).await?;
             return Ok(SqlStore { database: Database::Server(Arc::new(server)) });
         }
         #[cfg(feature = "mariadb")]
-        if self.url.starts_with("mysql://") || self.url.starts_with("mariadb://") {
-            let server = Server::open(&self.url, &self).await?;
+        if url.starts_with("mysql://") || url.starts_with("mariadb://") {
+            let server = Server::open(&url, &self).await?;
             return Ok(SqlStore { database: Database::Server(Arc::new(server)) });
         }
-        let Some(path) = self.url.strip_prefix("sqlite:") else {
-            return Err(unknown_url(&self.url));
+        let Some(path) = url.strip_prefix("sqlite:") else {
+            return Err(unknown_url(&url));
         };
         let path = path.strip_prefix("//").unwrap_or(path).to_owned();
         if path.is_empty() {
@@ -188,16 +218,7 @@ impl SqlStore {
 
     /// How to open a store with other settings.
     pub fn builder(url: &str) -> SqlStoreBuilder {
-        SqlStoreBuilder {
-            url: url.to_owned(),
-            durability: Durability::default(),
-            busy_timeout: Duration::from_secs(5),
-            adopt: false,
-            #[cfg(feature = "server")]
-            connections: None,
-            #[cfg(feature = "server")]
-            partitions: None,
-        }
+        SqlStoreBuilder::new(Source::Url(url.to_owned()))
     }
 
     /// Opens a store over a pool of connections that the app has already, on the Tokio runtime that the pool belongs to.
@@ -206,8 +227,24 @@ impl SqlStore {
     /// As [`SqlStoreBuilder::open`].
     #[cfg(feature = "server")]
     pub async fn from_pool(pool: impl Into<crate::ConnectionPool>) -> Result<Self> {
-        let server = Server::from_pool(pool.into(), &Self::builder("")).await?;
-        Ok(SqlStore { database: Database::Server(Arc::new(server)) })
+        Self::pool_builder(pool).open().await
+    }
+
+    /// How to open a store over a pool of the app's own with other settings.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn example(pool: sqlx::PgPool) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// use sync_store_sql::SqlStore;
+    ///
+    /// let store = SqlStore::pool_builder(pool).partitions(16).adopt(true).open().await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "server")]
+    pub fn pool_builder(pool: impl Into<crate::ConnectionPool>) -> SqlStoreBuilder {
+        SqlStoreBuilder::new(Source::Pool(pool.into()))
     }
 
     /// Lets the processes that have this database open tell each other of commits over NATS, in place of PostgreSQL's

@@ -128,6 +128,21 @@ fn a_pull_of_a_scope_reads_one_partition() {
     }
 }
 
+/// Who brings a pool of their own can have partitions too.
+#[test]
+fn a_store_over_a_pool_makes_partitions() {
+    let schema = Schema::new();
+    RUNTIME.block_on(async {
+        let pool = sqlx::PgPool::connect(&schema.url()).await.expect("a pool");
+        let store = SqlStore::pool_builder(pool.clone()).partitions(4).open().await.expect("the store opens");
+        let server = Workspace::builder(store).model::<Sheet>().build().await.expect("the workspace opens");
+        drop(server);
+        pool.close().await;
+    });
+    let parts = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'sync_note'::regclass";
+    assert_eq!(schema.psql(parts).trim(), "4");
+}
+
 /// Partitions change nothing of what is told: moves, exits, purges, a store that is opened again without the option.
 #[test]
 fn scopes_in_partitions_work_as_in_one_table() {

@@ -3,6 +3,7 @@
 
 use super::arrival::Arrival;
 use super::inbox::{self, Home, Matter, Parked};
+use super::left;
 use super::notes::{Leaving, PeerState};
 use super::parents::{self, Step};
 use super::scopes::id_of;
@@ -104,12 +105,15 @@ pub(crate) async fn take_away(
     let steps: Vec<Step> =
         gone.iter().map(|gone| Step::new(&arrival.models, Some(&gone.here), &gone.tombstone)).collect();
     let needed = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
+    let mut left = Vec::new();
     for place in parents::order(&steps) {
         let Gone { exit, tombstone, is_unwanted, .. } = &gone[place];
-        if needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err() {
-            stays.push((exit.clone(), *is_unwanted));
+        match needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err() {
+            true => stays.push((exit.clone(), *is_unwanted)),
+            false => left.push((exit.schema, exit.id.clone())),
         }
     }
+    left::note(tx, &left, arrival.now).await?;
     peer.leaving.extend(stays.into_iter().map(|(exit, unwanted)| {
         let (model, id) = (exit.schema.name.to_owned(), exit.id.to_string());
         Leaving { model, id, scope: exit.scope, unwanted }

@@ -30,6 +30,7 @@ pub(crate) mod decide;
 pub(crate) mod inbox;
 pub(crate) mod keep_both;
 pub(crate) mod leaving;
+pub(crate) mod left;
 pub mod moves;
 pub(crate) mod notes;
 pub(crate) mod outbox;

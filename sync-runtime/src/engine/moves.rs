@@ -1,9 +1,11 @@
 //! What is committed, as it is committed, by whoever it is: told to those who listen.
 
 use super::Engine;
+use super::left;
 use super::scopes::{self, View, Wish};
 use crate::caller::{Caller, Right};
 use crate::change::State;
+use crate::record::Id;
 use crate::replica::{Replica, Watching};
 use crate::schema::ModelSchema;
 use crate::store::{Access, Feed};
@@ -26,10 +28,26 @@ pub(crate) const BATCH: usize = 500;
 /// several changes of one record may come as one.
 pub(crate) struct Follow {
     pub(crate) engine: Engine,
-    /// Only this model.
+    /// Only this model, with what leaves of it.
     schema: Option<&'static ModelSchema>,
-    pub(crate) after: Option<Position>,
+    pub(crate) after: Option<Point>,
     seen: Option<u64>,
+}
+
+/// Up to where a replica was followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Point {
+    position: Position,
+    /// How many records had left.
+    left: u64,
+}
+
+/// What came of following.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Records of the one model that left without a trace. One that is back by now is among the changes.
+    pub(crate) left: Vec<Id>,
+    pub(crate) states: Vec<State>,
 }
 
 impl Follow {
@@ -40,24 +58,28 @@ impl Follow {
     /// Starts here: what is committed from now on comes.
     pub(crate) async fn start(&mut self) -> Result<()> {
         if self.after.is_none() {
-            self.after = Some(self.engine.run(Access::READ.feed(), |tx| tx.newest()).await?);
+            let now = self.engine.run(Access::READ.feed(), |tx| {
+                Box::pin(
+                    async move { Ok(Point { position: tx.newest().await?, left: left::count(tx).await? }) },
+                )
+            });
+            self.after = Some(now.await?);
         }
         Ok(())
     }
 
-    /// Waits until there are changes. The first call starts, where that was not done.
-    pub(crate) async fn next(&mut self) -> Result<Vec<State>> {
+    /// Waits until there is something. The first call starts, where that was not done.
+    pub(crate) async fn next(&mut self) -> Result<News> {
         self.start().await?;
         loop {
             let committed = self.engine.next_commit();
             self.engine.still_open()?;
             let version = self.engine.store().version().await?;
             if self.seen != Some(version) {
-                let states = self.read().await?;
-                // A full batch may have more behind it.
-                self.seen = (states.len() < BATCH).then_some(version);
-                if !states.is_empty() {
-                    return Ok(states);
+                let (news, is_all) = self.read().await?;
+                self.seen = is_all.then_some(version);
+                if !news.states.is_empty() || !news.left.is_empty() {
+                    return Ok(news);
                 }
                 if self.seen.is_none() {
                     continue;
@@ -67,19 +89,27 @@ impl Follow {
         }
     }
 
-    async fn read(&mut self) -> Result<Vec<State>> {
-        let after = self.after.unwrap_or(0);
-        let feed = Feed { schema: self.schema, limit: BATCH, ..Feed::after(after) };
+    /// What there is, and whether that is all.
+    async fn read(&mut self) -> Result<(News, bool)> {
+        let (schema, from) = (self.schema, self.after.unwrap_or(Point { position: 0, left: 0 }));
         let read = self.engine.run(Access::READ.feed(), move |tx| {
             Box::pin(async move {
+                let (left, gone) = match schema {
+                    Some(schema) => left::after(tx, schema, from.left, BATCH).await?,
+                    None => (Vec::new(), from.left),
+                };
                 // A database that was restored under this process goes on from an earlier position.
-                let after = after.min(tx.newest().await?);
-                Ok((after, tx.feed(&Feed { after, ..feed }).await?))
+                let after = from.position.min(tx.newest().await?);
+                let states = tx.feed(&Feed { schema, limit: BATCH, ..Feed::after(after) }).await?;
+                let position = states.last().map_or(after, |state| state.change.position);
+                Ok((News { left, states }, Point { position, left: gone }))
             })
         });
-        let (after, states) = read.await?;
-        self.after = Some(states.last().map_or(after, |state| state.change.position));
-        Ok(states)
+        let (news, point) = read.await?;
+        // A full batch may have more behind it.
+        let is_all = news.states.len() < BATCH && point.left.saturating_sub(from.left) < BATCH as u64;
+        self.after = Some(point);
+        Ok((news, is_all))
     }
 }
 
@@ -111,7 +141,7 @@ impl Moves {
     /// What the store fails with; [`ErrorKind::Closed`] when the replica is closed.
     pub async fn next(&mut self) -> Result<Moved> {
         if self.read.is_empty() {
-            self.read = self.follow.next().await?;
+            self.read = self.follow.next().await?.states;
         }
         let states = &self.read;
         let Some(last) = states.last() else {

@@ -374,11 +374,15 @@ pub(crate) async fn save<T: Serialize + Sync>(
     key: &str,
     value: &T,
 ) -> Result<()> {
-    let bytes = serde_json::to_vec(value).map_err(|error| {
+    tx.note(room, key, Some(written(room, key, value)?)).await
+}
+
+/// The value of a row.
+pub(crate) fn written(room: Room, key: &str, value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| {
         Error::new(ErrorKind::Storage, format!("cannot write the {} note {key}", room.name()))
             .with_source(error)
-    })?;
-    tx.note(room, key, Some(bytes)).await
+    })
 }
 
 /// The peers that this replica syncs with.
@@ -412,7 +416,8 @@ pub(crate) async fn set_peer(tx: &mut dyn Transaction, peer: ReplicaId, state: &
     save(tx, Room::Peer, &peer_key(peer), state).await
 }
 
-fn parse<T: DeserializeOwned>(room: Room, key: &str, bytes: &[u8]) -> Result<T> {
+/// What a row says.
+pub(crate) fn parse<T: DeserializeOwned>(room: Room, key: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("the {} note {key} of the store cannot be read", room.name());
         Error::new(ErrorKind::Storage, message).with_source(error)

@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::inbox;
+use super::left;
 use super::notes::{self, PeerState};
 use super::scopes;
 use crate::Result;
@@ -190,15 +191,15 @@ impl Engine {
             let (next, gone) = done.await?;
             (after, purged) = (next, purged + gone);
         }
-        if scopes::are_known(self.models()) {
-            self.run(Access::WRITE.long(), |tx| {
-                Box::pin(async move {
-                    let through = horizon(tx).await?.position;
-                    scopes::forget_exits(tx, through).await
-                })
+        let by_scope = scopes::are_known(self.models());
+        self.run(Access::WRITE.long(), move |tx| {
+            Box::pin(async move {
+                left::forget(tx, now).await?;
+                let through = horizon(tx).await?.position;
+                if by_scope { scopes::forget_exits(tx, through).await } else { Ok(()) }
             })
-            .await?;
-        }
+        })
+        .await?;
         Ok(purged)
     }
 

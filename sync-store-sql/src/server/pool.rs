@@ -288,9 +288,10 @@ fn all_in_use(location: &str) -> Error {
     Error::new(ErrorKind::Busy, format!("no connection to `{location}` was free in time"))
 }
 
-/// A pool of connections that an app has already, for [`SqlStore::from_pool`].
+/// A pool of connections that an app has already, for [`SqlStore::from_pool`] and [`SqlStore::pool_builder`].
 ///
 /// [`SqlStore::from_pool`]: crate::SqlStore::from_pool
+/// [`SqlStore::pool_builder`]: crate::SqlStore::pool_builder
 #[derive(Debug, Clone)]
 pub struct ConnectionPool(pub(super) Pool);
 

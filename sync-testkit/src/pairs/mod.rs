@@ -324,6 +324,7 @@ macro_rules! __pair_cases {
                 a_scope_moves_only_those_who_may_read_it
                 another_rule_moves_what_is_there
                 what_moved_and_was_deleted_out_of_reach_is_gone
+                what_leaves_is_told_to_who_watches
             }
             purging {
                 tombstones_go_after_the_retention_never_earlier
@@ -337,6 +338,7 @@ macro_rules! __pair_cases {
                 what_moved_to_where_it_is_not_wanted_leaves_with_the_comparison
                 a_delete_that_no_peer_has_is_never_purged
                 a_delete_that_was_refused_is_not_purged
+                what_left_is_told_for_a_week
                 what_comes_back_after_its_tombstone_is_newer_than_it
             }
             calls {

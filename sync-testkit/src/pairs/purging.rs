@@ -7,7 +7,7 @@ use super::world::{Device, Register, all_models, assert_level};
 use crate::flaky::{FlakyReplica, LineFault, Request};
 use std::time::Duration;
 use sync_runtime::replica::Caller;
-use sync_runtime::{Field, Right, Subscription, WorkspaceBuilder};
+use sync_runtime::{Event, Field, Right, Subscription, WorkspaceBuilder};
 
 const DAY: i64 = 24 * 3_600_000_000;
 
@@ -324,4 +324,25 @@ pub(super) async fn what_comes_back_after_its_tombstone_is_newer_than_it(pair: &
     a.sync_clean(&server).await;
     let report = b.sync(&server).await;
     assert_eq!(report.conflict_count(), 1, "it was deleted here and edited there: {report:?}");
+}
+
+/// Who watches a model and comes late is told what left it for a week; what was told for so long is forgotten.
+pub(super) async fn what_left_is_told_for_a_week(pair: &dyn ReplicaPair) {
+    let ([a], server) = some(pair, short_with_tasks).await;
+    let caller = of("a", &["a"]);
+    for id in ["1", "2", "3"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync_as(&a, &server, &caller).await;
+    let mut watch = a.workspace.collection::<Task>().expect("the model is registered").watch();
+    watch.start().await.expect("it starts");
+    put(&server, "1", "b", "second").await;
+    sync_as(&a, &server, &caller).await;
+    pass(6, &[&a, &server]);
+    put(&server, "2", "b", "second").await;
+    sync_as(&a, &server, &caller).await;
+    pass(8, &[&a, &server]);
+    a.workspace.purge().await.expect("it purges");
+    let told = watch.next().await.expect("events are told");
+    assert_eq!(told, [Event { id: "2".to_owned(), deleted: true, from_peer: true }]);
 }

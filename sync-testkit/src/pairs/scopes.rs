@@ -12,7 +12,7 @@ use sync_runtime::replica::{
     Caller, Limits, Outcome, Pull, Pulled, RemoteWrite, Replica, Update, Wanted, Watching,
 };
 use sync_runtime::version::{Ancestry, Revision};
-use sync_runtime::{BoxFuture, ErrorKind, Id, Right, SyncReport, WorkspaceBuilder};
+use sync_runtime::{BoxFuture, ErrorKind, Event, Id, Right, SyncReport, WorkspaceBuilder};
 
 fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Item>().model::<Task>()
@@ -560,6 +560,23 @@ pub(super) async fn another_rule_moves_what_is_there(pair: &dyn ReplicaPair) {
     sync_clean(&a, &server, &caller).await;
     assert_eq!(tasks(&a).await["1"].1, "seen");
     assert_ne!(tasks(&a).await.get("2").map(|(_, title)| title.as_str()), Some("hidden"));
+}
+
+/// Who watches a model is told what leaves it here, and what comes back.
+pub(super) async fn what_leaves_is_told_to_who_watches(pair: &dyn ReplicaPair) {
+    let (a, server, caller) = (device(pair).await, server(pair).await, of("a", &["a"]));
+    for id in ["1", "2"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync_clean(&a, &server, &caller).await;
+    let mut watch = a.workspace.collection::<Task>().expect("the model is registered").watch();
+    watch.start().await.expect("it starts");
+    for (project, deleted) in [("b", true), ("a", false)] {
+        put(&server, "1", project, "moved").await;
+        sync_clean(&a, &server, &caller).await;
+        let told = watch.next().await.expect("events are told");
+        assert_eq!(told, [Event { id: "1".to_owned(), deleted, from_peer: true }]);
+    }
 }
 
 /// Where a record moved and was deleted while both scopes were out of reach, it is gone once both are granted at once.
