@@ -32,15 +32,6 @@ impl Pusher {
         self.caller.needs(Right::Write, schema.name)
     }
 
-    /// What the caller may do with the record that is here, by the scope that it is in.
-    pub(super) async fn right_here(&self, tx: &mut dyn Transaction, here: &State) -> Result<Right> {
-        let is_limited = here.change.schema.scope.is_some() && self.caller.scopes().is_some();
-        if !is_limited {
-            return Ok(Right::Replicate);
-        }
-        Ok(scopes::rights(tx, &self.caller, [here]).await?[0])
-    }
-
     pub(super) fn out_of_scope(&self, change: &Change) -> Rejection {
         let who = self.caller.subject().unwrap_or("the owner");
         let message = format!("{}: {who} has not the right {} in its scope", change.name(), Right::Write);
@@ -113,6 +104,26 @@ impl Pusher {
 pub(super) struct Authors(HashMap<ReplicaId, bool>);
 
 impl Authors {
+    /// What the caller may do with the record that is here, by the scope that it is in.
+    pub(super) async fn right_here(
+        &mut self,
+        tx: &mut dyn Transaction,
+        pusher: &Pusher,
+        here: &State,
+    ) -> Result<Right> {
+        let is_limited = here.change.schema.scope.is_some() && pusher.caller.scopes().is_some();
+        if !is_limited {
+            return Ok(Right::Replicate);
+        }
+        let right = scopes::rights(tx, &pusher.caller, [here]).await?[0];
+        // What the caller deleted before it arrived here was in no scope ever; its id is the caller's to use again.
+        let is_left_over = right < Right::Write
+            && here.record.is_none()
+            && scopes::of_states(tx, [here]).await?[0].as_deref() == Some("")
+            && self.is_own(tx, pusher, here.change.revision().replica).await?;
+        Ok(if is_left_over { pusher.caller.right_on(here.change.schema.name) } else { right })
+    }
+
     /// Whether the caller may bring what this update says of who wrote the record: its own edits, on top of what is here.
     /// Anything else is for those who hold the right to hand on what others wrote; others could make it look here as if
     /// somebody's next edit were an old one.

@@ -139,7 +139,7 @@ pub(crate) async fn apply(
         for (place, update, here, verdict) in decided {
             if let Some(pusher) = &arrival.pushed_by {
                 let right = match &here {
-                    Some(here) => pusher.right_here(tx, here).await?,
+                    Some(here) => authors.right_here(tx, pusher, here).await?,
                     None => Right::Replicate,
                 };
                 // Whether an update is known says what came last: of a record that is hidden, that is for nobody.

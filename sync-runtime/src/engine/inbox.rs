@@ -285,6 +285,26 @@ pub(crate) async fn park(tx: &mut dyn Transaction, models: &Models, parked: &mut
     tx.note(Room::Parked, &parked.key(), Some(parked.encode()?)).await
 }
 
+/// What was parked with a peer stands under its new name.
+pub(crate) async fn hand_over(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    from: ReplicaId,
+    to: ReplicaId,
+) -> Result<()> {
+    let of_peer = format!("{SEPARATOR}{from}");
+    let mut rows = Vec::new();
+    for (key, bytes) in tx.notes(Room::Parked, "").await? {
+        if key.ends_with(&of_peer)
+            && let Ok(parked) = Parked::decode(models, &key, &bytes)
+        {
+            let parked = Parked { peer: to, ..parked };
+            rows.extend([(key, None), (parked.key(), Some(parked.encode()?))]);
+        }
+    }
+    tx.note_all(Room::Parked, rows).await
+}
+
 /// Removes an entry.
 pub(crate) async fn remove(tx: &mut dyn Transaction, parked: &Parked) -> Result<()> {
     tx.note(Room::Parked, &parked.key(), None).await
@@ -402,7 +422,7 @@ pub(crate) async fn take_home(
 }
 
 /// Removes the entries of these records that were settled: what the peer held is in the ancestry now, or the
-/// refused revision is not the current one any more, or the delete that waited was taken by this peer.
+/// refused revision is not the current one any more, or this peer took what waited, or what it had refused.
 pub(crate) async fn settle(
     tx: &mut dyn Transaction,
     models: &Models,
@@ -420,9 +440,13 @@ pub(crate) async fn settle(
         }
         let current = tx.changes(schema, std::slice::from_ref(&id)).await?.pop().flatten();
         for parked in entries {
-            let waited = taken_by == Some(parked.peer)
-                && matches!(&parked.matter, Matter::Conflict { waiting: true, theirs, .. } if theirs.record.is_some());
-            if waited || is_settled(&parked.matter, current.as_ref()) {
+            let is_taken = match &parked.matter {
+                Matter::Conflict { waiting: true, theirs, .. } => theirs.record.is_some(),
+                Matter::Rejected { .. } => true,
+                _ => false,
+            };
+            let is_taken = is_taken && taken_by == Some(parked.peer);
+            if is_taken || is_settled(&parked.matter, current.as_ref()) {
                 remove(tx, &parked).await?;
             }
         }

@@ -303,12 +303,20 @@ pub(crate) struct PusherState {
     /// Whether parts of a group are kept.
     #[serde(default)]
     pub(crate) parts: bool,
+    /// Whether it pushed here already when this store took its name; pages are numbered anew since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) formerly: bool,
     /// The stable name of who pushed first under this replica id; `None` if nobody with a name did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
 }
 
 impl PusherState {
+    /// Whether anything was pushed under this replica id.
+    pub(crate) fn has_pushed(&self) -> bool {
+        self.number > 0 || self.formerly
+    }
+
     /// Fails where the replica id is somebody else's. They learn no more than that.
     pub(crate) fn belongs_to(&self, caller: &Caller, id: ReplicaId) -> Result<()> {
         match (&self.subject, caller.subject()) {

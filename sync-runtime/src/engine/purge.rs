@@ -111,6 +111,11 @@ pub(crate) async fn raise(tx: &mut dyn Transaction, stamp: Stamp) -> Result<()> 
     notes::save(tx, Room::Peer, HORIZON, &raised).await
 }
 
+/// Whether any replica that is known has pulled here.
+pub(crate) async fn is_pulled(tx: &mut dyn Transaction) -> Result<bool> {
+    Ok(!tx.notes_after(Room::Peer, PULLERS, PULLERS, 1).await?.is_empty())
+}
+
 /// Up to where every known replica has seen everything; `None` where nobody is known. Forgets those that were not seen for
 /// the longest time.
 async fn seen_by_all(

@@ -2,7 +2,8 @@
 
 use super::Engine;
 use super::accounts;
-use super::notes::{self, PusherState};
+use super::notes::{self, PeerState, PusherState};
+use super::purge;
 use crate::change::{Change, State};
 use crate::env::{BoxFuture, MaybeSend, fresh_replica};
 use crate::store::{Access, Feed, Room, Transaction};
@@ -120,16 +121,43 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
     tx.rename(fresh).await?;
     notes::add_former(tx, old).await?;
     accounts::renew(tx).await?;
-    let peers = notes::peers(tx).await?;
+    let (peers, pushers) = (notes::peers(tx).await?, notes::pushers(tx).await?);
+    // What only others read and write, as at a server, they know under the old name.
+    let is_served = peers.is_empty() && (!pushers.is_empty() || purge::is_pulled(tx).await?);
+    if !is_served {
+        stamp_unsent_anew(tx, &peers, old, fresh, now).await?;
+    }
+    // Whoever pushes here numbers its pages anew: for them this is another replica.
+    for (key, pusher) in pushers {
+        // Whose replica id it is does not change, nor that it was here.
+        let formerly = pusher.has_pushed();
+        let anew = PusherState { formerly, subject: pusher.subject, ..PusherState::default() };
+        notes::save(tx, Room::Peer, &key, &anew).await?;
+    }
+    super::serve::unstage(tx, super::serve::PUSHED).await?;
+    let newest = tx.newest().await?;
+    for (id, peer) in peers {
+        notes::set_peer(tx, id, &peer.pushed_anew(newest)).await?;
+    }
+    let horizon = super::apply::horizon(tx).await?;
+    tx.keep_bases_through(horizon).await
+}
+
+/// Stamps what no peer has under the new name.
+async fn stamp_unsent_anew(
+    tx: &mut dyn Transaction,
+    peers: &[(ReplicaId, PeerState)],
+    old: ReplicaId,
+    fresh: ReplicaId,
+    now: Stamp,
+) -> Result<()> {
     let newest = tx.newest().await?;
     let acknowledged = peers.iter().map(|(_, peer)| peer.pushed).max().unwrap_or(0).min(newest);
     let mut after = acknowledged;
-    while !peers.is_empty() {
+    loop {
         let feed = Feed { through: newest, limit: BATCH, data: true, ..Feed::after(after) };
         let states = tx.feed(&feed).await?;
-        let Some(last) = states.last() else {
-            break;
-        };
+        let Some(last) = states.last() else { return Ok(()) };
         after = last.change.position;
         let mut anew = Vec::new();
         for state in states {
@@ -142,29 +170,6 @@ pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, no
         // revision that it has and flows under the old name: to fail here would keep the store from syncing for ever.
         tx.put(&anew, now).await?;
     }
-    // Whoever pushes here numbers its pages anew: for them this is another replica.
-    for (key, pusher) in notes::pushers(tx).await? {
-        // Whose replica id it is does not change.
-        match pusher.subject {
-            Some(_) => {
-                notes::save(
-                    tx,
-                    Room::Peer,
-                    &key,
-                    &PusherState { subject: pusher.subject, ..PusherState::default() },
-                )
-                .await?
-            }
-            None => tx.note(Room::Peer, &key, None).await?,
-        }
-    }
-    super::serve::unstage(tx, super::serve::PUSHED).await?;
-    let newest = tx.newest().await?;
-    for (id, peer) in peers {
-        notes::set_peer(tx, id, &peer.pushed_anew(newest)).await?;
-    }
-    let horizon = super::apply::horizon(tx).await?;
-    tx.keep_bases_through(horizon).await
 }
 
 /// The same content under the new name, on top of the last state that a peer may have acknowledged.
@@ -178,7 +183,8 @@ async fn stamped_anew(
 ) -> Result<State> {
     let change = &state.change;
     let bases = tx.bases(change.schema, std::slice::from_ref(&change.id)).await?.into_iter().flatten();
-    let held = |change: &Change| change.position <= acknowledged || change.origin.is_some();
+    // One without a position never stood here, or lay aside: its origin says whether a peer has it.
+    let held = |change: &Change| (1..=acknowledged).contains(&change.position) || change.origin.is_some();
     let held: Vec<_> = bases.filter(|base| held(&base.state.change)).collect();
     // What others wrote stays in the ancestry; of what this store wrote under the old name, only what a peer may hold.
     let mine = held.iter().filter_map(|base| base.state.change.ancestry.seen(old)).max();

@@ -129,7 +129,7 @@ impl Replica for Engine {
                 };
                 let Known { mut pusher, horizon, seen } = Known::of(tx, exchange.from).await?;
                 pusher.belongs_to(&caller, exchange.from)?;
-                let has_pushed = pusher.number > 0;
+                let has_pushed = pusher.has_pushed();
                 if let Some(pull) = &exchange.pull {
                     noted = match pull.since.filter(|since| since.replica == me) {
                         None => seen.asks(before, now),
@@ -143,7 +143,7 @@ impl Replica for Engine {
                     let unseen = !noted.unwrap_or(seen).is_good(horizon);
                     let mut arrival = Arrival { purged: horizon.stamp, unseen, ..arrival.clone() };
                     if let Some(pushed_by) = &mut arrival.pushed_by {
-                        pushed_by.is_first = pusher.number == 0;
+                        pushed_by.is_first = !has_pushed;
                     }
                     let taken = take_page(tx, &arrival, &limits, exchange.from, &mut pusher, push);
                     answer.pushed = Some(taken.await?);
@@ -447,8 +447,9 @@ async fn take_page(
     }
     // Nothing is kept for those whose records are all going to be refused.
     let open = push.page.group_open && arrival.may_write_any();
-    let subject = pusher.subject.take();
-    *pusher = PusherState { number: push.number, digest: push.digest, open, parts: parts || open, subject };
+    let (formerly, subject) = (pusher.formerly, pusher.subject.take());
+    let (number, digest, parts) = (push.number, push.digest, parts || open);
+    *pusher = PusherState { number, digest, open, parts, formerly, subject };
     notes::save(tx, Room::Peer, &pusher_key(from), pusher).await?;
     if open {
         stage(tx, &staged_key, push.number, &adopt_all(&arrival.models, push.page.updates)).await?;

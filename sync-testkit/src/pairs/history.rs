@@ -1,7 +1,7 @@
 //! Rule *one replica id, one history*: copies, restored backups, servers that were rolled back.
 
 use super::ReplicaPair;
-use super::models::{Item, ItemField};
+use super::models::{Item, ItemField, Task};
 use super::scopes;
 use super::world::{assert_level, three, two};
 use crate::flaky::FlakyReplica;
@@ -122,6 +122,31 @@ pub(super) async fn rule_one_replica_id_one_history_restored_by_hand(pair: &dyn 
     assert_eq!(server.ids().await, ["1", "2"]);
     assert_eq!(a.status("1").await, Status::Synced);
     assert_level(&[&a, &server]).await;
+}
+
+/// What was written before the first sync goes out under the new name, by who may push no more than their own edits.
+pub(super) async fn rule_one_replica_id_one_history_a_new_name_before_the_first_sync(pair: &dyn ReplicaPair) {
+    let (a, server) = two(pair).await;
+    a.put("1", "first").await;
+    a.workspace.restored().await.expect("a new name is taken");
+    let line = FlakyReplica::new(&server.workspace).calling_as(Caller::named("a").with(Right::Write));
+    let report = a.workspace.sync(&line).await.expect("the sync succeeds");
+    assert!(report.rejected.is_empty(), "{report:?}");
+    assert_eq!(server.ids().await, ["1"]);
+}
+
+/// What a peer refused is settled once it takes it, also under another name.
+pub(super) async fn rule_one_replica_id_one_history_a_refusal_goes_over_to_the_new_name(
+    pair: &dyn ReplicaPair,
+) {
+    let (a, server) = (scopes::device(pair).await, scopes::server(pair).await);
+    scopes::put(&a, "1", "b", "first").await;
+    assert_eq!(scopes::sync_as(&a, &server, &scopes::of("a", &["a"])).await.rejected.len(), 1);
+    server.workspace.restored().await.expect("a new name is taken");
+    scopes::sync_as(&a, &server, &scopes::of("a", &["a", "b"])).await;
+    assert_eq!(scopes::tasks(&server).await.len(), 1);
+    let refused = a.workspace.rejected::<Task>().await.expect("what was refused is read");
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 /// Of the peer, the store under its new name has what it had under the old one: of these scopes, and what matched.

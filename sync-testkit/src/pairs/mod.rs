@@ -325,6 +325,7 @@ macro_rules! __pair_cases {
                 another_rule_moves_what_is_there
                 what_moved_and_was_deleted_out_of_reach_is_gone
                 what_leaves_is_told_to_who_watches
+                what_was_deleted_before_it_arrived_can_be_made_anew
             }
             purging {
                 tombstones_go_after_the_retention_never_earlier
@@ -340,6 +341,7 @@ macro_rules! __pair_cases {
                 a_delete_that_was_refused_is_not_purged
                 what_left_is_told_for_a_week
                 what_comes_back_after_its_tombstone_is_newer_than_it
+                a_server_under_a_new_name_knows_who_pushed_before
             }
             calls {
                 read_gives_records_with_their_changes
@@ -408,6 +410,8 @@ macro_rules! __pair_cases {
                 rule_one_replica_id_one_history_a_restored_device_overwrites_nothing
                 rule_one_replica_id_one_history_restored_by_hand
                 rule_one_replica_id_one_history_a_new_name_has_pulled_what_the_old_one_did
+                rule_one_replica_id_one_history_a_new_name_before_the_first_sync
+                rule_one_replica_id_one_history_a_refusal_goes_over_to_the_new_name
                 rule_one_replica_id_one_history_unsent_deletes_are_kept
                 rule_one_replica_id_one_history_a_rolled_back_server_gets_back_what_it_lost
                 rule_one_replica_id_one_history_a_rolled_back_server_that_wrote_on

@@ -346,3 +346,23 @@ pub(super) async fn what_left_is_told_for_a_week(pair: &dyn ReplicaPair) {
     let told = watch.next().await.expect("events are told");
     assert_eq!(told, [Event { id: "2".to_owned(), deleted: true, from_peer: true }]);
 }
+
+/// A server that took a new name remembers who pushed to it before: what they bring of what was purged is nothing new.
+pub(super) async fn a_server_under_a_new_name_knows_who_pushed_before(pair: &dyn ReplicaPair) {
+    let ([a, b], server) = some(pair, short).await;
+    a.put("1", "first").await;
+    for device in [&a, &b] {
+        device.sync_clean(&server).await;
+    }
+    b.delete("1").await;
+    b.sync_clean(&server).await;
+    pass(40, &[&a, &b, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    server.workspace.restored().await.expect("a new name is taken");
+    let report = a.sync(&server).await;
+    assert_eq!(report.rejected.len(), 1, "{report:?}");
+    assert_eq!(report.rejected[0].code, "gone");
+    assert_eq!(server.ids().await, [""; 0]);
+    b.sync_clean(&server).await;
+    assert_eq!(a.ids().await, ["1"], "what becomes of it is for a person to say");
+}

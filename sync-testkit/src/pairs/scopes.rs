@@ -562,6 +562,18 @@ pub(super) async fn another_rule_moves_what_is_there(pair: &dyn ReplicaPair) {
     assert_ne!(tasks(&a).await.get("2").map(|(_, title)| title.as_str()), Some("hidden"));
 }
 
+/// The id of a record that was deleted before the server ever had it can be used again.
+pub(super) async fn what_was_deleted_before_it_arrived_can_be_made_anew(pair: &dyn ReplicaPair) {
+    let (a, server, caller) = (device(pair).await, server(pair).await, of("a", &["a"]));
+    put(&a, "1", "b", "not allowed").await;
+    assert_eq!(sync_as(&a, &server, &caller).await.rejected.len(), 1);
+    delete(&a, "1").await;
+    sync_as(&a, &server, &caller).await;
+    put(&a, "1", "a", "allowed").await;
+    sync_clean(&a, &server, &caller).await;
+    assert_eq!(ids(&server).await, ["1"]);
+}
+
 /// Who watches a model is told what leaves it here, and what comes back.
 pub(super) async fn what_leaves_is_told_to_who_watches(pair: &dyn ReplicaPair) {
     let (a, server, caller) = (device(pair).await, server(pair).await, of("a", &["a"]));

@@ -1,9 +1,10 @@
 //! Everything at once that decides what a device holds: people who share devices, scopes that are granted and revoked,
-//! subscriptions, filters, records that move, purging, and a bad line. Drawn at random; what is asserted is that no edit is
-//! lost.
+//! subscriptions, filters, records that move, purging, new names, and a bad line. Drawn at random; what is asserted is that no
+//! edit is lost.
 //!
 //! Each edit adds a name of its own to a set that merges by union, so an edit is lost where its name is in no record.
-//! `PAIR_FIRST` and `PAIR_SEEDS` set which seeds run; in the even ones days pass, and what is deleted is purged.
+//! `PAIR_FIRST` and `PAIR_SEEDS` set which seeds run; in the even ones days pass, and what is deleted is purged;
+//! in every third one the server and devices take new names.
 
 use super::ReplicaPair;
 use super::models::{Sheet, SheetField};
@@ -91,6 +92,11 @@ impl Run {
 
     fn scope(&mut self) -> &'static str {
         SCOPES[self.dice.below(SCOPES.len())]
+    }
+
+    /// The server, or a device.
+    fn somebody(&mut self) -> Option<usize> {
+        [None, None, Some(0), Some(1)][self.dice.below(4)]
     }
 
     async fn person(&self, device: usize) -> Option<&'static str> {
@@ -183,7 +189,7 @@ impl Run {
             self.device(Some(device)).env.ahead(self.days * DAY);
         }
         self.server.env.ahead(self.days * DAY);
-        let who = [None, None, Some(0), Some(1)][self.dice.below(4)];
+        let who = self.somebody();
         self.device(who).workspace.purge().await.expect("it purges");
     }
 
@@ -221,6 +227,10 @@ impl Run {
                 self.devices.insert(device, (there.restart().await, line));
             }
             15 if self.seed.is_multiple_of(2) => self.purge().await,
+            16 if self.seed.is_multiple_of(3) => {
+                let who = self.somebody();
+                self.device(who).workspace.restored().await.expect("a new name is taken");
+            }
             _ => self.sync(device).await,
         }
     }
@@ -228,6 +238,7 @@ impl Run {
     /// Syncs until there is nothing more to do: what was refused is tried again, what is in conflict is merged by hand.
     async fn settle(&self, device: usize, person: &str) {
         let workspace = &self.devices[device].0.workspace;
+        let mut last = String::new();
         for round in 0..10 {
             let report = workspace.sync(&self.line(person)).await.expect("the sync succeeds");
             let rejected = workspace.rejected::<Sheet>().await.expect("what was refused is read");
@@ -239,6 +250,7 @@ impl Run {
             {
                 return;
             }
+            last = format!("{report:?}, refused {rejected:?}, in conflict {conflicts:?} {wishes:?}");
             for conflict in wishes {
                 let wish = Subscription::new::<Sheet>(person, SCOPES);
                 conflict.resolve_manually(Some(wish)).await.expect("the conflict is resolved");
@@ -255,7 +267,7 @@ impl Run {
                 workspace.retry::<Sheet>(refused.id.to_string()).await.expect("it is tried again");
             }
         }
-        panic!("seed {}: {person} does not come to rest on device {device}", self.seed);
+        panic!("seed {}: {person} does not come to rest on device {device}: {last}", self.seed);
     }
 
     /// Lets everybody have everything, everywhere.

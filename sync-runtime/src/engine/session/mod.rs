@@ -10,7 +10,7 @@ mod unwanted;
 use super::Engine;
 use super::accounts;
 use super::arrival::{Arrival, Merging};
-use super::inbox::{Home, Parked};
+use super::inbox::{self, Home, Parked};
 use super::notes::{self, PeerState, peer_key};
 use super::outbox::{InFull, Next};
 use super::parents;
@@ -256,6 +256,7 @@ impl Session<'_> {
             }
             return Ok(asked);
         }
+        let models = self.engine.models().clone();
         self.run_leased(Access::WRITE.feed(), move |tx| {
             Box::pin(async move {
                 let others = notes::peers(tx).await?;
@@ -268,6 +269,7 @@ impl Session<'_> {
                 for (name, before) in others.iter().filter(|(name, _)| former.contains(name)) {
                     accounts::check(Some(before), None, subject.as_deref())?;
                     state.take_over(before);
+                    inbox::hand_over(tx, &models, *name, id).await?;
                     tx.note(Room::Peer, &peer_key(*name), None).await?;
                 }
                 notes::set_peer(tx, id, &state).await?;

@@ -324,9 +324,9 @@ async fn take_answers(
     }
     for (change, outcome) in answers {
         match outcome {
-            Outcome::Applied | Outcome::Known | Outcome::NeedWhole => {
-                settled.push((change.schema, change.id));
-            }
+            Outcome::Applied | Outcome::Known => settled.push((change.schema, change.id)),
+            // It is sent again.
+            Outcome::NeedWhole => {}
             Outcome::Conflict(there) if inbox::waits_there(&change, &there) => {
                 parked.push(inbox::waiting_there(arrival, peer, *there));
             }
