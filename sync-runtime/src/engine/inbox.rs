@@ -421,12 +421,20 @@ pub(crate) async fn take_home(
     Ok(home)
 }
 
+/// What a peer answered to records that were pushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) by: ReplicaId,
+    /// Whether it stored them just now. What it knew before it may have, or have had where it cannot be read any more.
+    pub(crate) stored: bool,
+}
+
 /// Removes the entries of these records that were settled: what the peer held is in the ancestry now, or the
-/// refused revision is not the current one any more, or this peer took what waited, or what it had refused.
+/// refused revision is not the current one any more, or this peer took what waited, or stored what it had refused.
 pub(crate) async fn settle(
     tx: &mut dyn Transaction,
     models: &Models,
-    taken_by: Option<ReplicaId>,
+    answered: Option<Answered>,
     records: Vec<(&'static ModelSchema, Id)>,
 ) -> Result<()> {
     // Mostly nothing is parked at all: one look instead of one for each record.
@@ -440,12 +448,12 @@ pub(crate) async fn settle(
         }
         let current = tx.changes(schema, std::slice::from_ref(&id)).await?.pop().flatten();
         for parked in entries {
-            let is_taken = match &parked.matter {
+            let answered = answered.filter(|answered| answered.by == parked.peer);
+            let is_taken = answered.is_some_and(|answered| match &parked.matter {
                 Matter::Conflict { waiting: true, theirs, .. } => theirs.record.is_some(),
-                Matter::Rejected { .. } => true,
+                Matter::Rejected { .. } => answered.stored,
                 _ => false,
-            };
-            let is_taken = is_taken && taken_by == Some(parked.peer);
+            });
             if is_taken || is_settled(&parked.matter, current.as_ref()) {
                 remove(tx, &parked).await?;
             }

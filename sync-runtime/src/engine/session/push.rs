@@ -312,7 +312,7 @@ async fn take_answers(
     strange: Vec<Change>,
 ) -> Result<Home> {
     let mut theirs = Vec::new();
-    let mut settled = Vec::new();
+    let (mut stored, mut known) = (Vec::new(), Vec::new());
     let mut parked = Vec::new();
     let state = notes::peer(tx, peer).await?;
     let mut refused: Vec<(Change, Rejection)> = Vec::new();
@@ -324,7 +324,8 @@ async fn take_answers(
     }
     for (change, outcome) in answers {
         match outcome {
-            Outcome::Applied | Outcome::Known => settled.push((change.schema, change.id)),
+            Outcome::Applied => stored.push((change.schema, change.id)),
+            Outcome::Known => known.push((change.schema, change.id)),
             // It is sent again.
             Outcome::NeedWhole => {}
             Outcome::Conflict(there) if inbox::waits_there(&change, &there) => {
@@ -346,7 +347,8 @@ async fn take_answers(
         let matter = Matter::Rejected { revision: change.revision(), rejection, held };
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     }
-    inbox::settle(tx, &arrival.models, Some(peer), settled).await?;
+    inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: true }), stored).await?;
+    inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: false }), known).await?;
     // The bases are still there: they go with the acknowledgement.
     let mut home = take_home(tx, arrival, theirs).await?;
     for mut entry in parked {
