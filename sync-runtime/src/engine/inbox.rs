@@ -438,7 +438,7 @@ pub(crate) async fn settle(
     records: Vec<(&'static ModelSchema, Id)>,
 ) -> Result<()> {
     // Mostly nothing is parked at all: one look instead of one for each record.
-    if tx.notes(Room::Parked, "").await?.is_empty() {
+    if records.is_empty() || tx.notes(Room::Parked, "").await?.is_empty() {
         return Ok(());
     }
     for (schema, id) in records {
