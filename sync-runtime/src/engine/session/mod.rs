@@ -4,6 +4,7 @@ mod lease;
 mod only;
 mod pull;
 mod push;
+mod refused;
 mod sweep;
 mod unwanted;
 

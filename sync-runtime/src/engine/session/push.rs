@@ -209,48 +209,6 @@ impl Session<'_> {
         Ok(summary.take_in(home))
     }
 
-    /// rule: parents first. Sends once more what the peer refused for now: its parent may have come in a later
-    /// page, or everything may have been compared since. Says whether something came home that the peer does not hold so.
-    pub(super) async fn push_refused(&self, summary: &mut Summary) -> Result<bool> {
-        let (id, arrival) = (self.id, self.arrival());
-        let models = arrival.models.clone();
-        let refused =
-            self.engine.run(Access::READ.long(), move |tx| Box::pin(inbox::refused_for_now(tx, models, id)));
-        let mut news = false;
-        for part in refused.await?.chunks(self.limits().page_records) {
-            summary.requests += 1;
-            let updates = part.iter().map(|(_, state)| whole(state.clone())).collect();
-            let me = Some(self.engine.id().await?);
-            let outcomes = self.holding_lease(self.peer.bulk_update(self.caller, me, updates)).await?;
-            if outcomes.len() != part.len() {
-                return Err(self.odd("the number of its answers is not that of the records sent"));
-            }
-            let (part, arrival) = (part.to_vec(), arrival.clone());
-            let access = sized(Access::WRITE, part.len());
-            let taken = self.run_leased(access, move |tx| {
-                Box::pin(async move {
-                    let mut theirs = Vec::new();
-                    let mut settled = Vec::new();
-                    for ((entry, sent), outcome) in part.into_iter().zip(outcomes) {
-                        match outcome {
-                            Outcome::Rejected(_) | Outcome::NeedWhole => continue,
-                            Outcome::Conflict(there) if inbox::waits_there(&sent.change, &there) => continue,
-                            Outcome::Applied | Outcome::Known => {}
-                            Outcome::Amended(state) | Outcome::Conflict(state) => theirs.push(whole(*state)),
-                        }
-                        inbox::remove(tx, &entry).await?;
-                        settled.push((entry.schema.name, entry.id));
-                    }
-                    Ok((take_home(tx, &arrival, theirs).await?, settled))
-                })
-            });
-            let (home, settled) = taken.await?;
-            summary.parked.retain(|entry| !settled.contains(&(entry.schema.name, entry.id.clone())));
-            news |= summary.take_in(home);
-        }
-        Ok(news)
-    }
-
     /// Begins anew with a peer that lost pages which it had answered: its history broke.
     pub(super) async fn restart(&self, expected: u64) -> Result<()> {
         let id = self.id;
