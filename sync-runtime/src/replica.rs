@@ -336,6 +336,9 @@ pub struct FeedPage {
     /// The records that left these scopes and are in no other one that the caller may read, and those that do not match
     /// what was asked for.
     pub exits: Vec<Exit>,
+    /// Whether other records left them before the replica was known to get them (P10). It is not told which: it asks itself
+    /// for what it has whether that is still there.
+    pub withheld: bool,
     /// Tombstones up to this position were purged. Who goes on from the checkpoint tells it again, so that the replica
     /// sees whether more were since; 0 if none was ever.
     pub horizon: Position,

@@ -157,6 +157,8 @@ pub(crate) struct FeedText<'a> {
     unwanted: Option<&'a BTreeSet<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exits: Option<ExitsText<'a>>,
+    #[serde(skip_serializing_if = "no")]
+    withheld: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     horizon: Option<Position>,
 }
@@ -186,8 +188,19 @@ impl<'a> From<&'a Pulled> for PulledText<'a> {
             Pulled::UnknownCheckpoint => return PulledText::UnknownCheckpoint,
             Pulled::Purged => return PulledText::Purged,
         };
-        let FeedPage { page, checkpoint, more, ahead, skipped, covers, scopes, unwanted, exits, horizon } =
-            feed;
+        let FeedPage {
+            page,
+            checkpoint,
+            more,
+            ahead,
+            skipped,
+            covers,
+            scopes,
+            unwanted,
+            exits,
+            withheld,
+            horizon,
+        } = feed;
         PulledText::Page(FeedText {
             updates: each(&page.updates),
             group_open: page.group_open,
@@ -200,6 +213,7 @@ impl<'a> From<&'a Pulled> for PulledText<'a> {
             unwanted: Some(unwanted).filter(|unwanted| !unwanted.is_empty()),
             exits: Some(Each(exits, ExitText::from as fn(&'a Exit) -> ExitText<'a>))
                 .filter(|_| !exits.is_empty()),
+            withheld: *withheld,
             horizon: Some(*horizon).filter(|horizon| *horizon != 0),
         })
     }
@@ -216,6 +230,7 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
     scopes: Vec<String> = List { item: Plain::seed(), most: MOST_SCOPES, what: "scopes" };
     unwanted: Vec<String> = List { item: Plain::seed(), most: MOST_SCOPES, what: "scopes" };
     exits: Vec<Option<Exit>> = List { item: ReadExit::seed(reader, most), most: MOST_EXITS, what: "exits" };
+    withheld: bool = Plain::seed();
     horizon: Position = Plain::seed();
 } -> FeedPage {
     let updates = required(message.updates, "updates")?;
@@ -229,6 +244,7 @@ message! { ReadFeedPage, "a page of a feed", |message, reader, most| {
         scopes: message.scopes.map(|scopes| scopes.into_iter().collect()),
         unwanted: message.unwanted.into_iter().flatten().collect(),
         exits: message.exits.into_iter().flatten().flatten().collect(),
+        withheld: message.withheld.unwrap_or(false),
         horizon: message.horizon.unwrap_or(0),
     })
 }}

@@ -247,6 +247,7 @@ impl Shelf {
             scopes: None,
             unwanted: BTreeSet::new(),
             exits: Vec::new(),
+            withheld: false,
             horizon: 0,
         })
     }

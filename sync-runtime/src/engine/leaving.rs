@@ -43,8 +43,9 @@ pub(crate) async fn leave(
 pub(crate) enum Why<'h> {
     /// They left their scope. What is not at the peer cannot go there any more, and is reported here.
     Left(&'h mut Home),
-    /// They were deleted so long ago that their tombstones are gone. An edit that is not at the peer is pushed.
-    Purged,
+    /// They are not at the peer any more, or not where this replica pulls, and it was not told why. An edit that is not at the
+    /// peer is pushed; what the peer refused of them is reported as gone.
+    Lacking(&'h mut Home),
     /// They do not match what is pulled. An edit that is not at the peer is pushed.
     Unmatched,
     /// They are not subscribed to any more. An edit stays until it is at the peer.
@@ -66,11 +67,13 @@ pub(crate) async fn take_away(
     let waiting = std::mem::take(&mut peer.leaving).into_iter().filter_map(|left| {
         let schema = arrival.models.get(&left.model).ok()?.schema;
         let id = id_of(schema, &left.id)?;
-        Some((Exit { schema, id, scope: left.scope, unmatched: false }, left.unwanted))
+        let exit = Exit { schema, id, scope: left.scope, unmatched: left.unmatched };
+        Some((exit, left.unwanted, true))
     });
     let is_unwanted = matches!(why, Why::Unwanted);
     let (mut gone, mut stays) = (Vec::new(), Vec::new());
-    for (exit, is_unwanted) in waiting.chain(exits.into_iter().map(|exit| (exit, is_unwanted))) {
+    let exits = exits.into_iter().map(|exit| (exit, is_unwanted, false));
+    for (exit, is_unwanted, has_waited) in waiting.chain(exits) {
         let Some(here) = tx.states(exit.schema, std::slice::from_ref(&exit.id)).await?.pop().flatten() else {
             continue;
         };
@@ -86,12 +89,17 @@ pub(crate) async fn take_away(
             matches!(&parked, Some(Matter::Rejected { revision, .. }) if *revision == change.revision());
         let is_unsent = change.origin != Some(from) && !peer.has_acknowledged(change.position);
         if is_refused || is_unsent {
-            if is_unwanted {
-                stays.push((exit, true));
-            } else if let Why::Left(home) = &mut why {
-                let mut entry = unsent(arrival, from, &exit, change);
-                inbox::park(tx, &arrival.models, &mut entry).await?;
-                home.parked.push(entry);
+            let was_there =
+                matches!(&parked, Some(Matter::Rejected { held: Some(held), .. }) if held.record.is_some());
+            match &mut why {
+                _ if is_unwanted => stays.push((exit, true)),
+                Why::Left(home) if !exit.unmatched => park(tx, arrival, from, &exit, change, home).await?,
+                Why::Lacking(home) if is_refused && was_there => {
+                    park(tx, arrival, from, &exit, change, home).await?;
+                }
+                // It is reported once the peer's exits are looked at again.
+                _ if has_waited && !exit.unmatched => stays.push((exit, false)),
+                _ => {}
             }
             continue;
         }
@@ -114,10 +122,7 @@ pub(crate) async fn take_away(
         }
     }
     left::note(tx, &left, arrival.now).await?;
-    peer.leaving.extend(stays.into_iter().map(|(exit, unwanted)| {
-        let (model, id) = (exit.schema.name.to_owned(), exit.id.to_string());
-        Leaving { model, id, scope: exit.scope, unwanted }
-    }));
+    peer.leaving.extend(stays.into_iter().map(|(exit, is_unwanted)| Leaving::of(exit, is_unwanted)));
     Ok(())
 }
 
@@ -148,7 +153,15 @@ pub(crate) async fn erase(
     Ok(Ok(()))
 }
 
-fn unsent(arrival: &Arrival, peer: ReplicaId, exit: &Exit, change: &Change) -> Parked {
+/// Reports an edit that cannot go to the peer any more.
+async fn park(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    peer: ReplicaId,
+    exit: &Exit,
+    change: &Change,
+    home: &mut Home,
+) -> Result<()> {
     let reason = format!(
         "{} left the scope `{}` at the peer, which takes no edit of it any more; it stays here as it is",
         change.name(),
@@ -156,5 +169,8 @@ fn unsent(arrival: &Arrival, peer: ReplicaId, exit: &Exit, change: &Change) -> P
     );
     let rejection = Rejection { code: ErrorKind::Gone.code().to_owned(), reason };
     let matter = Matter::Rejected { revision: change.revision(), rejection, held: None };
-    Parked { schema: exit.schema, id: exit.id.clone(), peer, since: arrival.now, matter }
+    let mut entry = Parked { schema: exit.schema, id: exit.id.clone(), peer, since: arrival.now, matter };
+    inbox::park(tx, &arrival.models, &mut entry).await?;
+    home.parked.push(entry);
+    Ok(())
 }

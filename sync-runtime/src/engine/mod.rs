@@ -10,6 +10,7 @@
 //! - `purge`: tombstones that nobody waits for go.
 //! - `reading`: what a caller reads, as much of it as it may see.
 //! - `parts`: which scopes, or scopes of models, a caller's pull covers.
+//! - `grants`: since when each replica gets which parts.
 //! - `rebase`: one version of two, by the policies of the model.
 //! - `inbox`: conflicts and refused records, kept until resolved.
 //! - `keep_both`: two records of one id, told apart by a new one.
@@ -27,6 +28,7 @@ pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod arrival;
 pub(crate) mod decide;
+mod grants;
 pub(crate) mod inbox;
 pub(crate) mod keep_both;
 pub(crate) mod leaving;

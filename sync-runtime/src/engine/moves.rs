@@ -1,6 +1,7 @@
 //! What is committed, as it is committed, by whoever it is: told to those who listen.
 
 use super::Engine;
+use super::grants::Grants;
 use super::left;
 use super::scopes::{self, View, Wish};
 use crate::caller::{Caller, Right};
@@ -252,7 +253,8 @@ impl Engine {
                     };
                     let states = view.feed(tx, &models, &feed).await?;
                     let is_for = |state: &State| caller.right_on(state.change.schema.name) >= Right::Read;
-                    let has_left = !view.exits(tx, &models, after, view.through).await?.exits.is_empty();
+                    let left = view.exits(tx, &models, after, view.through, &Grants::default()).await?;
+                    let has_left = left.withheld || !left.exits.is_empty();
                     Ok((
                         has_left || states.iter().any(is_for),
                         states.last().map(|state| state.change.position),

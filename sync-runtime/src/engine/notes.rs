@@ -3,7 +3,7 @@
 use super::parts::Parts;
 use crate::caller::Caller;
 use crate::change::Group;
-use crate::replica::Update;
+use crate::replica::{Exit, Update};
 use crate::store::{Room, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
@@ -106,6 +106,16 @@ pub(crate) struct Leaving {
     /// Whether it is there still, and not wanted here any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unwanted: bool,
+    /// Whether it only does not match what is pulled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unmatched: bool,
+}
+
+impl Leaving {
+    pub(crate) fn of(exit: Exit, unwanted: bool) -> Leaving {
+        let (model, id) = (exit.schema.name.to_owned(), exit.id.to_string());
+        Leaving { model, id, scope: exit.scope, unwanted, unmatched: exit.unmatched }
+    }
 }
 
 /// A part of the feed as it stood at one moment.

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Parts(BTreeMap<String, Option<BTreeSet<String>>>);
 
 /// The name of a part.
-fn name(scope: &str, model: Option<&str>) -> String {
+pub(crate) fn name(scope: &str, model: Option<&str>) -> String {
     match model {
         Some(model) => format!("{}{SEPARATOR}{model}", escaped(scope)),
         None => escaped(scope),

@@ -4,6 +4,7 @@
 //! everything; who has no good one cannot bring back what is not newer than that stamp.
 
 use super::Engine;
+use super::grants::{self, Grants};
 use super::inbox;
 use super::left;
 use super::notes::{self, PeerState};
@@ -133,7 +134,11 @@ async fn seen_by_all(
     for (key, bytes) in tx.notes(Room::Peer, PULLERS).await? {
         match serde_json::from_slice::<Seen>(&bytes) {
             Ok(seen) if now.saturating_sub(seen.at) < retention.most => add(seen.position),
-            _ => forgotten.push((key, None)),
+            _ => {
+                let replica = key.strip_prefix(PULLERS).and_then(|replica| replica.parse().ok());
+                forgotten.extend(replica.map(|replica| (grants::key(replica), None)));
+                forgotten.push((key, None));
+            }
         }
     }
     tx.note_all(Room::Peer, forgotten).await?;
@@ -240,10 +245,23 @@ impl Engine {
         );
     }
 
-    /// Notes how far a replica has pulled, where that is worth a write.
-    pub(crate) async fn note_seen(&self, replica: ReplicaId, seen: Seen) -> Result<()> {
+    /// Notes how far a replica has pulled and which parts it gets, where that is worth a write.
+    pub(super) async fn note_puller(
+        &self,
+        replica: ReplicaId,
+        seen: Option<Seen>,
+        granted: Option<Grants>,
+    ) -> Result<()> {
         self.run(Access::WRITE, move |tx| {
-            Box::pin(async move { notes::save(tx, Room::Peer, &seen_key(replica), &seen).await })
+            Box::pin(async move {
+                if let Some(seen) = seen {
+                    notes::save(tx, Room::Peer, &seen_key(replica), &seen).await?;
+                }
+                match granted {
+                    Some(granted) => notes::save(tx, Room::Peer, &grants::key(replica), &granted).await,
+                    None => Ok(()),
+                }
+            })
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! What a caller reads: pages of the feed, comparisons, records; of each as much as the caller may see.
 
+use super::grants::Grants;
 use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
 use super::parts::Coverage;
@@ -15,7 +16,7 @@ use crate::replica::{Diff, Exit, FeedPage, Limits, Page, Pull, Pulled};
 use crate::schema::{Model, ModelSchema, Models};
 use crate::store::Transaction;
 use crate::version::{Relation, ReplicaId, compare};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Who asks for a page of the feed, and for which.
 pub(super) struct Asked<'a> {
@@ -28,27 +29,45 @@ pub(super) struct Asked<'a> {
     pub(super) pull: &'a Pull,
     /// Whether this peer has pushed before, so that what it pushed may be gone by now without its knowing.
     pub(super) has_pushed: bool,
+    /// Since when it gets which parts.
+    pub(super) grants: &'a Grants,
     /// Up to where tombstones were purged, if that was read already.
     pub(super) horizon: Option<Horizon>,
 }
 
-/// A page of the feed for a peer; `true` with it if the peer saw more of this history than there is.
+/// The answer to a wish for changes.
+pub(super) struct Answer {
+    pub(super) pulled: Pulled,
+    /// Whether the peer saw more of this history than there is.
+    pub(super) ahead: bool,
+    /// What is to be noted of which parts it gets; `None` where that is so already.
+    pub(super) grants: Option<Grants>,
+}
+
+impl Answer {
+    fn of(pulled: Pulled) -> Answer {
+        Answer { pulled, ahead: false, grants: None }
+    }
+}
+
+/// A page of the feed for a peer.
 pub(super) async fn feed_page(
     tx: &mut dyn Transaction,
     me: ReplicaId,
     models: &Models,
     limits: &Limits,
     asked: Asked<'_>,
-) -> Result<(Pulled, bool)> {
-    let Asked { caller, seal, from, pull, has_pushed, horizon } = asked;
+) -> Result<Answer> {
+    let Asked { caller, seal, from, pull, has_pushed, grants, horizon } = asked;
     if let Some(schema) = pull.model {
         caller.needs(Right::Read, schema.name)?;
     }
     let after = match pull.since {
         None => 0,
-        Some(since) if since.replica != me => return Ok((Pulled::UnknownCheckpoint, false)),
+        Some(since) if since.replica != me => return Ok(Answer::of(Pulled::UnknownCheckpoint)),
         Some(since) if since.position > tx.newest().await? => {
-            return Ok((Pulled::UnknownCheckpoint, seal.believes(caller, models, since)));
+            let ahead = seal.believes(caller, models, since);
+            return Ok(Answer { ahead, ..Answer::of(Pulled::UnknownCheckpoint) });
         }
         Some(since) => since.position,
     };
@@ -60,7 +79,7 @@ pub(super) async fn feed_page(
     let first = pull.data && pull.since.is_none() && !(has_pushed && pull.scopes.is_none());
     let compares = !pull.data && pull.since.is_none();
     if !first && !compares && after < horizon && pull.horizon < horizon {
-        return Ok((Pulled::Purged, false));
+        return Ok(Answer::of(Pulled::Purged));
     }
     let wish = Wish { scopes: pull.scopes.as_ref(), through: pull.through, first };
     let view = View::of(tx, models, caller, wish).await?;
@@ -78,9 +97,16 @@ pub(super) async fn feed_page(
         view,
     };
     let mut part = cut(tx, models, &cut_at).await?;
-    let mut exits = Vec::new();
+    let (mut exits, mut withheld) = (Vec::new(), false);
+    let renewed = cut_at.view.as_ref().map(|view| {
+        let nothing_of = if first { view.asked.names() } else { BTreeSet::new() };
+        grants.renewed(&view.covered, &nothing_of, view.projected)
+    });
     if let Some(view) = cut_at.view.as_ref().filter(|_| !first) {
-        let Left { exits: left, deleted, end } = view.exits(tx, models, after, part.through).await?;
+        let grants = renewed.as_ref().unwrap_or(grants);
+        let left = view.exits(tx, models, after, part.through, grants).await?;
+        withheld = left.withheld;
+        let Left { exits: left, deleted, end, .. } = left;
         exits.extend(left.into_iter().filter(|exit| caller.right_on(exit.schema.name) >= Right::Read));
         if end < part.through {
             // So many left at once that the rest of the page comes with the next ones, in parts if need be.
@@ -138,9 +164,11 @@ pub(super) async fn feed_page(
         scopes,
         unwanted,
         exits,
+        withheld,
         horizon,
     };
-    Ok((Pulled::Page(feed), false))
+    let grants = renewed.filter(|renewed| renewed != grants);
+    Ok(Answer { grants, ..Answer::of(Pulled::Page(feed)) })
 }
 
 /// The scope of a record that does not match what is asked for.

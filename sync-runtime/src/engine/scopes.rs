@@ -8,6 +8,7 @@
 //! - `x`, scope, position: that a record left the scope.
 
 use super::Engine;
+use super::grants::{Grants, Word};
 use super::notes;
 use super::parts::{Coverage, Parts};
 use crate::caller::{Caller, Right};
@@ -310,13 +311,15 @@ pub(crate) struct View {
     /// The parts that are asked for.
     pub(crate) asked: Parts,
     /// All that the caller gets.
-    covered: Parts,
+    pub(crate) covered: Parts,
     /// What it may read and does not want.
     pub(crate) unwanted: Parts,
     /// Whether records of models without scopes are asked for.
     unscoped: bool,
     /// Only changes up to here.
     pub(crate) through: Position,
+    /// Up to here it is known what is in which scope.
+    pub(crate) projected: Position,
     /// Whether the records that are gone are left out.
     live_only: bool,
 }
@@ -353,6 +356,7 @@ impl View {
             unwanted,
             unscoped: wish.scopes.is_none(),
             through: wish.through.map_or(projected, |through| through.min(projected)),
+            projected,
             live_only: wish.first,
         }))
     }
@@ -416,6 +420,7 @@ impl View {
         models: &Models,
         after: Position,
         through: Position,
+        grants: &Grants,
     ) -> Result<Left> {
         let (mut exits, mut end) = (Vec::new(), through);
         for (scope, models) in self.asked.iter() {
@@ -428,7 +433,8 @@ impl View {
                 let mark: Mark = read(key, bytes)?;
                 // One that nobody asked for stands here too, so that it counts for how far the look went.
                 let is_asked = models.is_none_or(|models| models.contains(&mark.model));
-                exits.push((position, scope.clone(), mark, is_asked));
+                let word = grants.word(scope, models.map(|_| mark.model.as_str()), position);
+                exits.push((position, scope.clone(), mark, is_asked, word));
             }
         }
         exits.sort_by_key(|(position, ..)| *position);
@@ -436,18 +442,22 @@ impl View {
             end = end.min(exits[MOST_EXITS - 1].0);
             exits.retain(|(position, ..)| *position <= end);
         }
-        exits.retain(|(_, _, _, is_asked)| *is_asked);
-        let keys: Vec<String> = exits.iter().map(|(_, _, mark, _)| mark.record_key()).collect();
+        exits.retain(|(_, _, _, is_asked, _)| *is_asked);
+        let keys: Vec<String> = exits.iter().map(|(_, _, mark, ..)| mark.record_key()).collect();
         let places = tx.notes_of(Room::Scope, &keys).await?;
-        let mut left = Left { exits: Vec::with_capacity(exits.len()), deleted: Vec::new(), end };
-        for (((_, scope, mark, _), key), place) in exits.into_iter().zip(keys).zip(places) {
+        let mut left = Left { exits: Vec::new(), withheld: false, deleted: Vec::new(), end };
+        for (((_, scope, mark, _, word), key), place) in exits.into_iter().zip(keys).zip(places) {
             let place: Option<Place> = place.map(|bytes| read(&key, &bytes)).transpose()?;
             let now = place.and_then(|place| place.scope);
             let is_in = |parts: &Parts| now.as_ref().is_some_and(|now| parts.hold(&mark.model, now));
             let Ok(model) = models.get(&mark.model) else { continue };
             let Some(id) = id_of(model.schema, &mark.id) else { continue };
             if !is_in(&self.covered) {
-                left.exits.push(Exit { schema: model.schema, id, scope, unmatched: false });
+                match word {
+                    Word::Told => left.exits.push(Exit { schema: model.schema, id, scope, unmatched: false }),
+                    Word::Withheld => left.withheld = true,
+                    Word::Needless => {}
+                }
             } else if !is_in(&self.asked) {
                 // Where it is now is pulled by itself, for the first time perhaps, and then without tombstones.
                 let found = tx.changes(model.schema, std::slice::from_ref(&id)).await?.pop().flatten();
@@ -463,6 +473,8 @@ impl View {
 pub(crate) struct Left {
     /// What is in no scope that the caller gets.
     pub(crate) exits: Vec<Exit>,
+    /// Whether there are such that the replica is not told of, and that it may have.
+    pub(crate) withheld: bool,
     /// The tombstones of what was deleted in a scope that the caller gets and that is not asked for just now.
     pub(crate) deleted: Vec<State>,
     /// Up to where this is all that left.

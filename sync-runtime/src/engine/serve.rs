@@ -5,6 +5,7 @@ use super::admission::{self, Pusher};
 use super::adopt::adopt_all;
 use super::apply::apply;
 use super::arrival::{Arrival, Merging};
+use super::grants::{self, Grants};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::purge::{self, Horizon, Seen};
@@ -119,15 +120,15 @@ impl Replica for Engine {
             Box::pin(async move {
                 let me = tx.replica().await?;
                 let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
-                let mut noted = None;
                 if exchange.to != me {
-                    return Ok((answer, false, noted, None, false));
+                    return Ok(Turn { answer, ahead: false, seen: None, granted: None, known: None });
                 }
                 let before = match exchange.pull {
                     Some(_) => tx.newest().await?,
                     None => 0,
                 };
-                let Known { mut pusher, horizon, seen } = Known::of(tx, exchange.from).await?;
+                let Known { mut pusher, horizon, seen, grants } = Known::of(tx, exchange.from).await?;
+                let mut noted = None;
                 pusher.belongs_to(&caller, exchange.from)?;
                 let has_pushed = pusher.has_pushed();
                 if let Some(pull) = &exchange.pull {
@@ -153,37 +154,38 @@ impl Replica for Engine {
                 let stored = answer.pushed.as_ref().is_some_and(Pushed::stored);
                 let unseen = exchange.pull.is_some()
                     && (stored && tx.newest().await? == before || by_scope && answer.pushed.is_some());
-                let mut ahead = false;
+                let (mut ahead, mut granted) = (false, None);
                 if let Some(pull) = exchange.pull.filter(|_| !unseen) {
-                    let (from, horizon) = (Some(exchange.from), Some(horizon));
-                    let asked = Asked { caller: &caller, seal, from, pull: &pull, has_pushed, horizon };
+                    let (from, horizon, grants) = (Some(exchange.from), Some(horizon), &grants);
+                    let asked =
+                        Asked { caller: &caller, seal, from, pull: &pull, has_pushed, grants, horizon };
                     let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
-                    ahead = matches!(pulled, (_, true));
-                    answer.pulled = Some(pulled.0);
+                    (answer.pulled, ahead, granted) = (Some(pulled.pulled), pulled.ahead, pulled.grants);
                 }
-                Ok((answer, ahead, noted, Some(horizon), has_pushed))
+                let known = Some((horizon, has_pushed, grants));
+                Ok(Turn { answer, ahead, seen: noted, granted, known })
             })
         });
-        let (mut answer, mut ahead, noted, horizon, has_pushed) = answer.await?;
+        let Turn { mut answer, mut ahead, seen, mut granted, known } = answer.await?;
         let is_here = answer.pushed.is_some() && answer.pulled.is_none();
-        if let Some(pull) = pull.filter(|_| is_here) {
+        if let Some((pull, (horizon, has_pushed, grants))) = pull.filter(|_| is_here).zip(known) {
             if by_scope {
                 self.project_scopes().await?;
             }
             let (me, models) = (answer.replica, self.models().clone());
             let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
                 Box::pin(async move {
-                    let from = Some(from);
-                    let asked = Asked { caller: &puller, seal, from, pull: &pull, has_pushed, horizon };
+                    let (from, horizon, grants) = (Some(from), Some(horizon), &grants);
+                    let asked =
+                        Asked { caller: &puller, seal, from, pull: &pull, has_pushed, grants, horizon };
                     feed_page(tx, me, &models, &limits, asked).await
                 })
             });
             let pulled = pulled.await?;
-            ahead = pulled.1;
-            answer.pulled = Some(pulled.0);
+            (answer.pulled, ahead, granted) = (Some(pulled.pulled), pulled.ahead, pulled.grants);
         }
-        if let Some(seen) = noted.filter(|_| !ahead) {
-            self.note_seen(from, seen).await?;
+        if !ahead && (seen.is_some() || granted.is_some()) {
+            self.note_puller(from, seen, granted).await?;
         }
         if ahead {
             // Somebody saw more of this history than there is: it was rolled back.
@@ -200,20 +202,21 @@ impl Replica for Engine {
         let (caller, seal) = (caller.clone(), self.seal().await?);
         let (models, limits) = (self.models().clone(), *self.limits());
         let access = Access::READ.long().durable().feed();
-        let (me, (pulled, ahead)) = self
+        let (me, answer) = self
             .answer(access, move |tx| {
                 Box::pin(async move {
                     let me = tx.replica().await?;
-                    let (from, has_pushed, horizon) = (None, false, None);
-                    let asked = Asked { caller: &caller, seal, from, pull: &pull, has_pushed, horizon };
+                    let (from, has_pushed, grants, horizon) = (None, false, &Grants::default(), None);
+                    let asked =
+                        Asked { caller: &caller, seal, from, pull: &pull, has_pushed, grants, horizon };
                     Ok((me, feed_page(tx, me, &models, &limits, asked).await?))
                 })
             })
             .await?;
-        if ahead {
+        if answer.ahead {
             self.take_new_name_after(me).await?;
         }
-        Ok(pulled)
+        Ok(answer.pulled)
     }
 
     async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
@@ -388,16 +391,31 @@ impl Replica for Engine {
     }
 }
 
+/// What came of the first transaction of an exchange.
+struct Turn {
+    answer: Exchanged,
+    /// Whether the peer saw more of this history than there is.
+    ahead: bool,
+    /// What is to be noted of how far it pulled.
+    seen: Option<Seen>,
+    /// And of which parts it gets.
+    granted: Option<Grants>,
+    /// For a page that is read by itself: the horizon, whether the peer had pushed before, and which parts it got.
+    known: Option<(Horizon, bool, Grants)>,
+}
+
 /// What is known of a replica that calls, and what it may have missed.
 struct Known {
     pusher: PusherState,
     horizon: Horizon,
     seen: Seen,
+    grants: Grants,
 }
 
 impl Known {
     async fn of(tx: &mut dyn Transaction, replica: ReplicaId) -> Result<Known> {
-        let keys = [pusher_key(replica), purge::horizon_key(), purge::seen_key(replica)];
+        let keys =
+            [pusher_key(replica), purge::horizon_key(), purge::seen_key(replica), grants::key(replica)];
         let rows = tx.notes_of(Room::Peer, &keys).await?;
         let mut rows = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row));
         let mut next = || rows.next().and_then(|(key, row)| Some((key, row?)));
@@ -405,6 +423,7 @@ impl Known {
             pusher: notes::parsed(next())?,
             horizon: notes::parsed(next())?,
             seen: notes::parsed(next())?,
+            grants: notes::parsed(next())?,
         })
     }
 }

@@ -53,6 +53,7 @@
 
 mod env;
 mod models;
+mod moves;
 mod world;
 
 mod accounts;
@@ -306,13 +307,21 @@ macro_rules! __pair_cases {
             races {
                 rule_permission_in_the_transaction_a_thousand_edits_race_a_change_of_owner
             }
-            scopes {
-                rule_permission_in_the_transaction_nobody_writes_into_the_scope_of_another
-                a_pull_brings_what_is_in_the_callers_scopes
+            moves {
                 a_record_that_moves_leaves_the_devices_that_only_had_its_scope
                 a_record_that_comes_back_stays
                 a_pending_edit_of_a_record_that_left_is_reported
                 a_record_that_left_stays_while_others_need_it
+                what_moved_and_was_deleted_out_of_reach_is_gone
+                what_leaves_is_told_to_who_watches
+                what_left_before_a_scope_was_granted_is_not_told
+                what_left_out_of_reach_is_looked_for
+                what_leaves_in_a_group_larger_than_a_page_leaves
+                what_left_goes_when_the_peer_knows_the_edit
+            }
+            scopes {
+                rule_permission_in_the_transaction_nobody_writes_into_the_scope_of_another
+                a_pull_brings_what_is_in_the_callers_scopes
                 a_scope_that_is_granted_later_is_brought_from_its_beginning
                 a_scope_revoked_and_granted_again_skips_nothing
                 a_first_pull_brings_no_tombstone
@@ -323,8 +332,6 @@ macro_rules! __pair_cases {
                 a_method_tells_the_scope
                 a_scope_moves_only_those_who_may_read_it
                 another_rule_moves_what_is_there
-                what_moved_and_was_deleted_out_of_reach_is_gone
-                what_leaves_is_told_to_who_watches
                 what_was_deleted_before_it_arrived_can_be_made_anew
             }
             purging {

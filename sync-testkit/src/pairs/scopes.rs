@@ -12,7 +12,7 @@ use sync_runtime::replica::{
     Caller, Limits, Outcome, Pull, Pulled, RemoteWrite, Replica, Update, Wanted, Watching,
 };
 use sync_runtime::version::{Ancestry, Revision};
-use sync_runtime::{BoxFuture, ErrorKind, Event, Id, Right, SyncReport, WorkspaceBuilder};
+use sync_runtime::{BoxFuture, ErrorKind, Id, Right, SyncReport, WorkspaceBuilder};
 
 fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Item>().model::<Task>()
@@ -42,7 +42,7 @@ pub(super) async fn sync_as(device: &Device, server: &Device, caller: &Caller) -
 }
 
 /// The same, level and without anything to report.
-async fn sync_clean(device: &Device, server: &Device, caller: &Caller) -> SyncReport {
+pub(super) async fn sync_clean(device: &Device, server: &Device, caller: &Caller) -> SyncReport {
     let report = sync_as(device, server, caller).await;
     assert!(report.level, "not level: {report:?}");
     assert_eq!((report.conflict_count(), report.rejected.len()), (0, 0), "{report:?}");
@@ -68,12 +68,12 @@ pub(super) async fn tasks(device: &Device) -> BTreeMap<String, (String, String)>
     found.into_iter().map(|task| (task.id, (task.project, task.title))).collect()
 }
 
-async fn ids(device: &Device) -> Vec<String> {
+pub(super) async fn ids(device: &Device) -> Vec<String> {
     tasks(device).await.into_keys().collect()
 }
 
 /// Everything of tasks that the device has any trace of.
-async fn traces(device: &Device) -> BTreeSet<String> {
+pub(super) async fn traces(device: &Device) -> BTreeSet<String> {
     let states = device.states().await.into_iter();
     states
         .filter(|state| state.change.schema.name == "Task")
@@ -116,111 +116,6 @@ pub(super) async fn a_pull_brings_what_is_in_the_callers_scopes(pair: &dyn Repli
         assert_eq!(sync_clean(&b, &server, &of("b", &["b", "c"])).await.pulled, 1);
         assert_eq!(tasks(&server).await["a0"].1, "by a");
     }
-}
-
-/// A record that moves from one scope to another, and on, leaves the devices that only had that scope, and comes to
-/// those that have the other.
-pub(super) async fn a_record_that_moves_leaves_the_devices_that_only_had_its_scope(pair: &dyn ReplicaPair) {
-    let server = server(pair).await;
-    let (a, b, c, ab) = (device(pair).await, device(pair).await, device(pair).await, device(pair).await);
-    let callers = [of("a", &["a"]), of("b", &["b"]), of("c", &["c"]), of("ab", &["a", "b"])];
-    let devices = [&a, &b, &c, &ab];
-    let holders = async || {
-        let mut holders = Vec::new();
-        for (device, caller) in devices.iter().zip(&callers) {
-            sync_clean(device, &server, caller).await;
-            holders.push(traces(device).await.contains("1"));
-        }
-        holders
-    };
-    put(&server, "1", "a", "first").await;
-    put(&server, "other", "a", "stays").await;
-    assert_eq!(holders().await, [true, false, false, true]);
-    put(&server, "1", "b", "second").await;
-    assert_eq!(holders().await, [false, true, false, true], "and no trace of it stays where it left");
-    // Further than anybody looked.
-    put(&server, "1", "a", "third").await;
-    put(&server, "1", "c", "fourth").await;
-    assert_eq!(holders().await, [false, false, true, false]);
-    assert_eq!(tasks(&c).await["1"], ("c".into(), "fourth".into()));
-    put(&server, "1", "a", "back").await;
-    assert_eq!(holders().await, [true, false, false, true]);
-    assert_eq!(ids(&a).await, ["1", "other"]);
-    // Moved by one who may write both.
-    put(&ab, "1", "b", "by ab").await;
-    sync_clean(&ab, &server, &callers[3]).await;
-    assert_eq!(holders().await, [false, true, false, true]);
-    delete(&server, "1").await;
-    sync_clean(&b, &server, &callers[1]).await;
-    assert_eq!(ids(&b).await, Vec::<String>::new());
-}
-
-/// What leaves and is back before anybody looked did not leave; what comes back later is there again.
-pub(super) async fn a_record_that_comes_back_stays(pair: &dyn ReplicaPair) {
-    let server = server(pair).await.limited(Limits { page_records: 2, ..Limits::default() }).await;
-    let (a, witness) = (device(pair).await, device(pair).await);
-    let (caller, other) = (of("a", &["a"]), of("w", &["a", "b"]));
-    for id in ["1", "2", "3", "4"] {
-        put(&server, id, "a", "first").await;
-    }
-    sync_clean(&a, &server, &caller).await;
-    for id in ["1", "2", "3", "4"] {
-        put(&server, id, "b", "away").await;
-        // Somebody looks, so that the projection sees each step.
-        sync_clean(&witness, &server, &other).await;
-        put(&server, id, "a", "back").await;
-        sync_clean(&witness, &server, &other).await;
-    }
-    sync_clean(&a, &server, &caller).await;
-    assert_eq!(ids(&a).await, ["1", "2", "3", "4"]);
-    assert!(tasks(&a).await.values().all(|(_, title)| title == "back"));
-    put(&a, "1", "a", "edited").await;
-    sync_clean(&a, &server, &caller).await;
-    assert_eq!(tasks(&server).await["1"].1, "edited");
-}
-
-/// An edit of a record that left meanwhile is reported, stays on the device, and changes nothing at the server; without
-/// one the id alone comes, and the record goes.
-pub(super) async fn a_pending_edit_of_a_record_that_left_is_reported(pair: &dyn ReplicaPair) {
-    let server = server(pair).await;
-    let (a, later) = (device(pair).await, device(pair).await);
-    let caller = of("a", &["a"]);
-    put(&server, "1", "a", "first").await;
-    put(&server, "2", "a", "first").await;
-    sync_clean(&a, &server, &caller).await;
-    put(&a, "1", "a", "edited offline").await;
-    put(&server, "1", "b", "elsewhere").await;
-    put(&server, "2", "b", "elsewhere").await;
-    let report = sync_as(&a, &server, &caller).await;
-    assert_eq!(report.rejected.len(), 1, "{report:?}");
-    assert_eq!(report.rejected[0].id.to_string(), "1");
-    assert!(!format!("{report:?}").contains("elsewhere"), "of what it is now it learns nothing: {report:?}");
-    assert_eq!(tasks(&a).await, [("1".to_owned(), ("a".to_owned(), "edited offline".to_owned()))].into());
-    assert_eq!(tasks(&server).await["1"], ("b".into(), "elsewhere".into()));
-    let rejected = a.workspace.rejected::<Task>().await.expect("the refused are read");
-    assert_eq!(rejected.len(), 1, "it is reported until it is resolved");
-    let again = sync_as(&a, &server, &caller).await;
-    assert_eq!(tasks(&a).await.len(), 1, "{again:?}");
-    sync_clean(&later, &server, &of("b", &["b"])).await;
-    assert_eq!(tasks(&later).await.len(), 2);
-}
-
-/// A record that left stays where a child of it is that did not, and goes with it.
-pub(super) async fn a_record_that_left_stays_while_others_need_it(pair: &dyn ReplicaPair) {
-    let (server, a) = (server(pair).await, device(pair).await);
-    let caller = of("a", &["a"]);
-    put(&server, "whole", "a", "first").await;
-    let part =
-        Task { id: "part".into(), project: "a".into(), part_of: Some("whole".into()), ..Task::default() };
-    let all = server.workspace.collection::<Task>().expect("the model is registered");
-    all.create(part.clone()).await.expect("a task is made");
-    sync_clean(&a, &server, &caller).await;
-    put(&server, "whole", "b", "elsewhere").await;
-    sync_clean(&a, &server, &caller).await;
-    assert_eq!(ids(&a).await, ["part", "whole"]);
-    all.upsert(Task { project: "b".into(), ..part }).await.expect("a task is saved");
-    sync_clean(&a, &server, &caller).await;
-    assert_eq!(traces(&a).await, BTreeSet::new());
 }
 
 /// A scope that is granted later comes from its beginning, without what was there before coming again.
@@ -572,40 +467,4 @@ pub(super) async fn what_was_deleted_before_it_arrived_can_be_made_anew(pair: &d
     put(&a, "1", "a", "allowed").await;
     sync_clean(&a, &server, &caller).await;
     assert_eq!(ids(&server).await, ["1"]);
-}
-
-/// Who watches a model is told what leaves it here, and what comes back.
-pub(super) async fn what_leaves_is_told_to_who_watches(pair: &dyn ReplicaPair) {
-    let (a, server, caller) = (device(pair).await, server(pair).await, of("a", &["a"]));
-    for id in ["1", "2"] {
-        put(&server, id, "a", "first").await;
-    }
-    sync_clean(&a, &server, &caller).await;
-    let mut watch = a.workspace.collection::<Task>().expect("the model is registered").watch();
-    watch.start().await.expect("it starts");
-    for (project, deleted) in [("b", true), ("a", false)] {
-        put(&server, "1", project, "moved").await;
-        sync_clean(&a, &server, &caller).await;
-        let told = watch.next().await.expect("events are told");
-        assert_eq!(told, [Event { id: "1".to_owned(), deleted, from_peer: true }]);
-    }
-}
-
-/// Where a record moved and was deleted while both scopes were out of reach, it is gone once both are granted at once.
-pub(super) async fn what_moved_and_was_deleted_out_of_reach_is_gone(pair: &dyn ReplicaPair) {
-    let (a, server) = (device(pair).await, server(pair).await);
-    for id in ["1", "2"] {
-        put(&server, id, "a", "first").await;
-    }
-    sync_clean(&a, &server, &of("a", &["a"])).await;
-    sync_clean(&a, &server, &of("a", &[])).await;
-    put(&server, "1", "b", "elsewhere").await;
-    // Somebody looks, so that the projection sees the move.
-    sync_clean(&a, &server, &of("a", &[])).await;
-    delete(&server, "1").await;
-    // And the other scopes are pulled past it.
-    server.put("1", "for everybody").await;
-    sync_clean(&a, &server, &of("a", &[])).await;
-    sync_clean(&a, &server, &of("a", &["a", "b"])).await;
-    assert_eq!(ids(&a).await, ["2"]);
 }

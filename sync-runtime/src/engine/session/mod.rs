@@ -150,6 +150,7 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
             upstream,
             pushed: Mutex::default(),
             drops: AtomicBool::new(false),
+            sweeps: AtomicBool::new(false),
             lease,
         };
         let turn = session.run(description.former, description.subject, &mut summary).await;
@@ -199,6 +200,8 @@ struct Session<'a> {
     pushed: Mutex<Parts>,
     /// Whether something is here that is not wanted.
     drops: AtomicBool,
+    /// Whether something is to be looked for that is gone at the peer.
+    sweeps: AtomicBool,
     /// That nobody else syncs the pair meanwhile.
     lease: Arc<Held>,
 }
@@ -220,6 +223,7 @@ impl Session<'_> {
             };
             self.drop_unmatched(summary.pushed > pushed).await?;
             self.drop_unwanted().await?;
+            self.sweep_withheld(summary).await?;
             if !(news && self.plan.push) {
                 summary.level = true;
                 return Ok(Turn::Done);
@@ -246,6 +250,7 @@ impl Session<'_> {
         }
         if let Some(peer) = known {
             let asked = peer.only;
+            self.sweeps.fetch_or(peer.sweep, Ordering::Relaxed);
             if subject.is_some() && peer.subject != subject {
                 self.run_leased(Access::WRITE, move |tx| {
                     Box::pin(async move {

@@ -6,7 +6,7 @@ use crate::engine::adopt::adopt_all;
 use crate::engine::arrival::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
 use crate::engine::leaving;
-use crate::engine::notes::{self, Apart, PeerState};
+use crate::engine::notes::{self, Apart, Leaving, PeerState};
 use crate::engine::parts::Parts;
 use crate::engine::reading;
 use crate::engine::replicate::as_asked;
@@ -47,6 +47,8 @@ struct Batch {
     unwanted: BTreeSet<String>,
     /// Records that left a scope in the last of them.
     exits: Vec<Exit>,
+    /// Whether others did of which nothing is told.
+    withheld: bool,
     /// The peer's horizon.
     horizon: Position,
 }
@@ -162,10 +164,12 @@ impl Session<'_> {
             scopes: page.scopes,
             unwanted: page.unwanted,
             exits: Vec::new(),
+            withheld: false,
             horizon: page.horizon,
         });
         batch.without.extend(without);
         batch.exits.extend(page.exits);
+        batch.withheld |= page.withheld;
         batch.bytes += updates.iter().map(size).sum::<usize>();
         batch.updates.extend(updates);
         let (checkpoint, horizon) = (page.checkpoint, page.horizon);
@@ -185,7 +189,7 @@ impl Session<'_> {
         let id = self.id;
         let arrival = self.arrival();
         let checkpoint = batch.checkpoint;
-        if batch.updates.is_empty() && batch.exits.is_empty() {
+        if batch.updates.is_empty() && batch.exits.is_empty() && !batch.withheld {
             let current =
                 self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
             let covered = batch.without.is_subset(&current.without);
@@ -207,6 +211,7 @@ impl Session<'_> {
             early.await?;
         }
         self.drops.fetch_or(!batch.unwanted.is_empty(), Ordering::Relaxed);
+        self.sweeps.fetch_or(batch.withheld, Ordering::Relaxed);
         let (access, pushed) = (sized(Access::WRITE, batch.updates.len()), self.pushed_into());
         self.run_leased(access, move |tx| {
             Box::pin(async move { take_pulled(tx, &arrival, id, batch, &pushed).await })
@@ -284,7 +289,7 @@ impl Session<'_> {
         goal: Checkpoint,
         summary: &mut Summary,
     ) -> Result<Option<Beside>> {
-        let (mut updates, mut exits, mut from) = (Vec::new(), Vec::new(), from);
+        let (mut updates, mut exits, mut withheld, mut from) = (Vec::new(), Vec::new(), false, from);
         // Where something of them is here already, what is gone of them is to come as well.
         if from.pulled.is_none() && self.holds_any(group).await? {
             from.pulled = Some(Checkpoint::new(self.id, 0));
@@ -313,6 +318,7 @@ impl Session<'_> {
             summary.pulled += page.page.updates.len();
             updates.extend(page.page.updates);
             exits.extend(page.exits);
+            withheld |= page.withheld;
             from = Apart { pulled: Some(page.checkpoint), horizon: page.horizon };
             if page.page.group_open && page.more {
                 continue;
@@ -327,6 +333,7 @@ impl Session<'_> {
             let home = self.run_leased(access, move |tx| {
                 Box::pin(async move {
                     let mut peer = notes::peer(tx, id).await?;
+                    peer.sweep |= withheld;
                     peer.came(&updates);
                     let mut home = take_home(tx, &arrival, updates).await?;
                     leaving::leave(tx, &arrival, id, &mut peer, exits, &mut home).await?;
@@ -404,7 +411,7 @@ impl Session<'_> {
         let mut by_scope = since.is_some() && peer.scopes.is_some();
         let mut seen: Option<Position> = None;
         let mut news = false;
-        let mut changes = Vec::new();
+        let (mut changes, mut exits, mut withheld) = (Vec::new(), Vec::new(), false);
         loop {
             let pull = Pull { data: false, ..self.pull_since(since, horizon) };
             summary.requests += 1;
@@ -435,6 +442,8 @@ impl Session<'_> {
             let (checkpoint, without, scopes) = (page.checkpoint, self.without(&page), page.scopes.clone());
             (since, horizon) = (Some(checkpoint), page.horizon);
             changes.extend(page.page.updates.into_iter().map(|update| update.state.change));
+            exits.extend(page.exits);
+            withheld |= page.withheld;
             if page.page.group_open {
                 continue;
             }
@@ -452,8 +461,18 @@ impl Session<'_> {
                 updates = as_asked(&lacking, asked.await?);
             }
             summary.pulled += updates.len();
-            let (bytes, open, exits, unwanted) = (0, false, page.exits, page.unwanted);
-            let batch = Batch { updates, bytes, checkpoint, open, without, scopes, unwanted, exits, horizon };
+            let batch = Batch {
+                updates,
+                bytes: 0,
+                checkpoint,
+                open: false,
+                without,
+                scopes,
+                unwanted: page.unwanted,
+                exits: std::mem::take(&mut exits),
+                withheld,
+                horizon,
+            };
             let home = self.take(batch).await?;
             news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
@@ -527,8 +546,9 @@ async fn take_pulled(
     batch: Batch,
     pushed: &BTreeSet<String>,
 ) -> Result<Home> {
-    let Batch { updates, checkpoint, open, without, scopes, unwanted, exits, horizon, .. } = batch;
+    let Batch { updates, checkpoint, open, without, scopes, unwanted, exits, withheld, horizon, .. } = batch;
     let mut peer = notes::peer(tx, id).await?;
+    peer.sweep |= withheld;
     if peer.pulled.is_none() || peer.scopes != scopes {
         peer.drops(&unwanted, pushed);
         peer.rescope(scopes.as_ref());
@@ -539,6 +559,8 @@ async fn take_pulled(
         let updates = adopt_all(&arrival.models, updates);
         serve::stage(tx, &prefix, checkpoint.position.unsigned_abs(), &updates).await?;
         peer.pulled_staged = Some(checkpoint);
+        // What left with the group goes with the rest of it.
+        peer.leaving.extend(exits.into_iter().map(|exit| Leaving::of(exit, false)));
         notes::set_peer(tx, id, &peer).await?;
         return Ok(Home::default());
     }

@@ -1,9 +1,11 @@
-//! What a replica does that was away so long that its peer has purged tombstones which it never saw: after everything
-//! was compared it looks for what the peer does not have any more.
+//! What a replica does that cannot be told of everything that is gone: its peer has purged tombstones which it never saw, or
+//! keeps back what left a scope before it was known to get that. It looks for what the peer does not have any more, or not
+//! where it pulls.
 
 use super::{Session, Summary};
 use crate::Result;
 use crate::change::State;
+use crate::engine::inbox::Home;
 use crate::engine::leaving::{self, Why};
 use crate::engine::notes::{self, PeerState};
 use crate::engine::parts::Parts;
@@ -15,8 +17,26 @@ use crate::schema::ModelSchema;
 use crate::store::{Access, Transaction};
 use crate::version::ReplicaId;
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 impl Session<'_> {
+    /// Looks for what is gone where a pull was not told of it all.
+    pub(super) async fn sweep_withheld(&self, summary: &mut Summary) -> Result<()> {
+        // Where everything is compared, that looks too, at its end.
+        if !self.sweeps.swap(false, Ordering::Relaxed) || self.pulls_by_diff().await? {
+            return Ok(());
+        }
+        self.sweep(summary).await?;
+        let id = self.id;
+        self.run_leased(Access::WRITE, move |tx| {
+            Box::pin(async move {
+                let peer = notes::peer(tx, id).await?;
+                notes::set_peer(tx, id, &PeerState { sweep: false, ..peer }).await
+            })
+        })
+        .await
+    }
+
     /// Takes away the records that were at the peer, were not edited here since, and are not there any more: they were
     /// deleted, and their tombstones purged. Everything else stays, and is pushed.
     pub(super) async fn sweep(&self, summary: &mut Summary) -> Result<()> {
@@ -72,17 +92,18 @@ impl Session<'_> {
             if exits.is_empty() {
                 continue;
             }
-            self.run_leased(Access::WRITE.long(), move |tx| {
+            let home = self.run_leased(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
-                    let mut peer = notes::peer(tx, id).await?;
+                    let (mut peer, mut home) = (notes::peer(tx, id).await?, Home::default());
                     let newest = exits_newest(tx, &exits).await?;
-                    leaving::take_away(tx, &arrival, id, &mut peer, exits, Why::Purged).await?;
+                    leaving::take_away(tx, &arrival, id, &mut peer, exits, Why::Lacking(&mut home)).await?;
                     notes::set_peer(tx, id, &peer).await?;
                     // Nobody else may bring them back here.
-                    purge::raise(tx, newest).await
+                    purge::raise(tx, newest).await?;
+                    Ok(home)
                 })
-            })
-            .await?;
+            });
+            summary.take_in(home.await?);
         }
     }
 }
