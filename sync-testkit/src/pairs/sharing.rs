@@ -131,6 +131,31 @@ impl Run {
         self.edits.insert(edit);
     }
 
+    /// Edits, moves and makes some of the server's records in one transaction.
+    async fn edit_together(&mut self) {
+        let mut sheets: Vec<Sheet> = all(&self.server).await.into_values().collect();
+        sheets.retain(|_| self.dice.below(3) > 0);
+        let made = format!("made in {}", self.step);
+        sheets.push(Sheet { id: made, project: self.scope().to_owned(), ..Sheet::default() });
+        for (number, sheet) in sheets.iter_mut().enumerate() {
+            let (edit, moves) = (format!("{}.{number}", self.step), self.dice.below(2) == 0);
+            if moves {
+                sheet.project = self.scope().to_owned();
+            }
+            sheet.edits.insert(edit.clone());
+            self.edits.insert(edit);
+        }
+        let written = self.server.workspace.transaction(move |tx| {
+            Box::pin(async move {
+                for sheet in &sheets {
+                    tx.upsert(sheet).await?;
+                }
+                Ok(())
+            })
+        });
+        written.await.expect("the transaction commits");
+    }
+
     async fn delete(&mut self, device: Option<usize>) {
         let there = all(self.device(device)).await.into_values().collect::<Vec<_>>();
         if there.is_empty() {
@@ -196,7 +221,8 @@ impl Run {
     async fn act(&mut self) {
         let device = self.dice.below(DEVICES);
         match self.dice.below(20) {
-            0..=2 => self.edit(None).await,
+            0..=1 => self.edit(None).await,
+            2 => self.edit_together().await,
             3..=7 => self.edit(Some(device)).await,
             8 => {
                 let side = Some(device).filter(|_| self.step.is_multiple_of(2));
