@@ -194,6 +194,7 @@ impl Session<'_> {
                 self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
             let covered = batch.without.is_subset(&current.without);
             if covered
+                && current.scopes == batch.scopes
                 && current.pulled == Some(checkpoint)
                 && current.pulled_staged.is_none()
                 && current.leaving.is_empty()
@@ -477,8 +478,9 @@ impl Session<'_> {
             news |= summary.take_in(home);
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
             if !page.more {
-                self.sweep(summary).await?;
-                self.end_pull_by_diff().await?;
+                if self.sweep(summary).await? {
+                    self.end_pull_by_diff().await?;
+                }
                 return Ok(news);
             }
         }
@@ -507,7 +509,7 @@ impl Session<'_> {
         .await
     }
 
-    fn pull_since(&self, since: Option<Checkpoint>, horizon: Position) -> Pull {
+    pub(super) fn pull_since(&self, since: Option<Checkpoint>, horizon: Position) -> Pull {
         let models = self.engine.models().clone();
         let only = self.only.clone();
         Pull { since, horizon, only, limit: self.limits().page_records, ..Pull::of(models) }

@@ -14,6 +14,15 @@ use crate::replica::{Exit, Outcome, Update};
 use crate::store::Access;
 use std::collections::HashSet;
 
+/// What a peer had refused and knows by now.
+struct Known {
+    entries: Vec<Parked>,
+    /// As the peer has them.
+    there: Vec<Update>,
+    /// Those that are not where this replica pulls any more.
+    gone: Vec<Exit>,
+}
+
 impl Session<'_> {
     /// rule: parents first. Sends once more what the peer refused for now: its parent may have come in a later
     /// page, or everything may have been compared since. Says whether something came home that the peer does not hold so.
@@ -36,44 +45,57 @@ impl Session<'_> {
                     Outcome::Rejected(_) | Outcome::NeedWhole => continue,
                     Outcome::Conflict(there) if inbox::waits_there(&sent.change, &there) => continue,
                     Outcome::Applied => {}
-                    Outcome::Known => known.push(sent),
+                    Outcome::Known => {
+                        known.push((entry, sent));
+                        continue;
+                    }
                     Outcome::Amended(state) | Outcome::Conflict(state) => theirs.push(whole(*state)),
                 }
                 taken.push(entry);
             }
-            let (newer, exits) = self.as_they_stand(known, summary).await?;
-            theirs.extend(newer);
-            news |= self.take_in_refused(taken, theirs, exits, summary).await?;
+            let mut exits = Vec::new();
+            if let Some(known) = self.as_they_stand(known, summary).await? {
+                theirs.extend(known.there);
+                taken.extend(known.entries);
+                exits = known.gone;
+            }
+            if !taken.is_empty() {
+                news |= self.take_in_refused(taken, theirs, exits, summary).await?;
+            }
         }
         Ok(news)
     }
 
-    /// The records as the peer has them, which knew what it was sent; and those that are not where this replica pulls any more.
-    /// The pull passed them by while their refusals stood.
+    /// Where the peer has the records that it knew already: the pull passed them by while their refusals stood. `None` where
+    /// there are none, or where that cannot be said just now.
     async fn as_they_stand(
         &self,
-        known: Vec<State>,
+        known: Vec<(Parked, State)>,
         summary: &mut Summary,
-    ) -> Result<(Vec<Update>, Vec<Exit>)> {
+    ) -> Result<Option<Known>> {
         if known.is_empty() {
-            return Ok(Default::default());
+            return Ok(None);
         }
+        let (entries, known): (Vec<Parked>, Vec<State>) = known.into_iter().unzip();
         let changes: Vec<_> = known.iter().map(|state| state.change.clone()).collect();
         summary.requests += 1;
         let asked = self.holding_lease(self.peer.create_updates(self.caller, changes.clone()));
         let there = as_asked(&changes, asked.await?);
-        let ids: HashSet<(&str, &Id)> = there
-            .iter()
-            .map(|Update { state: State { change, .. }, .. }| (change.schema.name, &change.id))
-            .collect();
-        let gone =
-            known.into_iter().filter(|state| !ids.contains(&(state.change.schema.name, &state.change.id)));
-        let exits = gone.filter_map(|state| Some((state.change, state.record?))).map(|(change, record)| {
-            let (schema, id) = (change.schema, change.id);
-            Ok(Exit { schema, id, scope: schema.scope_of(&record)?, unmatched: false })
-        });
-        let exits = exits.collect::<Result<_>>()?;
-        Ok((there, exits))
+        let is_there = |state: &State| {
+            let mut found = there.iter().map(|update| &update.state.change);
+            found.any(|change| change.schema.name == state.change.schema.name && change.id == state.change.id)
+        };
+        let mut gone = Vec::new();
+        for state in known.into_iter().filter(|state| !is_there(state)) {
+            let (schema, id) = (state.change.schema, state.change.id);
+            if let Some(record) = state.record {
+                gone.push(Exit { schema, id, scope: schema.scope_of(&record)?, unmatched: false });
+            }
+        }
+        if !gone.is_empty() && !self.is_level_in_scopes(summary).await? {
+            return Ok(None);
+        }
+        Ok(Some(Known { entries, there, gone }))
     }
 
     async fn take_in_refused(

@@ -12,7 +12,7 @@ use crate::engine::parts::Parts;
 use crate::engine::purge;
 use crate::query::{Filter, Selection};
 use crate::record::Id;
-use crate::replica::{Exit, Update};
+use crate::replica::{Exit, Pull, Pulled, Update};
 use crate::schema::ModelSchema;
 use crate::store::{Access, Transaction};
 use crate::version::ReplicaId;
@@ -26,7 +26,9 @@ impl Session<'_> {
         if !self.sweeps.swap(false, Ordering::Relaxed) || self.pulls_by_diff().await? {
             return Ok(());
         }
-        self.sweep(summary).await?;
+        if !self.sweep(summary).await? {
+            return Ok(());
+        }
         let id = self.id;
         self.run_leased(Access::WRITE, move |tx| {
             Box::pin(async move {
@@ -38,23 +40,36 @@ impl Session<'_> {
     }
 
     /// Takes away the records that were at the peer, were not edited here since, and are not there any more: they were
-    /// deleted, and their tombstones purged. Everything else stays, and is pushed.
-    pub(super) async fn sweep(&self, summary: &mut Summary) -> Result<()> {
+    /// deleted, and their tombstones purged, or left. Everything else stays, and is pushed. Says whether it came to its end;
+    /// where other scopes are covered meanwhile, the next sync sees to that first.
+    pub(super) async fn sweep(&self, summary: &mut Summary) -> Result<bool> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
         if !peer.sweep {
-            return Ok(());
+            return Ok(true);
         }
         for model in self.engine.models().iter() {
             let schema = model.schema;
-            if self.held.contains(schema.name) && !peer.without.contains(schema.name) {
-                self.sweep_model(schema, summary).await?;
+            let is_there = self.held.contains(schema.name) && !peer.without.contains(schema.name);
+            if is_there && !self.sweep_model(schema, summary).await? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn sweep_model(&self, schema: &'static ModelSchema, summary: &mut Summary) -> Result<()> {
+    /// Whether the peer covers just the scopes that were pulled. A record that is not there because nothing of its scope may be
+    /// read any more must not be taken for one that left: it would not come again with its scope.
+    pub(super) async fn is_level_in_scopes(&self, summary: &mut Summary) -> Result<bool> {
+        let id = self.id;
+        let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        let pull = Pull { data: false, limit: 1, ..self.pull_since(peer.pulled, peer.horizon) };
+        summary.requests += 1;
+        let pulled = self.holding_lease(self.peer.changes(self.caller, pull)).await?;
+        Ok(matches!(pulled, Pulled::Page(page) if page.scopes == peer.scopes))
+    }
+
+    async fn sweep_model(&self, schema: &'static ModelSchema, summary: &mut Summary) -> Result<bool> {
         let (id, limit) = (self.id, self.limits().page_records);
         let mut after: Option<Id> = None;
         loop {
@@ -63,7 +78,7 @@ impl Session<'_> {
                 Box::pin(async move { settled(tx, schema, id, behind, limit).await })
             });
             let (last, states) = found.await?;
-            let Some(last) = last else { return Ok(()) };
+            let Some(last) = last else { return Ok(true) };
             after = Some(last);
             if states.is_empty() {
                 continue;
@@ -91,6 +106,9 @@ impl Session<'_> {
             let (exits, arrival) = (exits?, self.arrival());
             if exits.is_empty() {
                 continue;
+            }
+            if !self.is_level_in_scopes(summary).await? {
+                return Ok(false);
             }
             let home = self.run_leased(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
