@@ -74,6 +74,11 @@ pub(crate) async fn take_away(
     let (mut gone, mut stays) = (Vec::new(), Vec::new());
     let exits = exits.into_iter().map(|exit| (exit, is_unwanted, false));
     for (exit, is_unwanted, has_waited) in waiting.chain(exits) {
+        // The checkpoint has to be behind what was pushed of it first, see `Session::drop_unwanted`.
+        if is_unwanted && !matches!(why, Why::Unwanted) {
+            stays.push((exit, true));
+            continue;
+        }
         let Some(here) = tx.states(exit.schema, std::slice::from_ref(&exit.id)).await?.pop().flatten() else {
             continue;
         };

@@ -21,6 +21,9 @@ impl Session<'_> {
         }
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        if peer.dropping.is_empty() && peer.leaving.iter().any(|left| left.unwanted) {
+            self.take_out_waiting().await?;
+        }
         for part in peer.dropping {
             for (scope, models) in Parts::named([&part]).iter() {
                 for model in self.engine.models().iter() {
@@ -42,6 +45,19 @@ impl Session<'_> {
             .await?;
         }
         Ok(())
+    }
+
+    /// Takes away what was not wanted before, and had to wait for its edits to be sent, or for others to go.
+    async fn take_out_waiting(&self) -> Result<()> {
+        let (id, arrival) = (self.id, self.arrival());
+        self.run_leased(Access::WRITE.long(), move |tx| {
+            Box::pin(async move {
+                let mut peer = notes::peer(tx, id).await?;
+                leaving::take_away(tx, &arrival, id, &mut peer, Vec::new(), Why::Unwanted).await?;
+                notes::set_peer(tx, id, &peer).await
+            })
+        })
+        .await
     }
 
     /// Takes away, page by page, the records that match; where a scope is given, those in it, which are not wanted any more.
