@@ -318,6 +318,7 @@ macro_rules! __pair_cases {
                 what_left_out_of_reach_is_looked_for
                 what_leaves_in_a_group_larger_than_a_page_leaves
                 what_left_goes_when_the_peer_knows_the_edit
+                what_may_not_be_read_just_now_is_not_gone
             }
             scopes {
                 rule_permission_in_the_transaction_nobody_writes_into_the_scope_of_another
@@ -597,6 +598,7 @@ macro_rules! __pair_cases {
                 conflicts_are_watched
             }
             subscriptions {
+                what_is_wanted_again_while_its_edit_is_sent_stays
                 a_subscription_brings_its_scopes_and_no_others
                 a_scope_that_is_added_comes_and_one_that_is_taken_out_leaves
                 an_edit_of_what_is_not_wanted_any_more_is_sent_first

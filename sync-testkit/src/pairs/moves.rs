@@ -282,3 +282,35 @@ pub(super) async fn what_left_goes_when_the_peer_knows_the_edit(pair: &dyn Repli
     assert_eq!((ids(&a).await, rejected.len()), (vec!["3".to_owned()], 0), "{rejected:?}");
     assert_eq!(tasks(&server).await["1"], ("b".to_owned(), "elsewhere".to_owned()));
 }
+
+/// Who is cut off while looking for what is gone takes nothing for gone that may only not be read just now; and goes on with
+/// what may be read besides.
+pub(super) async fn what_may_not_be_read_just_now_is_not_gone(pair: &dyn ReplicaPair) {
+    for (asked_before, meanwhile) in
+        (0..3).flat_map(|asked| [(asked, vec!["a"]), (asked, vec!["a", "b", "c"])])
+    {
+        let (server, a) = (server(pair).await, device(pair).await);
+        let both = of("a", &["a", "b"]);
+        for (id, project) in [("1", "a"), ("2", "a"), ("3", "b"), ("4", "c")] {
+            put(&server, id, project, "first").await;
+        }
+        sync_clean(&a, &server, &both).await;
+        put(&server, "1", "d", "elsewhere").await;
+        server.workspace.restored().await.expect("a new name is taken");
+        let line = FlakyReplica::new(&server.workspace).calling_as(both.clone());
+        (0..asked_before).for_each(|_| line.next(Request::Diff, LineFault::Repeat));
+        line.next(Request::Diff, LineFault::LoseRequest);
+        let cut = a.workspace.sync(&line).await;
+        assert!(asked_before == 2 || cut.is_err(), "after {asked_before}: {cut:?}");
+        sync_clean(&a, &server, &of("a", &meanwhile)).await;
+        sync_clean(&a, &server, &both).await;
+        assert_eq!(
+            ids(&a).await,
+            ["2", "3"].into_iter().chain((meanwhile.len() > 2).then_some("4")).collect::<Vec<_>>(),
+            "{asked_before}, {meanwhile:?}"
+        );
+        put(&server, "2", "d", "elsewhere").await;
+        sync_clean(&a, &server, &both).await;
+        assert_eq!(ids(&a).await[0], "3", "and pulls as before");
+    }
+}

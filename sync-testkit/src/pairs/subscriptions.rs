@@ -263,3 +263,24 @@ pub(super) async fn what_is_not_wanted_any_more_leaves_with_a_comparison(pair: &
     phone.workspace.sync(&line).only(ItemField::Done.eq(false)).await.expect("the sync succeeds");
     assert_eq!(tasks(&phone).await, ids(["a1", "a2"]));
 }
+
+/// What had to wait for its edit to be sent, and is wanted again in the sync that sends it, stays.
+pub(super) async fn what_is_wanted_again_while_its_edit_is_sent_stays(pair: &dyn ReplicaPair) {
+    let (server, phone, tablet) = (server(pair, 1_000).await, device(pair).await, device(pair).await);
+    put(&server, "a1", "a").await;
+    put(&server, "b1", "b").await;
+    sync_clean(&phone, &server).await;
+    sync_clean(&tablet, &server).await;
+    want(&tablet, &["a"]).await;
+    sync_clean(&tablet, &server).await;
+    // Refused, so that it stays although it is not wanted.
+    put(&phone, "b1", "b").await;
+    sync_as(&phone, &server, alice().in_scope("b", Right::Read)).await;
+    assert_eq!(live(&phone).await, ids(["a1", "b1"]));
+    put(&phone, "b1", "b").await;
+    want(&phone, &["a", "b"]).await;
+    want(&server, &["a", "c"]).await;
+    sync_as(&phone, &server, alice()).await;
+    sync_as(&phone, &server, alice()).await;
+    assert_eq!(tasks(&phone).await, ids(["a1", "b1"]));
+}

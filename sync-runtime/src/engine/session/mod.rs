@@ -224,7 +224,8 @@ impl Session<'_> {
             self.drop_unmatched(summary.pushed > pushed).await?;
             self.drop_unwanted().await?;
             self.sweep_withheld(summary).await?;
-            if !(news && self.plan.push) {
+            let looks_again = self.plan.pull && self.sweeps.load(Ordering::Relaxed);
+            if !(news && self.plan.push) && !looks_again {
                 summary.level = true;
                 return Ok(Turn::Done);
             }

@@ -92,7 +92,7 @@ impl Session<'_> {
                 gone.push(Exit { schema, id, scope: schema.scope_of(&record)?, unmatched: false });
             }
         }
-        if !gone.is_empty() && !self.is_level_in_scopes(summary).await? {
+        if !gone.is_empty() && !self.still_covers(summary).await? {
             return Ok(None);
         }
         Ok(Some(Known { entries, there, gone }))

@@ -23,7 +23,7 @@ impl Session<'_> {
     /// Looks for what is gone where a pull was not told of it all.
     pub(super) async fn sweep_withheld(&self, summary: &mut Summary) -> Result<()> {
         // Where everything is compared, that looks too, at its end.
-        if !self.sweeps.swap(false, Ordering::Relaxed) || self.pulls_by_diff().await? {
+        if !self.sweeps.load(Ordering::Relaxed) || self.pulls_by_diff().await? {
             return Ok(());
         }
         if !self.sweep(summary).await? {
@@ -45,28 +45,30 @@ impl Session<'_> {
     pub(super) async fn sweep(&self, summary: &mut Summary) -> Result<bool> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
-        if !peer.sweep {
-            return Ok(true);
-        }
-        for model in self.engine.models().iter() {
+        let mut done = true;
+        for model in self.engine.models().iter().filter(|_| peer.sweep) {
             let schema = model.schema;
             let is_there = self.held.contains(schema.name) && !peer.without.contains(schema.name);
-            if is_there && !self.sweep_model(schema, summary).await? {
-                return Ok(false);
-            }
+            done = done && (!is_there || self.sweep_model(schema, summary).await?);
         }
-        Ok(true)
+        self.sweeps.store(!done, Ordering::Relaxed);
+        Ok(done)
     }
 
-    /// Whether the peer covers just the scopes that were pulled. A record that is not there because nothing of its scope may be
+    /// Whether the peer still covers the scopes that were pulled. A record that is not there because nothing of its scope may be
     /// read any more must not be taken for one that left: it would not come again with its scope.
-    pub(super) async fn is_level_in_scopes(&self, summary: &mut Summary) -> Result<bool> {
+    pub(super) async fn still_covers(&self, summary: &mut Summary) -> Result<bool> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
         let pull = Pull { data: false, limit: 1, ..self.pull_since(peer.pulled, peer.horizon) };
         summary.requests += 1;
         let pulled = self.holding_lease(self.peer.changes(self.caller, pull)).await?;
-        Ok(matches!(pulled, Pulled::Page(page) if page.scopes == peer.scopes))
+        let Pulled::Page(page) = pulled else { return Ok(false) };
+        Ok(match (&peer.scopes, &page.scopes) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(pulled), Some(covered)) => pulled.is_subset(covered),
+        })
     }
 
     async fn sweep_model(&self, schema: &'static ModelSchema, summary: &mut Summary) -> Result<bool> {
@@ -107,7 +109,7 @@ impl Session<'_> {
             if exits.is_empty() {
                 continue;
             }
-            if !self.is_level_in_scopes(summary).await? {
+            if !self.still_covers(summary).await? {
                 return Ok(false);
             }
             let home = self.run_leased(Access::WRITE.long(), move |tx| {
