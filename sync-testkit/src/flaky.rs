@@ -69,6 +69,8 @@ struct Line {
     requests: Vec<Request>,
     pages: Vec<PushPage>,
     late: Vec<(Caller, Exchange)>,
+    /// Who calls from now on.
+    caller: Option<Caller>,
 }
 
 /// A replica that wraps another as a bad line would. Clones are the same line.
@@ -129,6 +131,11 @@ impl FlakyReplica {
         }
     }
 
+    /// From now on whoever calls over this line, and its clones, is this caller: what somebody may do has changed.
+    pub fn calls_as(&self, caller: Caller) {
+        self.line().caller = Some(caller);
+    }
+
     /// Whether every request is lost from now on.
     pub fn down(&self, down: bool) {
         self.line().down = down;
@@ -165,13 +172,14 @@ impl FlakyReplica {
         let late = std::mem::take(&mut self.line().late);
         let mut answers = Vec::with_capacity(late.len());
         for (caller, exchange) in late {
-            answers.push(self.inner.exchange(self.caller(&caller), exchange).await);
+            answers.push(self.inner.exchange(&self.caller(&caller), exchange).await);
         }
         answers
     }
 
-    fn caller<'a>(&'a self, caller: &'a Caller) -> &'a Caller {
-        self.caller.as_ref().unwrap_or(caller)
+    fn caller(&self, caller: &Caller) -> Caller {
+        let now = self.line().caller.clone();
+        now.or_else(|| self.caller.clone()).unwrap_or_else(|| caller.clone())
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -229,10 +237,12 @@ impl FlakyReplica {
 #[sync_runtime::async_trait]
 impl Replica for FlakyReplica {
     async fn describe(&self, caller: &Caller) -> Result<Description> {
-        self.pass(Request::Describe, || self.inner.describe(self.caller(caller))).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Describe, || self.inner.describe(caller)).await
     }
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+        let caller = &self.caller(caller);
         let updates = exchange.push.iter().flat_map(|push| &push.page.updates);
         let bytes: usize = updates.filter_map(|update| update.state.record.as_ref()).map(Record::size).sum();
         if bytes > self.most {
@@ -246,20 +256,22 @@ impl Replica for FlakyReplica {
                 line.late.push((caller.clone(), exchange.clone()));
             }
         }
-        self.pass(Request::Exchange, || self.inner.exchange(self.caller(caller), exchange.clone())).await
+        self.pass(Request::Exchange, || self.inner.exchange(caller, exchange.clone())).await
     }
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
-        self.pass(Request::Changes, || self.inner.changes(self.caller(caller), pull.clone())).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Changes, || self.inner.changes(caller, pull.clone())).await
     }
 
     async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
-        self.pass(Request::Diff, || self.inner.diff(self.caller(caller), changes.clone())).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Diff, || self.inner.diff(caller, changes.clone())).await
     }
 
     async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
-        self.pass(Request::CreateUpdates, || self.inner.create_updates(self.caller(caller), deltas.clone()))
-            .await
+        let caller = &self.caller(caller);
+        self.pass(Request::CreateUpdates, || self.inner.create_updates(caller, deltas.clone())).await
     }
 
     async fn bulk_update(
@@ -268,12 +280,13 @@ impl Replica for FlakyReplica {
         from: Option<ReplicaId>,
         updates: Vec<Update>,
     ) -> Result<Vec<Outcome>> {
-        self.pass(Request::BulkUpdate, || self.inner.bulk_update(self.caller(caller), from, updates.clone()))
-            .await
+        let caller = &self.caller(caller);
+        self.pass(Request::BulkUpdate, || self.inner.bulk_update(caller, from, updates.clone())).await
     }
 
     async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
-        self.pass(Request::Checkpoint, || self.inner.checkpoint(self.caller(caller))).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Checkpoint, || self.inner.checkpoint(caller)).await
     }
 
     async fn read(
@@ -282,15 +295,18 @@ impl Replica for FlakyReplica {
         schema: &'static ModelSchema,
         wanted: Wanted,
     ) -> Result<Vec<State>> {
-        self.pass(Request::Read, || self.inner.read(self.caller(caller), schema, wanted.clone())).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Read, || self.inner.read(caller, schema, wanted.clone())).await
     }
 
     async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
-        self.pass(Request::Write, || self.inner.write(self.caller(caller), writes.clone())).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Write, || self.inner.write(caller, writes.clone())).await
     }
 
     async fn watch(&self, caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {
-        self.pass(Request::Watch, || self.inner.watch(self.caller(caller), watch, tell)).await
+        let caller = &self.caller(caller);
+        self.pass(Request::Watch, || self.inner.watch(caller, watch, tell)).await
     }
 
     fn models(&self) -> Option<&Models> {

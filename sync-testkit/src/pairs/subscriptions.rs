@@ -270,16 +270,26 @@ pub(super) async fn what_is_wanted_again_while_its_edit_is_sent_stays(pair: &dyn
     put(&server, "a1", "a").await;
     put(&server, "b1", "b").await;
     sync_clean(&phone, &server).await;
-    sync_clean(&tablet, &server).await;
     want(&tablet, &["a"]).await;
     sync_clean(&tablet, &server).await;
+    let edit = async |title: &str| {
+        let tasks = phone.workspace.collection::<Task>().expect("the model is registered");
+        let task = Task { id: "b1".into(), project: "b".into(), title: title.into(), part_of: None };
+        tasks.upsert(task).await.expect("a task is saved");
+    };
     // Refused, so that it stays although it is not wanted.
-    put(&phone, "b1", "b").await;
-    sync_as(&phone, &server, alice().in_scope("b", Right::Read)).await;
+    edit("first").await;
+    sync_as(&phone, &server, of("alice", &["a", "c"]).in_scope("b", Right::Read)).await;
     assert_eq!(live(&phone).await, ids(["a1", "b1"]));
-    put(&phone, "b1", "b").await;
+    edit("second").await;
     want(&phone, &["a", "b"]).await;
     want(&server, &["a", "c"]).await;
+    sync_as(&phone, &server, alice()).await;
+    let conflicts = phone.workspace.conflicts::<Subscription>().await.expect("conflicts are read");
+    for conflict in conflicts {
+        let wanted = Subscription::new::<Task>("alice", ["a", "b", "c"]);
+        conflict.resolve_manually(Some(wanted)).await.expect("it is resolved");
+    }
     sync_as(&phone, &server, alice()).await;
     sync_as(&phone, &server, alice()).await;
     assert_eq!(tasks(&phone).await, ids(["a1", "b1"]));
