@@ -107,6 +107,7 @@ async fn no_byte_of_another_scope_is_sent() {
         put(&server, "canary-1", "canary red", "canary text").await;
         put(&server, "1", "blue", "for blue").await;
         put(&server, "2", "blue", "for blue").await;
+        put(&server, "canary-2", "green", "in green, before blue may read that").await;
         a.sync(&line).await.expect("a first pull");
         assert_eq!(ids(&a).await, ["1", "2"]);
         let live = a.keep_in_sync(&line).every(Duration::from_secs(60)).start();
@@ -135,6 +136,19 @@ async fn no_byte_of_another_scope_is_sent() {
         put(&a, "4", "canary red", "mine").await;
         let report = a.sync(&line).await.expect("a sync");
         assert!(report.rejected.len() >= 2, "{report:?}");
+        // What was in a scope before they might read it, whoever asks and however.
+        of_red.sync(&client(address, &red(), json)).await.expect("somebody looks where it is");
+        put(&server, "canary-2", "canary red", "canary: left green").await;
+        put(&server, "5", "green", "of green").await;
+        let both = blue().in_scopes(&["blue", "green"]);
+        let line_of_both = client(tap.before(address).await, &both, json);
+        a.sync(&line_of_both).await.expect("a sync");
+        assert!(ids(&a).await.contains(&"5".to_owned()), "green came");
+        let later = workspace().await;
+        put(&later, "6", "green", "mine").await;
+        later.sync(&line_of_both).push_only().await.expect("a push");
+        later.sync(&line_of_both).await.expect("a sync");
+        Note::replicate(&line_of_both, &workspace().await).await.expect("one way");
         let notes = server.collection::<Note>().expect("the model is registered");
         notes.delete("canary-1".to_owned()).await.expect("deleted");
         a.sync(&line).await.expect("a sync");

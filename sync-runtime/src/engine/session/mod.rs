@@ -225,7 +225,7 @@ impl Session<'_> {
             self.drop_unwanted().await?;
             self.sweep_withheld(summary).await?;
             let looks_again = self.plan.pull && self.sweeps.load(Ordering::Relaxed);
-            if !(news && self.plan.push) && !looks_again {
+            if !(news && self.plan.push || looks_again) {
                 summary.level = true;
                 return Ok(Turn::Done);
             }
