@@ -137,7 +137,7 @@ async fn no_byte_of_another_scope_is_sent() {
         let report = a.sync(&line).await.expect("a sync");
         assert!(report.rejected.len() >= 2, "{report:?}");
         // What was in a scope before they might read it, whoever asks and however.
-        of_red.sync(&client(address, &red(), json)).await.expect("somebody looks where it is");
+        workspace().await.sync(&client(address, &red(), json)).await.expect("somebody looks where it is");
         put(&server, "canary-2", "canary red", "canary: left green").await;
         put(&server, "5", "green", "of green").await;
         let both = blue().in_scopes(&["blue", "green"]);
