@@ -260,27 +260,31 @@ pub(super) async fn what_leaves_in_a_group_larger_than_a_page_leaves(pair: &dyn 
 pub(super) async fn what_left_goes_when_the_peer_knows_the_edit(pair: &dyn ReplicaPair) {
     let (server, a) = (server(pair).await, device(pair).await);
     let caller = of("a", &["a"]);
-    for id in ["1", "2", "3"] {
+    for id in ["1", "2", "3", "4"] {
         put(&server, id, "a", "first").await;
     }
     sync_clean(&a, &server, &caller).await;
-    for id in ["1", "2"] {
+    for id in ["1", "2", "4"] {
         put(&a, id, "a", "edited").await;
     }
     let line = FlakyReplica::new(&server.workspace).calling_as(caller.clone());
     line.next(Request::Exchange, LineFault::LoseAnswer);
     a.workspace.sync(&line).await.expect_err("the line is cut");
-    for id in ["1", "2"] {
+    for id in ["1", "2", "4"] {
         put(&server, id, "b", "elsewhere").await;
     }
     a.workspace.sync(&line).pull_only().await.expect("it pulls");
     let rejected = a.workspace.rejected::<Task>().await.expect("what was refused is read");
-    assert_eq!(rejected.len(), 2, "as far as it knows, the edits are not there: {rejected:?}");
+    assert_eq!(rejected.len(), 3, "as far as it knows, the edits are not there: {rejected:?}");
     delete(&server, "2").await;
+    put(&server, "4", "a", "back").await;
+    a.workspace.sync(&line).push_only().await.expect("it pushes");
+    assert_eq!(ids(&a).await, ["3", "4"], "one is back");
     sync_as(&a, &server, &caller).await;
     let rejected = a.workspace.rejected::<Task>().await.expect("what was refused is read");
-    assert_eq!((ids(&a).await, rejected.len()), (vec!["3".to_owned()], 0), "{rejected:?}");
+    assert_eq!((ids(&a).await, rejected.len()), (vec!["3".to_owned(), "4".to_owned()], 0), "{rejected:?}");
     assert_eq!(tasks(&server).await["1"], ("b".to_owned(), "elsewhere".to_owned()));
+    assert_eq!(tasks(&a).await["4"].1, "back");
 }
 
 /// Who looks for what is gone takes nothing for it that only may not be read any more: not where that changes just then, nor

@@ -7,7 +7,6 @@ use crate::engine::inbox::{self, Parked, take_home};
 use crate::engine::leaving::{self, Why};
 use crate::engine::notes;
 use crate::engine::outbox::whole;
-use crate::engine::replicate::as_asked;
 use crate::engine::serve::sized;
 use crate::record::Id;
 use crate::replica::{Exit, Outcome, Update};
@@ -17,8 +16,9 @@ use std::collections::HashSet;
 /// What a peer had refused and knows by now.
 struct Known {
     entries: Vec<Parked>,
-    /// As the peer has them.
-    there: Vec<Update>,
+    /// Those that are deleted. A first pull of the scope that they went to passed their tombstones by; what is live comes with
+    /// its scope.
+    deleted: Vec<Update>,
     /// Those that are not where this replica pulls any more.
     gone: Vec<Exit>,
 }
@@ -55,7 +55,7 @@ impl Session<'_> {
             }
             let mut exits = Vec::new();
             if let Some(known) = self.as_they_stand(known, summary).await? {
-                theirs.extend(known.there);
+                theirs.extend(known.deleted);
                 taken.extend(known.entries);
                 exits = known.gone;
             }
@@ -66,8 +66,8 @@ impl Session<'_> {
         Ok(news)
     }
 
-    /// Where the peer has the records that it knew already: the pull passed them by while their refusals stood. `None` where
-    /// there are none, or where that cannot be said just now.
+    /// Where the peer has the records that it knew already: what took them away passed by while their refusals stood. `None`
+    /// where there are none, or where that cannot be said just now.
     async fn as_they_stand(
         &self,
         known: Vec<(Parked, State)>,
@@ -79,8 +79,7 @@ impl Session<'_> {
         let (entries, known): (Vec<Parked>, Vec<State>) = known.into_iter().unzip();
         let changes: Vec<_> = known.iter().map(|state| state.change.clone()).collect();
         summary.requests += 1;
-        let asked = self.holding_lease(self.peer.create_updates(self.caller, changes.clone()));
-        let there = as_asked(&changes, asked.await?);
+        let there = self.holding_lease(self.peer.create_updates(self.caller, changes)).await?;
         let is_there = |state: &State| {
             let mut found = there.iter().map(|update| &update.state.change);
             found.any(|change| change.schema.name == state.change.schema.name && change.id == state.change.id)
@@ -95,7 +94,9 @@ impl Session<'_> {
         if !gone.is_empty() && !self.still_covers(summary).await? {
             return Ok(None);
         }
-        Ok(Some(Known { entries, there, gone }))
+        let mut deleted = there;
+        deleted.retain(|update| update.state.record.is_none());
+        Ok(Some(Known { entries, deleted, gone }))
     }
 
     async fn take_in_refused(
