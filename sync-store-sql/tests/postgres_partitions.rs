@@ -9,8 +9,8 @@ use postgres::{RUNTIME, Schema};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use sync_runtime::prelude::*;
-use sync_runtime::replica::{Pull, Pulled, Replica};
-use sync_runtime::{Caller, Checkpoint, Right, Workspace};
+use sync_runtime::replica::{Exchange, Pull, Pulled, Replica};
+use sync_runtime::{Caller, Checkpoint, ReplicaId, Right, Workspace};
 use sync_store_sql::SqlStore;
 use tokio::time::sleep;
 
@@ -32,7 +32,7 @@ async fn open(schema: &Schema) -> Workspace {
     Workspace::builder(store).model::<Sheet>().build().await.expect("the workspace opens")
 }
 
-/// The ids of what somebody pulls who may read this project, and those of the sheets that left it.
+/// The ids of what somebody's device pulls who may read this project, and how many sheets left it.
 async fn pulled(
     workspace: &Workspace,
     project: &str,
@@ -40,8 +40,10 @@ async fn pulled(
 ) -> (Vec<String>, usize, Checkpoint) {
     let caller = Caller::named("somebody").with(Right::Read).in_scope(project, Right::Read);
     let pull = Pull { since, ..Pull::of(workspace.engine().models().clone()) };
-    let answer = Replica::changes(workspace.engine(), &caller, pull).await.expect("the pull succeeds");
-    let Pulled::Page(feed) = answer else { panic!("no page: {answer:?}") };
+    let (from, to) = (ReplicaId(uuid::Uuid::from_u128(7)), workspace.id().await.expect("it has a name"));
+    let exchange = Exchange { from, to, push: None, pull: Some(pull) };
+    let answer = Replica::exchange(workspace.engine(), &caller, exchange).await.expect("the pull succeeds");
+    let Some(Pulled::Page(feed)) = answer.pulled else { panic!("no page: {answer:?}") };
     let ids = feed.page.updates.iter().map(|update| update.state.change.id.to_string());
     (ids.collect(), feed.exits.len(), feed.checkpoint)
 }
