@@ -479,15 +479,18 @@ async fn finish(tx: &mut dyn Transaction, models: &Models, fresh: ReplicaId, now
         tx.add_bases(bases).await?;
     }
     let newest = tx.newest().await?;
+    let mut is_in_parts = false;
     for (id, peer) in notes::peers(tx).await? {
         let numbered = peer.numbered;
+        // Who took parts of a group under this name would take the next page for more of it.
+        is_in_parts |= !peer.staged.is_empty() || peer.in_flight.as_ref().is_some_and(|page| page.group_open);
         // Parts of a group were not laid aside. The pages go on under the name that they had.
         let state = PeerState { held: newest, numbered, pulled_staged: None, ..peer.pushed_anew(newest) };
         notes::set_peer(tx, id, &state).await?;
     }
     let horizon = super::apply::horizon(tx).await?;
     tx.keep_bases_through(horizon).await?;
-    let renew = account.renew;
+    let renew = account.renew || is_in_parts;
     let account = SignedIn { unfinished: false, renew: false, ..account };
     notes::save(tx, Room::Peer, SIGNED_IN, &account).await?;
     match renew {

@@ -2,7 +2,7 @@
 
 use super::ReplicaPair;
 use super::models::{Card, Item, Task};
-use super::world::Device;
+use super::world::{Device, two};
 use crate::flaky::{FlakyReplica, LineFault, Request};
 use std::collections::BTreeSet;
 use sync_runtime::replica::{Caller, Limits};
@@ -332,4 +332,30 @@ pub(super) async fn a_server_is_nobodys(pair: &dyn ReplicaPair) {
     let error = server.workspace.sign_in("another").await.expect_err("it serves others");
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     assert_eq!(server.picture().await, before);
+}
+
+/// Who signs out while a group is pushed in parts sends it once more as a whole when they are back.
+pub(super) async fn a_group_that_was_cut_by_a_sign_in_arrives(pair: &dyn ReplicaPair) {
+    let (a, server) = two(pair).await;
+    let server = server.limited(Limits { page_records: 1, ..Limits::default() }).await;
+    a.workspace.sign_in("alice").await.expect("somebody signs in");
+    let written = a.workspace.transaction(|tx| {
+        Box::pin(async move {
+            for id in ["1", "2", "3"] {
+                tx.upsert(&Item::new(id, "together")).await?;
+            }
+            Ok(())
+        })
+    });
+    written.await.expect("the transaction commits");
+    let line = server.line();
+    line.next(Request::Exchange, LineFault::Repeat);
+    line.next(Request::Exchange, LineFault::LoseRequest);
+    a.workspace.sync(&line).await.expect_err("the line is cut");
+    for subject in ["bob", "alice"] {
+        a.workspace.sign_in(subject).await.expect("somebody signs in");
+    }
+    a.put("4", "later").await;
+    a.sync_clean(&server).await;
+    assert_eq!(server.ids().await, ["1", "2", "3", "4"]);
 }

@@ -200,6 +200,7 @@ macro_rules! __pair_cases {
         $($with)*! {
             [$($argument)*]
             accounts {
+                a_group_that_was_cut_by_a_sign_in_arrives
                 what_was_edited_before_belongs_to_the_first_who_signs_in
                 another_subject_sees_nothing_and_sends_nothing_of_the_first
                 nothing_is_sent_in_anothers_name
