@@ -479,7 +479,7 @@ impl Session<'_> {
             self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
             if !page.more {
                 if self.sweep(summary).await? {
-                    self.end_pull_by_diff().await?;
+                    self.end_comparison().await?;
                 }
                 return Ok(news);
             }
@@ -493,17 +493,6 @@ impl Session<'_> {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
                 notes::set_peer(tx, id, &PeerState { sweep: true, ..peer }).await
-            })
-        })
-        .await
-    }
-
-    async fn end_pull_by_diff(&self) -> Result<()> {
-        let id = self.id;
-        self.run_leased(Access::WRITE, move |tx| {
-            Box::pin(async move {
-                let peer = notes::peer(tx, id).await?;
-                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, sweep: false, ..peer }).await
             })
         })
         .await

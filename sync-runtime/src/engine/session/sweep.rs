@@ -26,14 +26,16 @@ impl Session<'_> {
         if !self.sweeps.load(Ordering::Relaxed) || self.pulls_by_diff().await? {
             return Ok(());
         }
-        if !self.sweep(summary).await? {
-            return Ok(());
-        }
+        if self.sweep(summary).await? { self.end_comparison().await } else { Ok(()) }
+    }
+
+    /// Everything was compared, and what is gone was looked for.
+    pub(super) async fn end_comparison(&self) -> Result<()> {
         let id = self.id;
         self.run_leased(Access::WRITE, move |tx| {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
-                notes::set_peer(tx, id, &PeerState { sweep: false, ..peer }).await
+                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, sweep: false, ..peer }).await
             })
         })
         .await
