@@ -152,7 +152,11 @@ async fn cut_at_a_group(tx: &mut dyn Transaction, models: &Models, cut: &Cut) ->
     };
     let (group, through) = (last.change.group, last.change.position);
     let peek = Feed { after: through, limit: 1, data: false, ..feed };
-    let Some(next) = cut.feed(tx, models, &peek).await?.pop() else {
+    let next = match through < newest {
+        true => cut.feed(tx, models, &peek).await?.pop(),
+        false => None,
+    };
+    let Some(next) = next else {
         // What stands behind the end of a group may have overwritten what is staged of it.
         let through = if cut.within.is_some() { through } else { end.through };
         return Ok(FeedPart { states, through, more: through < newest, ..end });

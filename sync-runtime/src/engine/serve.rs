@@ -9,8 +9,9 @@ use super::grants::{self, Grants};
 use super::notes::{self, PusherState, pusher_key};
 use super::outbox::whole;
 use super::purge::{self, Horizon, Seen};
-use super::reading::{Asked, covered, diff, feed_page, matching, readable};
+use super::reading::{self, Asked, covered, diff, feed_page, matching, readable};
 use super::scopes;
+use super::seal::Seal;
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, State};
 use crate::codec::{self, Reader};
@@ -21,8 +22,9 @@ use crate::replica::{
 };
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Access, Expect, Room, Saved, Transaction, Write};
-use crate::version::{Checkpoint, ReplicaId, Stamp};
+use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
 use crate::{Error, ErrorKind, Result};
+use std::sync::Arc;
 
 /// What the keys of the parts begin with that were pushed here.
 pub(crate) const PUSHED: &str = "push/";
@@ -31,14 +33,12 @@ pub(crate) const PUSHED: &str = "push/";
 const SHORT: usize = 16;
 
 impl Engine {
-    /// About how many changes a pull will read.
+    /// About how many changes a pull beside a push will read.
     async fn waiting(&self, pull: &Pull) -> Result<usize> {
         if !self.store().runs_inline() {
             return Ok(pull.limit);
         }
-        let newest = self.run(Access::READ.feed(), |tx| tx.newest()).await?;
-        let behind = newest - pull.since.map_or(0, |since| since.position);
-        Ok(usize::try_from(behind).unwrap_or(0).min(pull.limit))
+        Ok(to_read(pull, self.run(Access::READ.feed(), |tx| tx.newest()).await?))
     }
 
     /// Whether what the caller sees of the feed depends on scopes.
@@ -69,6 +69,12 @@ impl Engine {
     }
 }
 
+/// About how many changes a pull reads where this is the newest position.
+fn to_read(pull: &Pull, newest: Position) -> usize {
+    let behind = newest - pull.since.map_or(0, |since| since.position);
+    usize::try_from(behind).unwrap_or(0).min(pull.limit)
+}
+
 /// Work that may wait or last goes off the caller's thread.
 pub(crate) fn sized(access: Access, updates: usize) -> Access {
     if updates > SHORT { access.long() } else { access }
@@ -95,94 +101,52 @@ impl Replica for Engine {
     }
 
     async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
-        let (caller, limits, now) = (caller.clone(), *self.limits(), self.now());
-        let puller = caller.clone();
         caller.needs_anywhere(Right::Read, self.models())?;
-        let replica = Some(exchange.from);
-        let hooks = self.hooks().clone();
-        let pushed_by = Some(Pusher { caller: caller.clone(), replica, is_first: false, hooks });
-        let arrival = Arrival { pushed_by, ..self.arrival(Some(exchange.from)) };
-        let pushed = exchange.push.as_ref().map_or(0, |push| push.page.updates.len());
-        let to_read = match &exchange.pull {
-            Some(pull) => self.waiting(pull).await?,
-            None => 0,
-        };
-        let access = if exchange.push.is_some() { Access::WRITE } else { Access::READ };
-        let access = sized(access, pushed.max(to_read)).durable();
-        let access = if exchange.pull.is_some() { access.feed() } else { access };
-        let (from, pull) = (exchange.from, exchange.pull.clone());
-        let by_scope = exchange.pull.is_some() && self.sees_by_scope(&caller);
-        if by_scope && exchange.push.is_none() {
+        let pushed = exchange.push.as_ref().map(|push| push.page.updates.len());
+        let by_scope = exchange.pull.is_some() && self.sees_by_scope(caller);
+        if by_scope && pushed.is_none() {
             self.project_scopes().await?;
         }
-        let seal = self.seal().await?;
-        let answer = self.answer(access, move |tx| {
-            Box::pin(async move {
-                let me = tx.replica().await?;
-                let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
-                if exchange.to != me {
-                    return Ok(Turn { answer, ahead: false, seen: None, granted: None, known: None });
-                }
-                let before = match exchange.pull {
-                    Some(_) => tx.newest().await?,
-                    None => 0,
-                };
-                let Known { mut pusher, horizon, seen, grants } = Known::of(tx, exchange.from).await?;
-                let mut noted = None;
-                pusher.belongs_to(&caller, exchange.from)?;
-                let has_pushed = pusher.has_pushed();
-                if let Some(pull) = &exchange.pull {
-                    noted = match pull.since.filter(|since| since.replica == me) {
-                        None => seen.asks(before, now),
-                        // One that was made up does not make a replica one that has seen everything.
-                        Some(since) if !seal.believes(&caller, &arrival.models, since) => None,
-                        Some(since) => seen.after(since.position, horizon, now),
-                    };
-                }
-                if let Some(push) = exchange.push {
-                    admission::claim(tx, &caller, &arrival.models, exchange.from, &mut pusher).await?;
-                    let unseen = !noted.unwrap_or(seen).is_good(horizon);
-                    let mut arrival = Arrival { purged: horizon.stamp, unseen, ..arrival.clone() };
-                    if let Some(pushed_by) = &mut arrival.pushed_by {
-                        pushed_by.is_first = !has_pushed;
-                    }
-                    let taken = take_page(tx, &arrival, &limits, exchange.from, &mut pusher, push);
-                    answer.pushed = Some(taken.await?);
-                }
-                answer.taken = pusher.number;
-                // Where positions are given out at the commit, what the push changed is read after it.
-                let stored = answer.pushed.as_ref().is_some_and(Pushed::stored);
-                let unseen = exchange.pull.is_some()
-                    && (stored && tx.newest().await? == before || by_scope && answer.pushed.is_some());
-                let (mut ahead, mut granted) = (false, None);
-                if let Some(pull) = exchange.pull.filter(|_| !unseen) {
-                    let (from, horizon, grants) = (Some(exchange.from), Some(horizon), &grants);
-                    let asked =
-                        Asked { caller: &caller, seal, from, pull: &pull, has_pushed, grants, horizon };
-                    let pulled = feed_page(tx, me, &arrival.models, &limits, asked).await?;
-                    (answer.pulled, ahead, granted) = (Some(pulled.pulled), pulled.ahead, pulled.grants);
-                }
-                let known = Some((horizon, has_pushed, grants));
-                Ok(Turn { answer, ahead, seen: noted, granted, known })
-            })
-        });
-        let Turn { mut answer, mut ahead, seen, mut granted, known } = answer.await?;
-        let is_here = answer.pushed.is_some() && answer.pulled.is_none();
-        if let Some((pull, (horizon, has_pushed, grants))) = pull.filter(|_| is_here).zip(known) {
+        // A pull alone finds out as it is answered.
+        let looks = pushed.is_none() && self.store().runs_inline();
+        let to_read = match &exchange.pull {
+            Some(pull) if !looks => self.waiting(pull).await?,
+            _ => 0,
+        };
+        let access = if pushed.is_some() { Access::WRITE } else { Access::READ };
+        let mut access = sized(access, pushed.unwrap_or(0).max(to_read)).durable();
+        if exchange.pull.is_some() {
+            access = access.feed();
+        }
+        let from = exchange.from;
+        let pusher =
+            Pusher { caller: caller.clone(), replica: Some(from), is_first: false, hooks: self.hooks().clone() };
+        let arrival = Arrival { pushed_by: Some(pusher), ..self.arrival(Some(from)) };
+        let (caller, limits, seal) = (caller.clone(), *self.limits(), self.seal().await?);
+        let asked = Arc::new(Asks { caller, exchange, arrival, limits, seal, by_scope });
+        let mut most = if looks { SHORT } else { usize::MAX };
+        let turn = loop {
+            let asked = asked.clone();
+            let turn = self.answer(access, move |tx| Box::pin(async move { asked.turn(tx, most).await }));
+            match turn.await? {
+                Some(turn) => break turn,
+                None => (access, most) = (access.long(), usize::MAX),
+            }
+        };
+        let Turn { mut answer, mut page, seen, puller } = turn;
+        if answer.pushed.is_some() && page.is_none() && asked.exchange.pull.is_some() {
             if by_scope {
                 self.project_scopes().await?;
             }
-            let (me, models) = (answer.replica, self.models().clone());
-            let pulled = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
-                Box::pin(async move {
-                    let (from, horizon, grants) = (Some(from), Some(horizon), &grants);
-                    let asked =
-                        Asked { caller: &puller, seal, from, pull: &pull, has_pushed, grants, horizon };
-                    feed_page(tx, me, &models, &limits, asked).await
-                })
+            let (asked, me) = (asked.clone(), answer.replica);
+            let read = self.run(sized(Access::READ.feed(), to_read).durable(), move |tx| {
+                Box::pin(async move { asked.page(tx, me, &puller).await })
             });
-            let pulled = pulled.await?;
-            (answer.pulled, ahead, granted) = (Some(pulled.pulled), pulled.ahead, pulled.grants);
+            page = read.await?;
+        }
+        let (mut ahead, mut granted) = (false, None);
+        if let Some(page) = page {
+            (answer.pulled, ahead, granted) = (Some(page.pulled), page.ahead, page.grants);
         }
         if !ahead && (seen.is_some() || granted.is_some()) {
             self.note_puller(from, seen, granted).await?;
@@ -267,7 +231,7 @@ impl Replica for Engine {
                 let (mut purged, mut unseen) = (0, false);
                 if let Some(from) = from {
                     admission::claim_and_keep(tx, &caller, &arrival.models, from).await?;
-                    let Known { horizon, seen, .. } = Known::of(tx, from).await?;
+                    let Known { seen, puller: Puller { horizon, .. }, .. } = Known::of(tx, from, false).await?;
                     (purged, unseen) = (horizon.stamp, !seen.is_good(horizon));
                 }
                 apply_pushed(tx, &Arrival { purged, unseen, ..arrival }, updates).await
@@ -391,40 +355,131 @@ impl Replica for Engine {
     }
 }
 
+/// An exchange, with all that its transactions need.
+struct Asks {
+    caller: Caller,
+    exchange: Exchange,
+    arrival: Arrival,
+    limits: Limits,
+    seal: Seal,
+    /// Whether what the caller sees of the feed depends on scopes.
+    by_scope: bool,
+}
+
+impl Asks {
+    /// Takes what is pushed, and reads what is asked for where that can be in the same transaction. `None` where more
+    /// than so many changes are to be read.
+    async fn turn(&self, tx: &mut dyn Transaction, most: usize) -> Result<Option<Turn>> {
+        let Asks { caller, exchange, arrival, limits, seal, by_scope } = self;
+        let (models, from, now) = (&arrival.models, exchange.from, arrival.now);
+        let me = tx.replica().await?;
+        let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
+        if exchange.to != me {
+            return Ok(Some(Turn { answer, page: None, seen: None, puller: Puller::default() }));
+        }
+        let before = match &exchange.pull {
+            Some(pull) => {
+                let newest = tx.newest().await?;
+                if to_read(pull, newest) > most {
+                    return Ok(None);
+                }
+                newest
+            }
+            None => 0,
+        };
+        let Known { mut pusher, seen, puller } = Known::of(tx, from, *by_scope).await?;
+        let horizon = puller.horizon;
+        let mut noted = None;
+        pusher.belongs_to(caller, from)?;
+        if let Some(pull) = &exchange.pull {
+            noted = match pull.since.filter(|since| since.replica == me) {
+                None => seen.asks(before, now),
+                // One that was made up does not make a replica one that has seen everything.
+                Some(since) if !seal.believes(caller, models, since) => None,
+                Some(since) => seen.after(since.position, horizon, now),
+            };
+        }
+        if let Some(push) = exchange.push.clone() {
+            admission::claim(tx, caller, models, from, &mut pusher).await?;
+            let unseen = !noted.unwrap_or(seen).is_good(horizon);
+            let mut arrival = Arrival { purged: horizon.stamp, unseen, ..arrival.clone() };
+            if let Some(pushed_by) = &mut arrival.pushed_by {
+                pushed_by.is_first = !puller.has_pushed;
+            }
+            answer.pushed = Some(take_page(tx, &arrival, limits, from, &mut pusher, push).await?);
+        }
+        answer.taken = pusher.number;
+        // Where positions are given out at the commit, what the push changed is read after it.
+        let stored = answer.pushed.as_ref().is_some_and(Pushed::stored);
+        let unseen = exchange.pull.is_some()
+            && (stored && tx.newest().await? == before || *by_scope && answer.pushed.is_some());
+        let page = if unseen { None } else { self.page(tx, me, &puller).await? };
+        Ok(Some(Turn { answer, page, seen: noted, puller }))
+    }
+
+    /// The page that is asked for, if one is.
+    async fn page(
+        &self,
+        tx: &mut dyn Transaction,
+        me: ReplicaId,
+        puller: &Puller,
+    ) -> Result<Option<reading::Answer>> {
+        let Some(pull) = &self.exchange.pull else { return Ok(None) };
+        let Puller { horizon, has_pushed, grants } = puller;
+        let asked = Asked {
+            caller: &self.caller,
+            seal: self.seal,
+            from: Some(self.exchange.from),
+            pull,
+            has_pushed: *has_pushed,
+            grants,
+            horizon: Some(*horizon),
+        };
+        feed_page(tx, me, &self.arrival.models, &self.limits, asked).await.map(Some)
+    }
+}
+
 /// What came of the first transaction of an exchange.
 struct Turn {
     answer: Exchanged,
-    /// Whether the peer saw more of this history than there is.
-    ahead: bool,
-    /// What is to be noted of how far it pulled.
+    /// The page, if one was asked for and could be read here.
+    page: Option<reading::Answer>,
+    /// What is to be noted of how far the peer pulled.
     seen: Option<Seen>,
-    /// And of which parts it gets.
-    granted: Option<Grants>,
-    /// For a page that is read by itself: the horizon, whether the peer had pushed before, and which parts it got.
-    known: Option<(Horizon, bool, Grants)>,
+    /// For a page that is read by itself.
+    puller: Puller,
 }
 
 /// What is known of a replica that calls, and what it may have missed.
 struct Known {
     pusher: PusherState,
-    horizon: Horizon,
     seen: Seen,
+    puller: Puller,
+}
+
+/// What decides, beside its wish, what a replica gets.
+#[derive(Clone, Default)]
+struct Puller {
+    horizon: Horizon,
+    /// Whether it had pushed before.
+    has_pushed: bool,
+    /// Since when it gets which parts.
     grants: Grants,
 }
 
 impl Known {
-    async fn of(tx: &mut dyn Transaction, replica: ReplicaId) -> Result<Known> {
-        let keys =
-            [pusher_key(replica), purge::horizon_key(), purge::seen_key(replica), grants::key(replica)];
+    async fn of(tx: &mut dyn Transaction, replica: ReplicaId, by_scope: bool) -> Result<Known> {
+        let mut keys = vec![pusher_key(replica), purge::horizon_key(), purge::seen_key(replica)];
+        if by_scope {
+            keys.push(grants::key(replica));
+        }
         let rows = tx.notes_of(Room::Peer, &keys).await?;
         let mut rows = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row));
         let mut next = || rows.next().and_then(|(key, row)| Some((key, row?)));
-        Ok(Known {
-            pusher: notes::parsed(next())?,
-            horizon: notes::parsed(next())?,
-            seen: notes::parsed(next())?,
-            grants: notes::parsed(next())?,
-        })
+        let pusher: PusherState = notes::parsed(next())?;
+        let (horizon, seen, grants) = (notes::parsed(next())?, notes::parsed(next())?, notes::parsed(next())?);
+        let has_pushed = pusher.has_pushed();
+        Ok(Known { pusher, seen, puller: Puller { horizon, has_pushed, grants } })
     }
 }
 
