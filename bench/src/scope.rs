@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 const BATCH: usize = 1_000;
 const MINE: usize = 100;
+const SCOPES: usize = 100;
 const ROUNDS: usize = 101;
 
 #[derive(Debug, Clone, PartialEq, Syncable)]
@@ -27,7 +28,7 @@ struct Task {
 fn tasks(from: usize, to: usize) -> Vec<Task> {
     let task = |number: usize| Task {
         id: Uuid::now_v7(),
-        project: format!("project {}", number % 100),
+        project: format!("project {}", number % SCOPES),
         title: "t".repeat(40),
         notes: "n".repeat(120),
     };
@@ -108,6 +109,7 @@ pub(crate) fn pull() -> Outcome {
                 place.round(round, &alice).await?;
             }
         }
+        many(&places[0].workspace).await?;
         let (mut first_floor, mut change_floor) = (None, None);
         for place in places {
             let (first, change) = (median(place.first), median(place.change));
@@ -117,4 +119,24 @@ pub(crate) fn pull() -> Outcome {
         }
         Ok(())
     })
+}
+
+/// A pull of nothing by who may read a hundred scopes, against one by who may read one.
+async fn many(workspace: &Workspace) -> Outcome {
+    let engine = workspace.engine();
+    let one = Caller::named("alice").with(Right::Read).in_scope("mine", Right::Read);
+    let projects = (0..SCOPES).map(|number| format!("project {number}"));
+    let all = projects.fold(one.clone(), |caller, project| caller.in_scope(project, Right::Read));
+    let since = Some(engine.checkpoint(&one).await?);
+    let wish = Pull { since, limit: BATCH, ..Pull::of(engine.models().clone()) };
+    let (mut ones, mut alls) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for (caller, times) in [(&one, &mut ones), (&all, &mut alls)] {
+            let start = Instant::now();
+            engine.changes(caller, wish.clone()).await?;
+            times.push(seconds(start) * 1000.0);
+        }
+    }
+    print("scope/many", SCOPES, median(alls), "ms", Some(median(ones)));
+    Ok(())
 }

@@ -4,6 +4,7 @@ use crate::merge::Merge;
 use crate::planted::{self, Bug};
 use crate::record::{Id, Record, Unknown};
 use crate::schema::ModelSchema;
+use crate::value::json_size;
 use crate::version::{Ancestry, Position, ReplicaId, Revision, Stamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,6 +69,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// About how many bytes the fields have that are not known here.
+    pub(crate) fn unknown_size(&self) -> usize {
+        let fields = self.unknown.iter().flat_map(|fields| fields.iter());
+        fields.map(|(name, value)| name.len() + json_size(value) + 8).sum()
+    }
+
     /// The revision that the record is in.
     pub fn revision(&self) -> Revision {
         self.ancestry.current
@@ -138,6 +145,33 @@ pub struct State {
 }
 
 impl State {
+    /// About how many bytes its values take, those of fields that are not known here included; 0 for a tombstone.
+    ///
+    /// ```
+    /// # use sync_runtime::change::{Change, ChangeKind, State};
+    /// # use sync_runtime::version::{Ancestry, ReplicaId, Revision};
+    /// # use sync_runtime::{Id, prelude::*};
+    /// #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// struct Note {
+    ///     #[sync(id)]
+    ///     id: i64,
+    ///     text: String,
+    /// }
+    ///
+    /// # let revision = Revision { stamp: 1, replica: ReplicaId(uuid::Uuid::nil()) };
+    /// # let change = Change {
+    /// #     schema: Note::SCHEMA, id: Id::Int(1), kind: ChangeKind::Create, ancestry: Ancestry::of(revision), merged: None,
+    /// #     previous: None, position: 1, group: None, origin: None, unknown: None, stamps: None,
+    /// # };
+    /// let record = Note { id: 1, text: "x".repeat(1_000) }.to_record()?;
+    /// let state = State { change, record: Some(record) };
+    /// assert!((1_000..1_100).contains(&state.size()));
+    /// # Ok::<(), sync_runtime::Error>(())
+    /// ```
+    pub fn size(&self) -> usize {
+        self.record.as_ref().map_or(0, |record| record.size() + self.change.unknown_size())
+    }
+
     /// Whether two states hold the same content: all fields that travel, unknown ones included, bit by bit.
     pub fn same_content(&self, other: &State) -> bool {
         let schema = self.change.schema;

@@ -346,7 +346,7 @@ fn check_json(json: &Json, depth: usize) -> Result<(), ValueError> {
     }
 }
 
-fn json_size(json: &Json) -> usize {
+pub(crate) fn json_size(json: &Json) -> usize {
     match json {
         Json::Null | Json::Bool(_) => 4,
         Json::Number(_) => 8,

@@ -273,7 +273,8 @@ impl State {
         let mut made = Vec::new();
         for schema in models.iter().map(|model| model.schema) {
             match self.tables.get(schema.name) {
-                Some(table) if same_fields(table.schema, schema) => {}
+                // One of the same fields may have other rules.
+                Some(table) if std::ptr::eq(table.schema, schema) => {}
                 Some(table) => made.push(table.fitted_to(schema)?),
                 None => made.push(match self.sleeping(schema)? {
                     Some(table) => table.fitted_to(schema)?,
@@ -305,11 +306,6 @@ impl State {
 
     #[cfg(not(feature = "file"))]
     fn awake(&mut self, _: &ModelSchema) {}
-}
-
-fn same_fields(a: &ModelSchema, b: &ModelSchema) -> bool {
-    let shape = |field: &FieldSchema| (field.name, field.ty, field.nullable, field.local, field.part_of_id);
-    a.id == b.id && a.fields.iter().map(shape).eq(b.fields.iter().map(shape))
 }
 
 impl Table {

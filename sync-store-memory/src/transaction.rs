@@ -324,15 +324,15 @@ impl Transaction for MemoryTransaction {
             if brought || feed.schema.is_some_and(|schema| schema.name != change.schema.name) {
                 continue;
             }
-            let mut record = None;
+            let mut state = RecordState { change: Change::clone(change), record: None };
             if feed.data {
-                record = travelling(&self.state.row(change.schema, &change.id)?);
-                bytes = bytes.saturating_add(record.as_ref().map_or(0, Record::size));
+                state.record = travelling(&self.state.row(change.schema, &change.id)?);
+                bytes = bytes.saturating_add(state.size());
                 if bytes > feed.bytes && !found.is_empty() {
                     break;
                 }
             }
-            found.push(RecordState { change: Change::clone(change), record });
+            found.push(state);
         }
         Ok(found)
     }

@@ -613,6 +613,15 @@ fn a_page_of_a_thousand_records_is_at_most_ten_statements() {
 }
 
 #[test]
+fn a_pull_looks_into_no_scope_where_nothing_was_changed() {
+    let database = Database::new();
+    RUNTIME.block_on(async {
+        let (counting, url) = counting::Counting::before(&database.url(), counting::Protocol::MariaDb).await;
+        statements::a_pull_looks_into_no_scope_where_nothing_was_changed(&url, &counting).await;
+    });
+}
+
+#[test]
 fn records_that_stand_side_by_side_come_with_what_is_in_them() {
     let (world, database) = after("");
     neighbours::run_through(&world, &|sql| quiet(&database, sql));

@@ -3,7 +3,8 @@
 use super::Engine;
 use super::grants::Grants;
 use super::left;
-use super::scopes::{self, View, Wish};
+use super::scopes;
+use super::view::{View, Wish};
 use crate::caller::{Caller, Right};
 use crate::change::State;
 use crate::record::Id;

@@ -1,7 +1,7 @@
 //! Reading the feed in pages: bounded in records and bytes, with groups kept whole.
 
 use super::parents::{self, Room};
-use super::scopes::View;
+use super::view::View;
 use crate::change::{Group, State};
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Feed, Transaction};
@@ -87,7 +87,7 @@ async fn bring_parents(
         if states.is_empty() || through >= part.newest {
             return Ok(());
         }
-        let bytes = states.iter().filter_map(|state| state.record.as_ref()).map(crate::Record::size).sum();
+        let bytes = states.iter().map(State::size).sum();
         let room =
             Room { records: cut.room.saturating_sub(states.len()), bytes: cut.bytes.saturating_sub(bytes) };
         if let Some(early) = parents::behind(tx, models, states, through, cut.not_from, room).await? {

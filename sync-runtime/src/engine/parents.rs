@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::change::{Change, Group, RecordName, State};
 use crate::query::{Filter, Selection};
-use crate::record::{Id, Record};
+use crate::record::Id;
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Feed, Transaction};
 use crate::value::Value;
@@ -327,7 +327,7 @@ pub(super) async fn behind(
                 if early.iter().any(|other| other.change.position == state.change.position) {
                     continue;
                 }
-                bytes += state.record.as_ref().map_or(0, Record::size);
+                bytes += state.size();
                 seen.insert(state.change.record_name());
                 wanted.extend(parents_of(models, &state));
                 early.push(state);

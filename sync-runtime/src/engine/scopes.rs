@@ -5,23 +5,22 @@
 //!
 //! - `r`, model, id: the [`Place`] of a record;
 //! - `s`, scope, position: a change in the scope; `u`, position: one of a model without scopes;
-//! - `x`, scope, position: that a record left the scope.
+//! - `x`, scope, position: that a record left the scope;
+//! - `s`, scope, nothing: the [`Newest`] of these, so that a pull looks into a scope only where something happened.
 
 use super::Engine;
-use super::grants::{Grants, Word};
 use super::notes;
-use super::parts::{Coverage, Parts};
 use crate::caller::{Caller, Right};
-use crate::change::{Change, State};
+use crate::change::State;
 use crate::record::Id;
-use crate::replica::{Exit, Update};
+use crate::replica::Update;
 use crate::schema::{ModelSchema, Models, ScopeRule};
 use crate::store::{Access, Feed, PART_END, Room, Transaction};
 use crate::value::FieldType;
 use crate::version::{Position, Stamp};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// Stands between the parts of a key.
 pub(crate) const SEPARATOR: char = PART_END;
@@ -31,24 +30,30 @@ const DONE: &str = "projected";
 const STEP: usize = 500;
 /// Bytes of their records.
 const STEP_BYTES: usize = 4 << 20;
-/// How many records of a page are read at once; fewer where they are large.
-const READ: usize = 1_000;
-/// How many exits a page has at most.
-const MOST_EXITS: usize = 10_000;
 
 /// How far the projection is, and by which rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Done {
     position: Position,
     rules: Vec<String>,
+    /// Up to where it was once, by other rules: what it found then, exits too, stands there still.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    formerly: Position,
 }
+
+fn is_zero(position: &Position) -> bool {
+    *position == 0
+}
+
+/// The position of the last change in a scope, or of the last record that left it, as far as the projection is.
+type Newest = Position;
 
 /// Where a record is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
+pub(super) struct Place {
     /// `None` where its model has no scopes.
     #[serde(rename = "s")]
-    scope: Option<String>,
+    pub(super) scope: Option<String>,
     /// Where its change stands; 0 before the projection came to it.
     #[serde(rename = "p")]
     position: Position,
@@ -59,21 +64,21 @@ struct Place {
 
 /// What stands at a position.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Mark {
+pub(super) struct Mark {
     #[serde(rename = "m")]
-    model: String,
+    pub(super) model: String,
     #[serde(rename = "i")]
-    id: String,
+    pub(super) id: String,
     /// Whether the record is gone.
     #[serde(rename = "g", default, skip_serializing_if = "std::ops::Not::not")]
-    gone: bool,
-    /// [`crate::Record::size`] of the record, without its local fields.
+    pub(super) gone: bool,
+    /// [`State::size`] of the record, without its local fields.
     #[serde(rename = "z", default)]
-    size: usize,
+    pub(super) size: usize,
 }
 
 impl Mark {
-    fn record_key(&self) -> String {
+    pub(super) fn record_key(&self) -> String {
         record_key(&self.model, &self.id)
     }
 }
@@ -92,8 +97,8 @@ fn record_key(model: &str, id: &str) -> String {
     format!("r{SEPARATOR}{model}{SEPARATOR}{id}")
 }
 
-/// What the keys of a scope's changes begin with; `None` are the models without scopes.
-fn changes_in(scope: Option<&str>) -> String {
+/// What the keys of a scope's changes begin with, and the key of its [`Newest`]; `None` are the models without scopes.
+pub(super) fn changes_in(scope: Option<&str>) -> String {
     match scope {
         Some(scope) => format!("s{SEPARATOR}{}{SEPARATOR}", escaped(scope)),
         None => format!("u{SEPARATOR}"),
@@ -101,11 +106,11 @@ fn changes_in(scope: Option<&str>) -> String {
 }
 
 /// What the keys of a scope's exits begin with.
-fn exits_from(scope: &str) -> String {
+pub(super) fn exits_from(scope: &str) -> String {
     format!("x{SEPARATOR}{}{SEPARATOR}", escaped(scope))
 }
 
-fn at(prefix: &str, position: Position) -> String {
+pub(super) fn at(prefix: &str, position: Position) -> String {
     format!("{prefix}{position:020}")
 }
 
@@ -124,7 +129,7 @@ fn written(value: &impl Serialize) -> Result<Vec<u8>> {
         .map_err(|error| Error::new(ErrorKind::Storage, "cannot write a scope's row").with_source(error))
 }
 
-fn read<T: for<'de> Deserialize<'de>>(key: &str, bytes: &[u8]) -> Result<T> {
+pub(super) fn read<T: for<'de> Deserialize<'de>>(key: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
         let key = key.replace(SEPARATOR, "/");
         Error::new(ErrorKind::Storage, format!("the scope row {key} cannot be read")).with_source(error)
@@ -138,6 +143,8 @@ pub(crate) fn are_known(models: &Models) -> bool {
 
 /// What tells the scopes of the models; where it is another than before, the projection is made anew.
 fn rules(models: &Models) -> Vec<String> {
+    // What was made before this kept no newest of each scope.
+    let newest = "with the newest".to_owned();
     let rule = |schema: &ModelSchema| match schema.scope {
         None => format!("{}: none", schema.name),
         Some(ScopeRule::Field(place)) => {
@@ -145,13 +152,33 @@ fn rules(models: &Models) -> Vec<String> {
         }
         Some(ScopeRule::By(_)) => format!("{}: a method", schema.name),
     };
-    models.iter().map(|model| rule(model.schema)).collect()
+    std::iter::once(newest).chain(models.iter().map(|model| rule(model.schema))).collect()
 }
 
 async fn done(tx: &mut dyn Transaction, models: &Models) -> Result<Done> {
-    let done: Done = notes::load(tx, Room::Scope, DONE).await?.unwrap_or_default();
-    let rules = rules(models);
-    Ok(if done.rules == rules { done } else { Done { position: 0, rules } })
+    Ok(by_these_rules(notes::load(tx, Room::Scope, DONE).await?, models))
+}
+
+fn by_these_rules(done: Option<Done>, models: &Models) -> Done {
+    let (done, rules) = (done.unwrap_or_default(), rules(models));
+    match done.rules == rules {
+        true => done,
+        false => Done { position: 0, rules, formerly: done.position.max(done.formerly) },
+    }
+}
+
+/// How far the projection is, and the newest of each of these prefixes ([`changes_in`]); 0 where nothing ever happened.
+pub(super) async fn progress(
+    tx: &mut dyn Transaction,
+    models: &Models,
+    prefixes: &[String],
+) -> Result<(Position, Vec<Newest>)> {
+    let keys: Vec<String> = [DONE.to_owned()].into_iter().chain(prefixes.iter().cloned()).collect();
+    let mut rows = keys.iter().zip(tx.notes_of(Room::Scope, &keys).await?);
+    let done = rows.next().and_then(|(key, row)| Some((key.as_str(), row?)));
+    let done = by_these_rules(notes::parsed(done)?, models);
+    let newest = rows.map(|(key, row)| row.map_or(Ok(0), |row| read(key, &row)));
+    Ok((done.position, newest.collect::<Result<_>>()?))
 }
 
 /// Takes the next changes into the projection; whether there was nothing left to take.
@@ -191,14 +218,20 @@ async fn step(tx: &mut dyn Transaction, models: &Models, now: Stamp) -> Result<b
             model: schema.name.to_owned(),
             id: state.change.id.to_string(),
             gone: state.record.is_none(),
-            size: state.record.as_ref().map_or(0, crate::Record::size),
+            size: state.size(),
         };
         let mark = written(&mark)?;
+        // What is taken anew may stand before what was found formerly; to look there once more does no harm.
+        let newest = written(&position.max(done.formerly))?;
+        if position <= done.formerly {
+            rows.extend(left.keys().map(|scope| (changes_in(Some(scope)), Some(newest.clone()))));
+        }
         if let Some(before) = &before {
             rows.insert(at(&changes_in(before.scope.as_deref()), before.position), None);
             if let Some(old) = before.scope.as_ref().filter(|_| before.scope != scope) {
                 left.insert(old.clone(), position);
                 rows.insert(at(&exits_from(old), position), Some(mark.clone()));
+                rows.insert(changes_in(Some(old)), Some(newest.clone()));
             }
         }
         if let Some(entered) = &scope
@@ -206,7 +239,9 @@ async fn step(tx: &mut dyn Transaction, models: &Models, now: Stamp) -> Result<b
         {
             rows.insert(at(&exits_from(entered), exit), None);
         }
-        rows.insert(at(&changes_in(scope.as_deref()), position), Some(mark));
+        let changes = changes_in(scope.as_deref());
+        rows.insert(at(&changes, position), Some(mark));
+        rows.insert(changes, Some(newest));
         rows.insert(key, Some(written(&Place { scope, position, left })?));
     }
     for state in &mut moved {
@@ -303,267 +338,6 @@ pub(crate) async fn forget_exits(tx: &mut dyn Transaction, through: Position) ->
         let old = rows.into_iter().map(|(key, _)| key).filter(|key| is_old(key));
         tx.note_all(Room::Scope, old.map(|key| (key, None)).collect()).await?;
     }
-}
-
-/// What a caller sees of the feed who may not read every scope.
-#[derive(Debug, Clone)]
-pub(crate) struct View {
-    /// The parts that are asked for.
-    pub(crate) asked: Parts,
-    /// All that the caller gets.
-    pub(crate) covered: Parts,
-    /// What it may read and does not want.
-    pub(crate) unwanted: Parts,
-    /// Whether records of models without scopes are asked for.
-    unscoped: bool,
-    /// Only changes up to here.
-    pub(crate) through: Position,
-    /// Up to here it is known what is in which scope.
-    pub(crate) projected: Position,
-    /// Whether the records that are gone are left out.
-    live_only: bool,
-}
-
-/// What of the scopes a pull is for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wish<'a> {
-    /// Only these.
-    pub(crate) scopes: Option<&'a BTreeSet<String>>,
-    /// Only up to here.
-    pub(crate) through: Option<Position>,
-    /// Whether the one who asks has nothing of them yet.
-    pub(crate) first: bool,
-}
-
-impl View {
-    /// The caller's view; `None` if it sees everything that the models let it.
-    pub(crate) async fn of(
-        tx: &mut dyn Transaction,
-        models: &Models,
-        caller: &Caller,
-        wish: Wish<'_>,
-    ) -> Result<Option<View>> {
-        let Some(Coverage { parts, unwanted }) = Coverage::of(tx, models, caller).await? else {
-            return Ok(None);
-        };
-        let projected = done(tx, models).await?.position;
-        Ok(Some(View {
-            asked: match wish.scopes {
-                Some(names) => parts.only(names),
-                None => parts.clone(),
-            },
-            covered: parts,
-            unwanted,
-            unscoped: wish.scopes.is_none(),
-            through: wish.through.map_or(projected, |through| through.min(projected)),
-            projected,
-            live_only: wish.first,
-        }))
-    }
-
-    fn sources(&self) -> Vec<(String, Option<BTreeSet<String>>)> {
-        let scopes = self.asked.iter().map(|(scope, models)| (changes_in(Some(scope)), models.cloned()));
-        scopes.chain(self.unscoped.then(|| (changes_in(None), None))).collect()
-    }
-
-    /// Changes by position, as [`Transaction::feed`] gives them, of what the caller sees.
-    pub(crate) async fn feed(
-        &self,
-        tx: &mut dyn Transaction,
-        models: &Models,
-        feed: &Feed,
-    ) -> Result<Vec<State>> {
-        let through = feed.through.min(self.through);
-        let mut merged = Merged::new(self.sources(), feed.after, feed.limit);
-        let mut found: Vec<State> = Vec::new();
-        let mut bytes = 0_usize;
-        loop {
-            let (mut marks, mut expected) = (Vec::new(), bytes);
-            // Not more are read than the page holds, so that memory stays bounded.
-            while marks.len() < READ.min(feed.limit - found.len()) && (!feed.data || expected <= feed.bytes) {
-                let Some((position, mark)) = merged.next(tx).await? else { break };
-                if position > through {
-                    merged.end();
-                    break;
-                }
-                let is_wanted = !(mark.gone && self.live_only)
-                    && feed.schema.is_none_or(|schema| schema.name == mark.model);
-                if is_wanted {
-                    expected = expected.saturating_add(mark.size);
-                    marks.push((position, mark));
-                }
-            }
-            if marks.is_empty() {
-                return Ok(found);
-            }
-            for state in states_at(tx, models, &marks, feed.data).await? {
-                if feed.not_from.is_some() && state.change.origin == feed.not_from {
-                    continue;
-                }
-                let size = state.record.as_ref().map_or(0, crate::Record::size);
-                bytes = bytes.saturating_add(size);
-                if feed.data && bytes > feed.bytes && !found.is_empty() {
-                    return Ok(found);
-                }
-                found.push(state);
-            }
-            if found.len() >= feed.limit {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// What left the scopes asked for between two positions.
-    pub(crate) async fn exits(
-        &self,
-        tx: &mut dyn Transaction,
-        models: &Models,
-        after: Position,
-        through: Position,
-        grants: &Grants,
-    ) -> Result<Left> {
-        let (mut exits, mut end) = (Vec::new(), through);
-        for (scope, models) in self.asked.iter() {
-            let prefix = exits_from(scope);
-            let rows = tx.notes_after(Room::Scope, &prefix, &at(&prefix, after), MOST_EXITS).await?;
-            for (key, bytes) in &rows {
-                let Some(position) = position_of(key, &prefix).filter(|position| *position <= through) else {
-                    break;
-                };
-                let mark: Mark = read(key, bytes)?;
-                // One that nobody asked for stands here too, so that it counts for how far the look went.
-                let is_asked = models.is_none_or(|models| models.contains(&mark.model));
-                let word = grants.word(scope, models.map(|_| mark.model.as_str()), position);
-                exits.push((position, scope.clone(), mark, is_asked, word));
-            }
-        }
-        exits.sort_by_key(|(position, ..)| *position);
-        if exits.len() >= MOST_EXITS {
-            end = end.min(exits[MOST_EXITS - 1].0);
-            exits.retain(|(position, ..)| *position <= end);
-        }
-        exits.retain(|(_, _, _, is_asked, _)| *is_asked);
-        let keys: Vec<String> = exits.iter().map(|(_, _, mark, ..)| mark.record_key()).collect();
-        let places = tx.notes_of(Room::Scope, &keys).await?;
-        let mut left = Left { exits: Vec::new(), withheld: false, deleted: Vec::new(), end };
-        for (((_, scope, mark, _, word), key), place) in exits.into_iter().zip(keys).zip(places) {
-            let place: Option<Place> = place.map(|bytes| read(&key, &bytes)).transpose()?;
-            let now = place.and_then(|place| place.scope);
-            let is_in = |parts: &Parts| now.as_ref().is_some_and(|now| parts.hold(&mark.model, now));
-            let Ok(model) = models.get(&mark.model) else { continue };
-            let Some(id) = id_of(model.schema, &mark.id) else { continue };
-            if !is_in(&self.covered) {
-                match word {
-                    Word::Told => left.exits.push(Exit { schema: model.schema, id, scope, unmatched: false }),
-                    Word::Withheld => left.withheld = true,
-                    Word::Needless => {}
-                }
-            } else if !is_in(&self.asked) {
-                // Where it is now is pulled by itself, for the first time perhaps, and then without tombstones.
-                let found = tx.changes(model.schema, std::slice::from_ref(&id)).await?.pop().flatten();
-                let deleted = found.filter(Change::is_delete).map(|change| State { change, record: None });
-                left.deleted.extend(deleted);
-            }
-        }
-        Ok(left)
-    }
-}
-
-/// What left scopes.
-pub(crate) struct Left {
-    /// What is in no scope that the caller gets.
-    pub(crate) exits: Vec<Exit>,
-    /// Whether there are such that the replica is not told of, and that it may have.
-    pub(crate) withheld: bool,
-    /// The tombstones of what was deleted in a scope that the caller gets and that is not asked for just now.
-    pub(crate) deleted: Vec<State>,
-    /// Up to where this is all that left.
-    pub(crate) end: Position,
-}
-
-fn position_of(key: &str, prefix: &str) -> Option<Position> {
-    key.strip_prefix(prefix)?.parse().ok()
-}
-
-/// The changes of several scopes in one order.
-struct Merged {
-    sources: Vec<Source>,
-    batch: usize,
-}
-
-struct Source {
-    prefix: String,
-    /// Only changes of these models; `None` are all.
-    models: Option<BTreeSet<String>>,
-    /// The last key that was read.
-    after: String,
-    read: VecDeque<(Position, Mark)>,
-    ended: bool,
-}
-
-impl Merged {
-    fn new(sources: Vec<(String, Option<BTreeSet<String>>)>, after: Position, limit: usize) -> Self {
-        let batch = (limit.min(READ) / sources.len().max(1)).max(8);
-        let source = |(prefix, models): (String, Option<BTreeSet<String>>)| {
-            let after = at(&prefix, after.max(0));
-            Source { prefix, models, after, read: VecDeque::new(), ended: false }
-        };
-        Merged { sources: sources.into_iter().map(source).collect(), batch }
-    }
-
-    /// There is nothing more to come.
-    fn end(&mut self) {
-        self.sources.clear();
-    }
-
-    async fn next(&mut self, tx: &mut dyn Transaction) -> Result<Option<(Position, Mark)>> {
-        for source in &mut self.sources {
-            while source.read.is_empty() && !source.ended {
-                let rows = tx.notes_after(Room::Scope, &source.prefix, &source.after, self.batch).await?;
-                source.ended = rows.len() < self.batch;
-                for (key, bytes) in rows {
-                    let position = position_of(&key, &source.prefix).ok_or_else(|| {
-                        Error::new(ErrorKind::Storage, "the key of a scope's row cannot be read")
-                    })?;
-                    let mark: Mark = read(&key, &bytes)?;
-                    if source.models.as_ref().is_none_or(|models| models.contains(&mark.model)) {
-                        source.read.push_back((position, mark));
-                    }
-                    source.after = key;
-                }
-            }
-        }
-        let first = |source: &Source| source.read.front().map(|(position, _)| *position);
-        let nearest = self.sources.iter_mut().filter(|source| !source.read.is_empty());
-        Ok(nearest.min_by_key(|source| first(source)).and_then(|source| source.read.pop_front()))
-    }
-}
-
-/// The states that stand at these positions. What was written again since stands further on.
-async fn states_at(
-    tx: &mut dyn Transaction,
-    models: &Models,
-    marks: &[(Position, Mark)],
-    data: bool,
-) -> Result<Vec<State>> {
-    let mut wanted: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
-    for (_, mark) in marks {
-        let Ok(model) = models.get(&mark.model) else { continue };
-        wanted.entry(model.schema.name).or_default().extend(id_of(model.schema, &mark.id));
-    }
-    let mut found: HashMap<Position, State> = HashMap::new();
-    for (name, ids) in wanted {
-        let schema = models.get(name)?.schema;
-        let states: Vec<State> = match data {
-            true => tx.states(schema, &ids).await?.into_iter().flatten().collect(),
-            false => {
-                let changes = tx.changes(schema, &ids).await?.into_iter().flatten();
-                changes.map(|change| State { change, record: None }).collect()
-            }
-        };
-        found.extend(states.into_iter().map(|state| (state.change.position, state)));
-    }
-    Ok(marks.iter().filter_map(|(position, _)| found.remove(position)).collect())
 }
 
 /// The scope of each state that is here, by what it is now; of a tombstone, the one that the record was in. `None` where

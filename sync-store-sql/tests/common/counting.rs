@@ -39,6 +39,9 @@ impl Counting {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.expect("the server");
+                for end in [&client, &server] {
+                    end.set_nodelay(true).expect("an open connection");
+                }
                 let (from_client, mut to_client) = client.into_split();
                 let (mut from_server, to_server) = server.into_split();
                 tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });

@@ -271,7 +271,7 @@ impl SqlTransaction<'_> {
             self.add_all_records(&mut part).await?;
             let (mut fitting, mut took) = (0, 0_usize);
             for state in &part {
-                took = took.saturating_add(state.record.as_ref().map_or(0, Record::size));
+                took = took.saturating_add(state.size());
                 if bytes.saturating_add(took) > feed.bytes && fitting + states.len() > 0 {
                     break;
                 }
