@@ -90,11 +90,12 @@ pub(crate) fn open(path: &Path) -> Result<(State, Option<Cut>)> {
         }
         Ok(())
     })?;
+    (state.journal, state.dormant) = (Some(journal), dormant);
     if cut.as_ref().is_some_and(|cut| cut.kept_in.is_some()) {
         // Commits may be gone, and their positions would be given out again: this is another history now.
         state.meta.replica = None;
+        compacted(&mut state)?;
     }
-    (state.journal, state.dormant) = (Some(journal), dormant);
     Ok((state, cut))
 }
 

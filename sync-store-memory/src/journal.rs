@@ -240,7 +240,10 @@ impl Journal {
         drop(reader);
         self.len = at;
         let kept_in = if torn { None } else { Some(self.keep_damaged(at).map_err(reading)?) };
-        self.file.set_len(at).and_then(|()| self.file.sync_all()).map_err(reading)?;
+        // What is damaged stays until the file is replaced: a start that is cut meanwhile has to notice it again.
+        if torn {
+            self.file.set_len(at).and_then(|()| self.file.sync_all()).map_err(reading)?;
+        }
         Ok(Some(Cut { bytes: end - at, kept_in }))
     }
 

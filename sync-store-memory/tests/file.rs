@@ -589,3 +589,27 @@ fn a_full_disk_fails_the_transaction_and_nothing_else() {
     }));
     assert_eq!(count.expect("a read"), commits + 1);
 }
+
+/// The start that finds damage may end before it has taken another name: the next one finds it again.
+#[test]
+fn damage_is_noticed_after_a_start_that_was_cut() {
+    let folder = Folder::new();
+    let path = folder.journal();
+    let store = prepared(&path);
+    note(&store, "a", "first");
+    let whole = fs::read(&path).expect("the journal").len();
+    for n in 0..5 {
+        note(&store, "b", &n.to_string());
+    }
+    drop(store);
+    let mut bytes = fs::read(&path).expect("the journal");
+    bytes[whole + 30] ^= 0x10;
+    fs::write(&path, &bytes).expect("a damaged journal");
+    // The process ends, or a model does not fit, before the store is prepared.
+    let store = open(&path).expect("the rest opens");
+    assert!(store.cut().is_some_and(|cut| cut.kept_in.is_some()));
+    drop(store);
+    let store = open(&path).expect("it opens");
+    block(store.prepare(&models(&[&NOTE]), replica(2))).expect("prepared");
+    assert_eq!(name(&store), replica(2), "another history: {:?}", store.cut());
+}

@@ -546,3 +546,17 @@ fn rule_triggers_that_miss_nothing_by_the_library() {
         world.folder.value("SELECT count(*) FROM sync_state WHERE stamp IS NULL AND put_id IS NULL");
     assert_eq!(untold, 1);
 }
+
+/// What a key of the table takes away where the library itself writes is told as well.
+#[test]
+fn a_key_that_replaces_leaves_a_tombstone_where_the_library_writes() {
+    let made = "CREATE TABLE note(id INTEGER PRIMARY KEY, title TEXT NOT NULL, \
+                code INTEGER UNIQUE ON CONFLICT REPLACE, score REAL, draft TEXT)";
+    let world = World::after(made, &[&NOTE]);
+    let saved = world.save(vec![saving(&NOTE, note(1, "a", Some(7)), Expect::Absent)], 5);
+    assert_eq!(saved, [Saved::Tracked]);
+    world.save(vec![saving(&NOTE, note(2, "b", Some(7)), Expect::Absent)], 6);
+    let gone = world.record(&NOTE, Id::Int(1)).is_none();
+    let told = world.told(0);
+    assert_eq!(gone, told.contains(&"delete 1".to_owned()), "{told:?}");
+}

@@ -352,6 +352,14 @@ impl Server {
             drop(lent);
             lent = self.pool.lend(self.location()).await.map_err(fresh)?;
         };
+        // So that a deferred constraint refuses the record, and not the transaction.
+        let now = if careful && access.write { self.shared.dialect.check_at_once() } else { None };
+        if let Some(now) = now {
+            let told = lent.link().script(now).await;
+            if let Err(failure) = told {
+                return Err(self.not_begun(lent, failure).await);
+            }
+        }
         let mut transaction =
             SqlTransaction::new(lent.link(), self.shared.clone(), tables.clone(), access.write, careful);
         transaction.begun_with(own);
@@ -376,8 +384,13 @@ impl Server {
             (Ok(()), None) => {
                 if let Err(failure) = lent.link().script(&commit).await {
                     // Nobody knows whether it was committed; the connection is closed.
-                    let conflict = matches!(failure, Failure::Conflict(_)).then_some(Ended::Conflict);
-                    return Err((failure.at(self.location()), conflict));
+                    let ended = match failure {
+                        Failure::Conflict(_) => Some(Ended::Conflict),
+                        // A constraint that looks at the end; nothing was committed.
+                        Failure::Refused { .. } => Some(Ended::Refused),
+                        _ => None,
+                    };
+                    return Err((failure.at(self.location()), ended));
                 }
                 lent.give_back();
                 self.learned(replicas);

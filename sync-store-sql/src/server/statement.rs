@@ -123,6 +123,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Hands to the triggers what the library knows: the time of its writes, and a number for those of one transaction.
     fn tell_stamp(&self, own: &str, stamp: Stamp, group: Position) -> Statement;
 
+    /// Has constraints look at each statement instead of the end, where they can wait for that.
+    fn check_at_once(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What makes the triggers listen on a connection of the app's.
     fn listen(&self) -> Option<Statement> {
         None

@@ -416,7 +416,7 @@ impl Preparing<'_> {
         let mut table = Table {
             schema: self.schema,
             number,
-            simple: !foreign && !self.is_parent()?,
+            simple: !foreign && !self.is_parent()? && !self.replaces()?,
             verify: foreign || lossy,
             columns,
             removed: removed
@@ -438,6 +438,16 @@ impl Preparing<'_> {
         self.session
             .sql
             .query_row(select, [self.schema.table, names::PREFIX], |row| row.get(0))
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Whether a key of this table may say that a row goes where another one comes.
+    fn replaces(&self) -> Result<bool> {
+        let select = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' \
+                      AND name = ?1 COLLATE NOCASE AND sql LIKE '%conflict%replace%')";
+        self.session
+            .sql
+            .query_row(select, [self.schema.table], |row| row.get(0))
             .map_err(|error| self.failed(error))
     }
 

@@ -70,7 +70,11 @@ impl Table {
             true => format!("{id} = {id}"),
             false => assignments.join(", "),
         };
-        format!("UPDATE {} SET {assignments} WHERE {}", self.name(), self.key_is(|_, place| place + 1))
+        format!(
+            "UPDATE OR ABORT {} SET {assignments} WHERE {}",
+            self.name(),
+            self.key_is(|_, place| place + 1)
+        )
     }
 
     /// Whether SQLite takes the parameters of [`ROWS`] records in one statement.

@@ -110,13 +110,16 @@ impl Catalog for Schema {
     }
 
     async fn kind_of(&self, session: &mut Session<'_>, name: &str) -> Result<Option<Thing>> {
-        let select = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = to_regclass($1)";
+        let select = "SELECT CASE WHEN EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) \
+             AND c.relkind = 'r' THEN 'i' ELSE c.relkind::text END FROM pg_class c WHERE c.oid = to_regclass($1)";
         let found = texts(session.fetch(select, vec![Arg::text(self.table(name))]).await?);
         Ok(found.first().map(|kind| match kind.as_str() {
             "r" => Thing::Table,
             "v" => Thing::View,
             "m" => Thing::Other("materialized view"),
             "p" => Thing::Other("partitioned table"),
+            // A statement on one table of a family fires no statement triggers of the others.
+            "i" => Thing::Other("partition, or a table that inherits or is inherited from"),
             "f" => Thing::Other("foreign table"),
             _ => Thing::Other("thing of another kind"),
         }))
@@ -163,7 +166,7 @@ impl Catalog for Schema {
         columns: &[&Found],
     ) -> Result<Vec<String>> {
         let select = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-             WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
+             WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
              AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\") FROM pg_attribute a \
                   WHERE a.attrelid = i.indrelid AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])) \
                = (SELECT array_agg(n ORDER BY n COLLATE \"C\") FROM unnest($2::text[]) n) \
@@ -234,11 +237,19 @@ impl Catalog for Schema {
     async fn triggers(&self, session: &mut Session<'_>, table: &Table) -> Result<()> {
         for trigger in triggers::all(table, &self.own, &quoted(&self.name)) {
             self.function(session, &trigger.name, &trigger.function).await?;
-            let select = "SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = $2";
+            let select = "SELECT tgenabled IN ('O', 'A') FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = $2";
             let args = vec![Arg::text(table.name.as_str()), Arg::text(trigger.name.as_str())];
-            if session.fetch(select, args).await?.is_empty() {
-                let doing = format!("making the trigger `{}` on `{}`", trigger.name, table.schema.table);
-                session.script(&trigger.create, &doing).await?;
+            let found = session.fetch(select, args).await?;
+            let doing = format!("making the trigger `{}` on `{}`", trigger.name, table.schema.table);
+            match found.first().map(Vec::as_slice) {
+                None => session.script(&trigger.create, &doing).await?,
+                Some([Cell::Bool(true)]) => {}
+                // Somebody disabled it, as a restore does that was cut off.
+                Some(_) => {
+                    let enable =
+                        format!("ALTER TABLE {} ENABLE TRIGGER {}", table.name, quoted(&trigger.name));
+                    session.script(&enable, &doing).await?;
+                }
             }
         }
         Ok(())

@@ -62,6 +62,10 @@ impl Dialect for Postgres {
         )
     }
 
+    fn check_at_once(&self) -> Option<&'static str> {
+        Some("SET CONSTRAINTS ALL IMMEDIATE")
+    }
+
     fn keeps_parts_apart(&self) -> bool {
         true
     }

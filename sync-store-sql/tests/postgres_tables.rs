@@ -1,0 +1,110 @@
+//! Which tables of an app can be adopted, and what of them a start mends.
+
+#![cfg(feature = "postgres")]
+
+#[path = "common/postgres.rs"]
+mod postgres;
+#[path = "common/world.rs"]
+mod world;
+
+use postgres::Schema;
+use sync_runtime::change::{Change, ChangeKind, State};
+use sync_runtime::store::{Access, Put, Store, transact};
+use sync_runtime::version::{Ancestry, Revision};
+use sync_runtime::{Error, Record, Value};
+use sync_store_sql::SqlStore;
+use world::{COMMENT, NOTE, World, me, models, note, peer};
+
+const BOTH: &[&sync_runtime::ModelSchema] = &[&NOTE, &COMMENT];
+const COLUMNS: &str = "id bigint PRIMARY KEY, title text NOT NULL, code bigint, score float8, draft text";
+
+/// Why the table of notes is not adopted.
+fn refused(sql: &str) -> Error {
+    let schema = Schema::new();
+    schema.sql(sql);
+    let store = pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
+    pollster::block_on(store.prepare(&models(&[&NOTE]), me())).expect_err("it is refused")
+}
+
+/// A statement on one table of a family fires no statement triggers of the others.
+#[test]
+fn a_table_of_a_family_is_refused() {
+    let error = refused(&format!("CREATE TABLE note({COLUMNS}); CREATE TABLE note_old() INHERITS (note)"));
+    assert!(error.to_string().contains("inherits"), "{error}");
+    let error = refused(
+        "CREATE TABLE every(id bigint NOT NULL, title text NOT NULL, code bigint, score float8, draft text)
+           PARTITION BY RANGE (id);
+         CREATE TABLE note PARTITION OF every(PRIMARY KEY (id)) FOR VALUES FROM (0) TO (1000)",
+    );
+    assert!(error.to_string().contains("partition"), "{error}");
+}
+
+/// Two rows may have one key for a while under such a constraint, and a change has one row.
+#[test]
+fn a_key_that_is_looked_at_later_is_none() {
+    let error = refused(
+        "CREATE TABLE note(id bigint NOT NULL, title text NOT NULL, code bigint, score float8, draft text,
+           PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED)",
+    );
+    assert!(error.to_string().contains("id"), "{error}");
+}
+
+/// As a restore leaves it that was cut off.
+#[test]
+fn a_trigger_that_somebody_disabled_is_enabled_at_the_next_start() {
+    let schema = Schema::new();
+    drop(World::open(&schema.url(), BOTH));
+    assert_eq!(schema.psql("ALTER TABLE note DISABLE TRIGGER ALL"), "");
+    let world = World::open(&schema.url(), BOTH);
+    assert_eq!(schema.psql("INSERT INTO note(id, title) VALUES (1, 'a')"), "");
+    assert_eq!(world.told(0), ["create 1"]);
+}
+
+fn comment(key: &str, note: i64) -> State {
+    let record = Record::new(vec![
+        Some(Value::Text(key.into())),
+        Some(Value::Int(note)),
+        Some(Value::Text("x".into())),
+    ]);
+    brought(&COMMENT, record)
+}
+
+fn brought(schema: &'static sync_runtime::ModelSchema, record: Record) -> State {
+    let revision = Revision { stamp: 5, replica: peer(7) };
+    State {
+        change: Change {
+            schema,
+            id: schema.id_of(&record).expect("an id"),
+            kind: ChangeKind::Create,
+            ancestry: Ancestry::of(revision),
+            merged: None,
+            previous: None,
+            position: 0,
+            group: None,
+            origin: Some(peer(7)),
+            unknown: None,
+            stamps: None,
+        },
+        record: Some(record),
+    }
+}
+
+/// A constraint that looks at the end of the transaction refuses the record, and not the page.
+#[test]
+fn a_record_that_a_deferred_constraint_refuses_is_refused_alone() {
+    for deferred in ["", "DEFERRABLE INITIALLY DEFERRED"] {
+        let schema = Schema::new();
+        schema.sql(&format!(
+            "CREATE TABLE note({COLUMNS});
+             CREATE TABLE comment(key text COLLATE \"C\" PRIMARY KEY, note bigint REFERENCES note(id) {deferred}, text text NOT NULL)"
+        ));
+        let world = World::open(&schema.url(), BOTH);
+        let states = vec![brought(&NOTE, note(1, "a", None)), comment("c", 99)];
+        let put = pollster::block_on(transact(&world.store, Access::WRITE, move |t| {
+            Box::pin(async move { t.put(&states, 1_000).await })
+        }));
+        let put = put.unwrap_or_else(|error| panic!("{deferred}: nothing of the page is kept: {error}"));
+        assert_eq!(put[0], Put::Stored);
+        assert!(matches!(put[1], Put::Refused(_)), "{put:?}");
+    }
+}
