@@ -62,7 +62,12 @@ impl fmt::Display for Right {
 /// assert_eq!(Caller::owner().right_on("Todo"), Right::Replicate);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Caller(Option<Arc<Granted>>);
+pub struct Caller {
+    /// `None` is the owner of the store.
+    granted: Option<Arc<Granted>>,
+    /// As whom a peer knows the owner.
+    known_as: Option<Arc<str>>,
+}
 
 #[derive(Debug, Clone)]
 struct Granted {
@@ -79,13 +84,13 @@ struct Granted {
 impl Caller {
     /// The owner of the store: a device's own app. May do everything.
     pub fn owner() -> Self {
-        Caller(None)
+        Caller { granted: None, known_as: None }
     }
 
     /// Somebody with a stable name: not that of a token, which changes, but that of the person or device that it was
     /// given to. Has no right yet.
     pub fn named(subject: impl Into<String>) -> Self {
-        Caller(Some(Arc::new(Granted {
+        let granted = Arc::new(Granted {
             subject: subject.into(),
             right: Right::Nothing,
             by_model: BTreeMap::new(),
@@ -93,7 +98,27 @@ impl Caller {
             by_scope: BTreeMap::new(),
             until: None,
             guard: None,
-        })))
+        });
+        Caller { granted: Some(granted), known_as: None }
+    }
+
+    /// The same caller, whom a peer knows by this subject ([`crate::replica::Description::subject`]): a replica that asks
+    /// for tokens sends nothing with one of somebody else.
+    ///
+    /// ```
+    /// use sync_runtime::Caller;
+    ///
+    /// let caller = Caller::owner().as_known(Some("alice".to_owned()));
+    /// assert_eq!(caller.known_as(), Some("alice"));
+    /// assert_eq!(caller.subject(), None, "the owner of the store still");
+    /// ```
+    pub fn as_known(&self, subject: Option<String>) -> Self {
+        Caller { known_as: subject.map(Arc::from), ..self.clone() }
+    }
+
+    /// The subject by which a peer knows the caller; `None` where it does not tell callers apart, or was not asked.
+    pub fn known_as(&self) -> Option<&str> {
+        self.known_as.as_deref()
     }
 
     /// With this right on every model that is not named by [`Caller::with_on`].
@@ -152,19 +177,19 @@ impl Caller {
     }
 
     fn granted(self, set: impl FnOnce(&mut Granted)) -> Self {
-        let Caller(Some(mut granted)) = self else { return self };
+        let Some(mut granted) = self.granted else { return self };
         set(Arc::make_mut(&mut granted));
-        Caller(Some(granted))
+        Caller { granted: Some(granted), ..self }
     }
 
     /// The stable name; `None` is the owner of the store.
     pub fn subject(&self) -> Option<&str> {
-        self.0.as_ref().map(|granted| granted.subject.as_str())
+        self.granted.as_ref().map(|granted| granted.subject.as_str())
     }
 
     /// What the caller may do with the model of this name.
     pub fn right_on(&self, model: &str) -> Right {
-        match &self.0 {
+        match &self.granted {
             None => Right::Replicate,
             Some(granted) => granted.by_model.get(model).copied().unwrap_or(granted.right),
         }
@@ -173,7 +198,7 @@ impl Caller {
     /// What the caller may do with records of this model in this scope; of a model without scopes, with all of them.
     pub fn right_in(&self, schema: &ModelSchema, scope: &str) -> Right {
         let right = self.right_on(schema.name);
-        match (&self.0, schema.scope) {
+        match (&self.granted, schema.scope) {
             (Some(granted), Some(_)) => right
                 .min(granted.by_scope.get(scope).map_or(granted.anywhere, |own| granted.anywhere.max(*own))),
             _ => right,
@@ -190,14 +215,14 @@ impl Caller {
 
     /// The scopes that the caller may read; `None` where it may read any.
     pub(crate) fn scopes(&self) -> Option<BTreeSet<String>> {
-        let granted = self.0.as_ref()?;
+        let granted = self.granted.as_ref()?;
         let may_read = |(scope, right): (&String, &Right)| (*right >= Right::Read).then(|| scope.clone());
         (granted.anywhere < Right::Read).then(|| granted.by_scope.iter().filter_map(may_read).collect())
     }
 
     /// When the caller ends to be known, in microseconds since 1970; `None` if it does not.
     pub fn ends(&self) -> Option<Stamp> {
-        self.0.as_ref().and_then(|granted| granted.until)
+        self.granted.as_ref().and_then(|granted| granted.until)
     }
 
     /// Fails where the caller has a lower right on this model.
@@ -229,7 +254,9 @@ impl Caller {
 
     /// Says whether the caller may make this write.
     pub(crate) fn check(&self, write: &Attempt<'_>) -> Result<(), Rejection> {
-        let Some(guard) = self.0.as_ref().and_then(|granted| granted.guard.as_ref()) else { return Ok(()) };
+        let Some(guard) = self.granted.as_ref().and_then(|granted| granted.guard.as_ref()) else {
+            return Ok(());
+        };
         // A guard that panics must not end the transaction of everybody else's records.
         let checked = catch_unwind(AssertUnwindSafe(|| guard.check(self, write)));
         let refused = checked.unwrap_or_else(|_| Err("the check of this write panicked".to_owned()));

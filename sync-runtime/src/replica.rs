@@ -110,21 +110,23 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a record that came is within them.
-    pub(crate) fn check(&self, change: &Change, record: &Record) -> Result<()> {
+    /// Whether a record is within them, with so many bytes of fields that are not known here.
+    pub(crate) fn check(&self, schema: &ModelSchema, id: &Id, record: &Record, unknown: usize) -> Result<()> {
+        let name = || format!("{} {id}", schema.name);
         let too_large = |what: &str, size: usize, most: usize| {
-            let message = format!("{}: {what} has {size} bytes; at most {most} are accepted", change.name());
+            let message = format!("{}: {what} has {size} bytes; at most {most} are accepted", name());
             Err(Error::new(ErrorKind::TooLarge, message))
         };
-        if record.size() > self.record_bytes {
-            return too_large("the record", record.size(), self.record_bytes);
+        let size = record.size() + unknown;
+        if size > self.record_bytes {
+            return too_large("the record", size, self.record_bytes);
         }
-        if let Id::Text(id) = &change.id
+        if let Id::Text(id) = id
             && id.len() > self.id_bytes
         {
             return too_large("its id", id.len(), self.id_bytes);
         }
-        for (place, field) in change.schema.replicated() {
+        for (place, field) in schema.replicated() {
             let Some(value) = record.get(place) else { continue };
             if value.size() > self.value_bytes {
                 return too_large(&format!("`{}`", field.name), value.size(), self.value_bytes);
@@ -132,7 +134,7 @@ impl Limits {
             if let Value::Json(json) = value
                 && json_depth(json) > self.depth
             {
-                let message = format!("{}: `{}` nests deeper than {}", change.name(), field.name, self.depth);
+                let message = format!("{}: `{}` nests deeper than {}", name(), field.name, self.depth);
                 return Err(Error::new(ErrorKind::TooLarge, message));
             }
         }

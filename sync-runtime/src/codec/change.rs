@@ -1,6 +1,6 @@
 //! Changes, states and updates: one map with the tracking row and, where it comes along, the record.
 
-use super::json::Checked;
+use super::json::{Checked, Dropped};
 use super::map::{Fields, Map, required, twice};
 use super::record::{Fielded, IdOf, WrittenId};
 use super::{Form, Reader};
@@ -356,7 +356,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
             "group" => self.group = Some(map.next_value()?),
             // Where a peer has a change from is its own affair.
             "origin" if reader.form == Form::Wire => {
-                map.next_value_seed(Checked::DROPPED)?;
+                map.next_value_seed(Dropped::VALUE)?;
             }
             "origin" => self.origin = Some(map.next_value()?),
             "based_on" => self.based_on = Some(map.next_value()?),

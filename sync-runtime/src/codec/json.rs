@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value as Json};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Reads any value as JSON; bytes become base64 text. Refuses a name that stands twice, anything nested deeper
@@ -22,8 +23,6 @@ impl Checked {
     pub(super) const VALUE: Checked = Checked { depth: 1 };
     /// A map of such values, read before it is known whose fields they are.
     pub(super) const FIELDS: Checked = Checked { depth: 0 };
-    /// Something that a newer peer says and this program does not use.
-    pub(super) const DROPPED: Checked = Checked { depth: 0 };
 
     fn deeper<E: de::Error>(self) -> Result<Checked, E> {
         if self.depth >= MAX_JSON_DEPTH {
@@ -103,5 +102,94 @@ impl<'de> Visitor<'de> for Checked {
             read.insert(name, value);
         }
         Ok(Json::Object(read))
+    }
+}
+
+/// How many names of a map are remembered that are not used.
+const REMEMBERED: usize = 1_000;
+
+/// Fails where a name that is not used stands twice, as far as names are remembered: memory stays bounded.
+pub(super) fn remember<E: de::Error>(names: &mut BTreeSet<String>, name: String) -> Result<(), E> {
+    if names.contains(&name) {
+        return Err(twice(&name));
+    }
+    if names.len() < REMEMBERED {
+        names.insert(name);
+    }
+    Ok(())
+}
+
+/// Reads something that a newer peer says and this program does not use, and keeps nothing of it. Refuses what is nested
+/// deeper than [`MAX_JSON_DEPTH`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dropped {
+    depth: usize,
+}
+
+impl Dropped {
+    pub(super) const VALUE: Dropped = Dropped { depth: 0 };
+
+    fn deeper<E: de::Error>(self) -> Result<Dropped, E> {
+        Ok(Dropped { depth: Checked { depth: self.depth }.deeper()?.depth })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Dropped {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Dropped {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+        Checked::VALUE.visit_f64(value).map(drop)
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while items.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        let mut names = BTreeSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            members.next_value_seed(inner)?;
+            remember(&mut names, name)?;
+        }
+        Ok(())
     }
 }

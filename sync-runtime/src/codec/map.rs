@@ -1,6 +1,6 @@
 //! Maps with known names and lists of bounded length: what every message is made of.
 
-use super::json::Checked;
+use super::json::{Dropped, remember};
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserializer, Serialize, Serializer};
@@ -76,10 +76,8 @@ impl<'de, F: Fields<'de>> Visitor<'de> for Map<F> {
                     }
                 }
                 Named::Other(name) => {
-                    map.next_value_seed(Checked::DROPPED)?;
-                    if let Some(name) = others.replace(name) {
-                        return Err(twice(&name));
-                    }
+                    map.next_value_seed(Dropped::VALUE)?;
+                    remember(&mut others, name)?;
                 }
             }
         }

@@ -494,7 +494,7 @@ async fn finish(tx: &mut dyn Transaction, models: &Models, fresh: ReplicaId, now
     let account = SignedIn { unfinished: false, renew: false, ..account };
     notes::save(tx, Room::Peer, SIGNED_IN, &account).await?;
     match renew {
-        true => rename::take_new_name(tx, fresh, now).await,
+        true => rename::go_on_as(tx, fresh, now).await,
         false => Ok(()),
     }
 }

@@ -212,7 +212,10 @@ pub(super) async fn claim_and_keep(
 ) -> Result<()> {
     let key = pusher_key(id);
     let mut pusher: PusherState = notes::load(tx, Room::Peer, &key).await?.unwrap_or_default();
-    match claim(tx, caller, models, id, &mut pusher).await? {
+    let is_known = pusher.has_pushed();
+    // What it brings so may be gone by the time of its first pull.
+    pusher.formerly = true;
+    match claim(tx, caller, models, id, &mut pusher).await? || !is_known {
         true => notes::save(tx, Room::Peer, &key, &pusher).await,
         false => Ok(()),
     }

@@ -449,7 +449,7 @@ pub(crate) fn fits(state: &State, arrival: &Arrival) -> Result<()> {
         }
         return Ok(());
     };
-    arrival.limits.check(change, record)?;
+    arrival.limits.check(change.schema, &change.id, record, change.unknown_size())?;
     let model = arrival.models.get(change.schema.name)?;
     (model.check)(record).map_err(|error| error.context(change.name()))?;
     if change.schema.id_of(record)? != change.id {

@@ -72,7 +72,11 @@ pub(crate) async fn take_away(
     });
     let is_unwanted = matches!(why, Why::Unwanted);
     let (mut gone, mut stays) = (Vec::new(), Vec::new());
-    let exits = exits.into_iter().map(|exit| (exit, is_unwanted, false));
+    // A peer of this process may have another program's schema of the model.
+    let exits = exits.into_iter().filter_map(|exit| {
+        let schema = arrival.models.get(exit.schema.name).ok()?.schema;
+        Some((Exit { schema, ..exit }, is_unwanted, false))
+    });
     for (exit, is_unwanted, has_waited) in waiting.chain(exits) {
         // The checkpoint has to be behind what was pushed of it first, see `Session::drop_unwanted`.
         if is_unwanted && !matches!(why, Why::Unwanted) {
@@ -80,6 +84,12 @@ pub(crate) async fn take_away(
             continue;
         }
         let Some(here) = tx.states(exit.schema, std::slice::from_ref(&exit.id)).await?.pop().flatten() else {
+            // What could not be stored here does not come any more.
+            for entry in inbox::list(tx, &arrival.models, exit.schema, Some(&exit.id)).await? {
+                if entry.peer == from && matches!(entry.matter, Matter::Refused { .. }) {
+                    inbox::remove(tx, &entry).await?;
+                }
+            }
             continue;
         };
         let Some(record) = &here.record else { continue };

@@ -16,7 +16,8 @@
 //! - `keep_both`: two records of one id, told apart by a new one.
 //! - `leaving`: records that left the scopes which this replica may read at a peer.
 //! - `moves`: what is committed, as it is committed.
-//! - `scopes`: in which scope each record is, and what a caller sees who may not read them all.
+//! - `scopes`: in which scope each record is, and which ones it left.
+//! - `view`: what of the feed a caller sees who may not read every scope.
 //! - `seal`: checkpoints that cannot be made up.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
@@ -49,6 +50,7 @@ pub(crate) mod scopes;
 mod seal;
 mod serve;
 pub(crate) mod session;
+mod view;
 
 use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};
 use crate::incoming::Hooks;
@@ -338,7 +340,7 @@ impl Engine {
 
     /// Goes back to this clock as it is, once a peer's clock agrees with it again.
     pub(crate) async fn trust_clock(&self, peer_now: Stamp) -> Result<()> {
-        let agrees = (peer_now - self.0.env.now()).abs() <= self.0.limits.clock_skew;
+        let agrees = peer_now.saturating_sub(self.0.env.now()).saturating_abs() <= self.0.limits.clock_skew;
         if agrees && self.0.offset.swap(0, Ordering::Relaxed) != 0 {
             return self
                 .run(Access::WRITE, |tx| {
@@ -351,7 +353,7 @@ impl Engine {
 
     /// Takes the peer's word that this clock is off by so much, and keeps it.
     pub(crate) async fn correct_clock(&self, peer_now: Stamp) -> Result<()> {
-        let offset = peer_now - self.0.env.now();
+        let offset = peer_now.saturating_sub(self.0.env.now());
         self.0.offset.store(offset, Ordering::Relaxed);
         self.run(Access::WRITE, move |tx| {
             Box::pin(async move { notes::save(tx, Room::Peer, CLOCK_NOTE, &offset).await })

@@ -375,19 +375,9 @@ pub(crate) async fn untake(tx: &mut dyn Transaction, peer_id: ReplicaId, number:
 pub(crate) async fn restart(tx: &mut dyn Transaction, peer_id: ReplicaId, expected: u64) -> Result<()> {
     let newest = tx.newest().await?;
     let mut peer = notes::peer(tx, peer_id).await?;
-    peer = PeerState {
-        numbered: expected.checked_sub(1).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, format!("{peer_id} expects a page number below 1"))
-        })?,
-        subject: peer.subject,
-        leaving: peer.leaving,
-        dropping: peer.dropping,
-        diff_through: newest,
-        held: peer.held,
-        pulled: peer.pulled,
-        pulled_staged: peer.pulled_staged,
-        pull_by_diff: peer.pull_by_diff,
-        ..PeerState::default()
-    };
+    let numbered = expected
+        .checked_sub(1)
+        .ok_or_else(|| Error::new(ErrorKind::Protocol, format!("{peer_id} expects a page number below 1")))?;
+    peer = PeerState { numbered, ..peer.pushed_anew(newest) };
     notes::set_peer(tx, peer_id, &peer).await
 }

@@ -5,8 +5,9 @@ use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
 use super::parts::Coverage;
 use super::purge::{self, Horizon};
-use super::scopes::{self, Left, View, Wish};
+use super::scopes;
 use super::seal::Seal;
+use super::view::{Left, View, Wish};
 use crate::Result;
 use crate::caller::{Caller, Right};
 use crate::change::{Change, State};
@@ -17,6 +18,9 @@ use crate::schema::{Model, ModelSchema, Models};
 use crate::store::Transaction;
 use crate::version::{Relation, ReplicaId, compare};
 use std::collections::{BTreeSet, HashMap};
+
+/// How many records are looked through at a time for those that a caller may read.
+const LOOKED_THROUGH: usize = 100;
 
 /// Who asks for a page of the feed, and for which.
 pub(super) struct Asked<'a> {
@@ -130,7 +134,7 @@ pub(super) async fn feed_page(
     let mut skipped = 0;
     for mut state in part.states.into_iter().filter(may_read) {
         if let Some(scope) = unmatched(pull, &state) {
-            if pull.since.is_some() {
+            if !first {
                 let (schema, id) = (state.change.schema, state.change.id);
                 exits.push(Exit { schema, id, scope, unmatched: true });
             }
@@ -220,12 +224,14 @@ pub(super) async fn matching(
 ) -> Result<Vec<State>> {
     let scopes = caller.scopes().filter(|_| schema.scope.is_some());
     let in_scopes = scopes.as_ref().and_then(|scopes| schema.in_scopes(scopes.iter().map(String::as_str)));
+    // Where only the record as a whole tells its scope, few of many may be the caller's.
+    let looks_through = scopes.is_some() && in_scopes.is_none();
     let filter = Filter::And([filter].into_iter().chain(in_scopes).collect());
     let mut found = Vec::new();
     loop {
         let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
         let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
-        let wanted = limit - found.len();
+        let wanted = if looks_through { LOOKED_THROUGH } else { limit - found.len() };
         let selection = Selection { filter, limit: Some(wanted as u64), ..Selection::default() };
         let records = tx.select(schema, &selection).await?;
         let ids: Vec<Id> =
@@ -234,6 +240,7 @@ pub(super) async fn matching(
         found.extend(readable(tx, caller, states).await?);
         // Where only the record as a whole tells its scope, others' were among them.
         if ids.len() < wanted || found.len() >= limit {
+            found.truncate(limit);
             return Ok(found);
         }
         after = ids.last().cloned();

@@ -117,10 +117,15 @@ impl Engine {
 
 /// Goes on under this replica id, in this transaction.
 pub(crate) async fn take_new_name(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -> Result<()> {
+    accounts::renew(tx).await?;
+    go_on_as(tx, fresh, now).await
+}
+
+/// The same for who is signed in alone.
+pub(crate) async fn go_on_as(tx: &mut dyn Transaction, fresh: ReplicaId, now: Stamp) -> Result<()> {
     let old = tx.replica().await?;
     tx.rename(fresh).await?;
     notes::add_former(tx, old).await?;
-    accounts::renew(tx).await?;
     let (peers, pushers) = (notes::peers(tx).await?, notes::pushers(tx).await?);
     // What only others read and write, as at a server, they know under the old name.
     let is_served = peers.is_empty() && (!pushers.is_empty() || purge::is_pulled(tx).await?);

@@ -6,6 +6,7 @@
 
 use super::Engine;
 use super::notes;
+use super::scopes;
 use crate::Result;
 use crate::caller::{Caller, Right};
 use crate::schema::Models;
@@ -32,7 +33,8 @@ impl Seal {
 
     /// Whether a checkpoint that cannot be true now was true once, as far as this caller is to be believed.
     pub(super) fn believes(self, caller: &Caller, models: &Models, checkpoint: Checkpoint) -> bool {
-        caller.needs_anywhere(Right::Replicate, models).is_ok()
+        let may_everywhere = caller.scopes().is_none() || !scopes::are_known(models);
+        may_everywhere && caller.needs_anywhere(Right::Replicate, models).is_ok()
             || self.checkpoint(checkpoint.replica, checkpoint.position) == checkpoint
     }
 }

@@ -13,16 +13,17 @@ use super::reading::{self, Asked, covered, diff, feed_page, matching, readable};
 use super::scopes;
 use super::seal::Seal;
 use crate::caller::{Attempt, Right};
-use crate::change::{Change, State};
+use crate::change::{Change, ChangeKind, State};
 use crate::codec::{self, Reader};
-use crate::record::Id;
+use crate::incoming::{Hooks, Ruled};
+use crate::record::{Id, Record};
 use crate::replica::{
     Caller, Description, Diff, Exchange, Exchanged, Limits, ModelDescription, Outcome, Pull, Pulled,
     PushPage, Pushed, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
 };
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Access, Expect, Room, Saved, Transaction, Write};
-use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
+use crate::version::{Ancestry, Checkpoint, Position, ReplicaId, Revision, Stamp};
 use crate::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
@@ -119,8 +120,12 @@ impl Replica for Engine {
             access = access.feed();
         }
         let from = exchange.from;
-        let pusher =
-            Pusher { caller: caller.clone(), replica: Some(from), is_first: false, hooks: self.hooks().clone() };
+        let pusher = Pusher {
+            caller: caller.clone(),
+            replica: Some(from),
+            is_first: false,
+            hooks: self.hooks().clone(),
+        };
         let arrival = Arrival { pushed_by: Some(pusher), ..self.arrival(Some(from)) };
         let (caller, limits, seal) = (caller.clone(), *self.limits(), self.seal().await?);
         let asked = Arc::new(Asks { caller, exchange, arrival, limits, seal, by_scope });
@@ -228,10 +233,15 @@ impl Replica for Engine {
         let access = sized(Access::WRITE, updates.len()).durable();
         let applied = self.run(access, move |tx| {
             Box::pin(async move {
-                let (mut purged, mut unseen) = (0, false);
+                // Who does not say under which name it may have seen anything or nothing.
+                let (mut purged, mut unseen) = match caller.subject() {
+                    Some(_) => (purge::horizon(tx).await?.stamp, true),
+                    None => (0, false),
+                };
                 if let Some(from) = from {
                     admission::claim_and_keep(tx, &caller, &arrival.models, from).await?;
-                    let Known { seen, puller: Puller { horizon, .. }, .. } = Known::of(tx, from, false).await?;
+                    let Known { seen, puller: Puller { horizon, .. }, .. } =
+                        Known::of(tx, from, false).await?;
                     (purged, unseen) = (horizon.stamp, !seen.is_good(horizon));
                 }
                 apply_pushed(tx, &Arrival { purged, unseen, ..arrival }, updates).await
@@ -275,7 +285,8 @@ impl Replica for Engine {
             caller.needs(Right::Write, write.schema.name)?;
         }
         let caller = caller.clone();
-        let (models, now) = (self.models().clone(), self.now());
+        let (models, hooks) = (self.models().clone(), self.hooks().clone());
+        let (limits, now) = (*self.limits(), self.now());
         self.run(sized(Access::WRITE, writes.len()).durable(), move |tx| {
             Box::pin(async move {
                 let mut states = Vec::with_capacity(writes.len());
@@ -317,8 +328,12 @@ impl Replica for Engine {
                             return Err(Error::new(ErrorKind::InvalidValue, message));
                         }
                     }
-                    let expect = write.expect.map_or(Expect::Any, Expect::At);
                     let ids = [write.id.clone()];
+                    let record = ruled(tx, &caller, &hooks, schema, &ids, record, now).await?;
+                    if let Some(record) = &record {
+                        limits.check(schema, &write.id, record, 0)?;
+                    }
+                    let expect = write.expect.map_or(Expect::Any, Expect::At);
                     let saved = tx.save(vec![Write { schema, id: write.id, record, expect }], now).await?;
                     for saved in saved {
                         crate::collection::saved(saved, schema, &ids[0])?;
@@ -477,10 +492,85 @@ impl Known {
         let mut rows = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row));
         let mut next = || rows.next().and_then(|(key, row)| Some((key, row?)));
         let pusher: PusherState = notes::parsed(next())?;
-        let (horizon, seen, grants) = (notes::parsed(next())?, notes::parsed(next())?, notes::parsed(next())?);
+        let (horizon, seen, grants) =
+            (notes::parsed(next())?, notes::parsed(next())?, notes::parsed(next())?);
         let has_pushed = pusher.has_pushed();
         Ok(Known { pusher, seen, puller: Puller { horizon, has_pushed, grants } })
     }
+}
+
+/// What the app makes of a record that somebody writes here by its id, as of one that is pushed.
+async fn ruled(
+    tx: &mut dyn Transaction,
+    caller: &Caller,
+    hooks: &Hooks,
+    schema: &'static ModelSchema,
+    id: &[Id; 1],
+    record: Option<Record>,
+    now: Stamp,
+) -> Result<Option<Record>> {
+    if !hooks.has(schema) {
+        return Ok(record);
+    }
+    let current = tx.states(schema, id).await?.pop().flatten();
+    let travelling = record.as_ref().map(|record| record.clone().without_local(schema));
+    if current.as_ref().and_then(|current| current.record.as_ref()) == travelling.as_ref() {
+        return Ok(record);
+    }
+    let me = tx.replica().await?;
+    let before = current.as_ref().map(|current| &current.change);
+    let kind = match (&record, before) {
+        (None, _) => ChangeKind::Delete,
+        (Some(_), Some(before)) if !before.is_delete() => ChangeKind::Update,
+        (Some(_), _) => ChangeKind::Create,
+    };
+    let change = Change {
+        schema,
+        id: id[0].clone(),
+        kind,
+        ancestry: match before {
+            Some(before) => before.ancestry.next(now, me),
+            None => Ancestry::of(Revision { stamp: now, replica: me }),
+        },
+        merged: None,
+        previous: before.map(Change::revision),
+        position: 0,
+        group: None,
+        origin: None,
+        unknown: None,
+        stamps: None,
+    };
+    let incoming = State { change, record: travelling };
+    match hooks.ask(caller, schema, current.as_ref(), &incoming, false) {
+        Ruled::Pass => Ok(record),
+        Ruled::Store(None) => Ok(None),
+        Ruled::Store(Some(stored)) => {
+            let mut laid = record.unwrap_or_else(|| Record::absent(schema));
+            laid.lay_over(&stored);
+            Ok(Some(laid))
+        }
+        Ruled::Reject(rejection) => {
+            let message = format!("writing {} {}: {}", schema.name, id[0], rejection.reason);
+            Err(Error::new(ErrorKind::Forbidden, message))
+        }
+    }
+}
+
+/// Fails where what stands here in place of what was pushed is more than fits an answer: nothing of the page is taken
+/// then, and it comes again in two.
+fn fits_an_answer(outcomes: &[Outcome], limits: &Limits) -> Result<()> {
+    let size = |outcome: &Outcome| match outcome {
+        Outcome::Conflict(state) => state.size(),
+        _ => 0,
+    };
+    let bytes: usize = outcomes.iter().map(size).sum();
+    // As text it may be some times as much.
+    let most = limits.decompressed / 4;
+    if outcomes.len() > 1 && bytes > most {
+        let message = format!("{bytes} bytes of records conflict with this page; an answer holds {most}");
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    Ok(())
 }
 
 /// Takes a numbered page: once, however often it comes. What is known of the pusher moves on with it.
@@ -534,7 +624,11 @@ async fn take_page(
         false => Vec::new(),
     };
     updates.extend(push.page.updates);
-    Ok(Pushed::Applied(apply_pushed(tx, arrival, updates).await?))
+    let outcomes = apply_pushed(tx, arrival, updates).await?;
+    if !parts {
+        fits_an_answer(&outcomes, limits)?;
+    }
+    Ok(Pushed::Applied(outcomes))
 }
 
 /// Applies what somebody pushed who holds it.

@@ -51,6 +51,7 @@
 
 #![deny(dead_code)]
 
+mod aftermath;
 mod env;
 mod models;
 mod moves;
@@ -308,6 +309,14 @@ macro_rules! __pair_cases {
             races {
                 rule_permission_in_the_transaction_a_thousand_edits_race_a_change_of_owner
             }
+            aftermath {
+                what_was_replicated_and_deleted_is_told
+                what_ceased_to_match_leaves_with_a_comparison
+                what_was_unsubscribed_while_the_peer_was_rolled_back_leaves
+                what_was_unsubscribed_and_not_sent_leaves
+                a_page_goes_under_the_name_that_it_was_made_under
+                a_new_name_is_taken_once
+            }
             moves {
                 a_record_that_moves_leaves_the_devices_that_only_had_its_scope
                 a_record_that_comes_back_stays
@@ -315,6 +324,7 @@ macro_rules! __pair_cases {
                 a_record_that_left_stays_while_others_need_it
                 what_moved_and_was_deleted_out_of_reach_is_gone
                 what_leaves_is_told_to_who_watches
+                another_rule_moves_what_nobody_wrote
                 what_left_before_a_scope_was_granted_is_not_told
                 what_left_out_of_reach_is_looked_for
                 what_leaves_in_a_group_larger_than_a_page_leaves
@@ -631,6 +641,8 @@ macro_rules! __sql_pair_cases {
         $($with)*! {
             [$($argument)*]
             sql {
+                what_a_trigger_writes_during_a_pull_is_pushed
+                what_was_refused_and_left_does_not_come
                 rule_parents_first_in_a_page
                 rule_parents_first_deletes_go_children_first
                 rule_parents_first_over_pages_of_a_pull

@@ -79,6 +79,19 @@ pub(super) struct Task {
     pub(super) part_of: Option<String>,
 }
 
+/// The records of [`Task`], by another rule of whose they are.
+#[derive(Debug, Clone, Default, PartialEq, Syncable)]
+#[sync(model = "Task", table = "pair_task", methods = false)]
+pub(super) struct TitledTask {
+    #[sync(id)]
+    id: String,
+    project: String,
+    #[sync(scope)]
+    title: String,
+    #[sync(parent = TitledTask)]
+    part_of: Option<String>,
+}
+
 /// A model whose records belong to projects, and merge by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 #[sync(model = "Sheet", table = "pair_sheet", methods = false, on_delete = "keep_edit")]

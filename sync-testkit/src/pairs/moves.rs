@@ -1,7 +1,7 @@
 //! Records that move from scope to scope: whom they leave, whom they come to, and who is told of it.
 
 use super::ReplicaPair;
-use super::models::{Task, TaskField};
+use super::models::{Item, Task, TaskField, TitledTask};
 use super::scopes::{delete, device, ids, of, put, server, sync_as, sync_clean, tasks, traces};
 use super::world::Device;
 use crate::flaky::{FlakyReplica, LineFault, Request};
@@ -45,6 +45,28 @@ pub(super) async fn a_record_that_moves_leaves_the_devices_that_only_had_its_sco
     delete(&server, "1").await;
     sync_clean(&b, &server, &callers[1]).await;
     assert_eq!(ids(&b).await, Vec::<String>::new());
+}
+
+/// Where the program tells scopes by another rule from now on, records that nobody wrote move with it; and what left a
+/// scope by the former rule has left it still.
+pub(super) async fn another_rule_moves_what_nobody_wrote(pair: &dyn ReplicaPair) {
+    let server = server(pair).await;
+    let (a, b) = (device(pair).await, device(pair).await);
+    let callers = [of("a", &["a"]), of("b", &["b"])];
+    for (id, project, title) in [("1", "a", "a"), ("2", "a", "a"), ("3", "a", "b"), ("4", "b", "b")] {
+        put(&server, id, project, title).await;
+    }
+    sync_clean(&a, &server, &callers[0]).await;
+    assert_eq!(ids(&a).await, ["1", "2", "3"]);
+    // It leaves while that rule holds, and `a` does not look.
+    put(&server, "1", "b", "b").await;
+    sync_clean(&b, &server, &callers[1]).await;
+    assert_eq!(ids(&b).await, ["1", "4"]);
+    let server = server.restart_as(|builder| builder.model::<Item>().model::<TitledTask>()).await;
+    sync_clean(&a, &server, &callers[0]).await;
+    sync_clean(&b, &server, &callers[1]).await;
+    assert_eq!(ids(&a).await, ["2"]);
+    assert_eq!(ids(&b).await, ["1", "3", "4"]);
 }
 
 /// What leaves and is back before anybody looked did not leave; what comes back later is there again.

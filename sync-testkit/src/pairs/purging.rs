@@ -12,7 +12,7 @@ use sync_runtime::{Event, Field, Right, Subscription, WorkspaceBuilder};
 const DAY: i64 = 24 * 3_600_000_000;
 
 /// Tombstones are kept for ten days, and for thirty where somebody has not seen them.
-fn short(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+pub(super) fn short(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     all_models(builder).retention(days(10), days(30))
 }
@@ -26,7 +26,10 @@ fn short_with_subscriptions(builder: WorkspaceBuilder) -> WorkspaceBuilder {
 }
 
 /// Devices of the first kind, and a server of the second.
-async fn some<const N: usize>(pair: &dyn ReplicaPair, register: Register) -> ([Device; N], Device) {
+pub(super) async fn some<const N: usize>(
+    pair: &dyn ReplicaPair,
+    register: Register,
+) -> ([Device; N], Device) {
     let mut devices = Vec::new();
     for _ in 0..N {
         devices.push(Device::open(pair, pair.a().await, register).await);
@@ -36,14 +39,14 @@ async fn some<const N: usize>(pair: &dyn ReplicaPair, register: Register) -> ([D
 }
 
 /// Lets this time pass for all of them, from the beginning of the case.
-fn pass(days: i64, devices: &[&Device]) {
+pub(super) fn pass(days: i64, devices: &[&Device]) {
     for device in devices {
         device.env.ahead(days * DAY);
     }
 }
 
 /// Purges, if the routes of a server have not done it already, and gives the tombstones that are left.
-async fn purge(device: &Device) -> Vec<String> {
+pub(super) async fn purge(device: &Device) -> Vec<String> {
     device.workspace.purge().await.expect("it purges");
     let states = device.states().await.into_iter().filter(|state| state.record.is_none());
     states.map(|state| state.change.id.to_string()).collect()

@@ -14,7 +14,7 @@ use sync_runtime::replica::{
 use sync_runtime::version::{Ancestry, Revision};
 use sync_runtime::{BoxFuture, ErrorKind, Id, Right, SyncReport, WorkspaceBuilder};
 
-fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+pub(super) fn models(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     builder.model::<Item>().model::<Task>()
 }
 

@@ -445,3 +445,56 @@ pub(super) async fn last_write_goes_by_the_stamp_of_another_program(pair: &dyn R
     assert_eq!((card.color.as_str(), card.best), ("second", 99));
     assert_level(&[&a, &b]).await;
 }
+
+/// What a trigger of the app writes while something is pulled is the app's own, and is pushed.
+pub(super) async fn what_a_trigger_writes_during_a_pull_is_pushed(pair: &dyn ReplicaPair) {
+    let a = Device::open(pair, pair.a().await, all_models).await;
+    let b = Device::open(pair, pair.b().await, all_models).await;
+    a.put("0", "first").await;
+    b.sync_clean(&a).await;
+    b.workspace.close();
+    b.party
+        .sql(
+            "CREATE TRIGGER noted AFTER INSERT ON pair_item
+            BEGIN INSERT INTO pair_list(id, name) VALUES ('of ' || new.id, 'noted'); END",
+        )
+        .await;
+    let b = b.restart().await;
+    a.put("1", "first").await;
+    for _ in 0..3 {
+        b.sync(&a).await;
+    }
+    let lists = async |device: &Device| {
+        device.workspace.collection::<List>().expect("the model is registered").count(Query::all()).await
+    };
+    assert_eq!(lists(&b).await.expect("they are counted"), 1);
+    assert_eq!(lists(&a).await.expect("they are counted"), 1, "it is pushed");
+}
+
+/// What could not be stored here, and has left the scope since, does not come once nothing is in its way any more.
+pub(super) async fn what_was_refused_and_left_does_not_come(pair: &dyn ReplicaPair) {
+    use super::scopes::{delete, ids, models, of, put, sync_as};
+    for deletes in [false, true] {
+        let a = Device::open(pair, pair.a().await, models).await;
+        let b = Device::open(pair, pair.b().await, models).await;
+        b.workspace.close();
+        b.party.sql("CREATE UNIQUE INDEX one_title ON pair_task(title)").await;
+        let b = b.restart().await;
+        let caller = of("b", &["a"]);
+        put(&a, "1", "a", "same").await;
+        put(&a, "2", "a", "same").await;
+        sync_as(&b, &a, &caller).await;
+        assert_eq!(ids(&b).await, ["1"]);
+        if deletes {
+            delete(&a, "2").await;
+        } else {
+            put(&a, "2", "b", "elsewhere").await;
+        }
+        sync_as(&b, &a, &caller).await;
+        put(&a, "1", "a", "other").await;
+        for _ in 0..3 {
+            sync_as(&b, &a, &caller).await;
+        }
+        assert_eq!(ids(&b).await, ["1"], "deletes: {deletes}");
+    }
+}

@@ -107,8 +107,9 @@ fn micros(time: Duration) -> Stamp {
     time.as_micros() as Stamp
 }
 
-/// One process at a time syncs a pair: a row says who, and until when if nothing more is heard.
-pub(super) async fn lease(engine: &Engine, peer: ReplicaId) -> Result<Arc<Held>> {
+/// One process at a time syncs a pair: a row says who, and until when if nothing more is heard. With it comes the name that
+/// this replica had as it was taken: all of a sync goes under that one.
+pub(super) async fn lease(engine: &Engine, peer: ReplicaId) -> Result<(Arc<Held>, ReplicaId)> {
     let holder = engine.instance();
     let held = Held { peer, holder, until: AtomicI64::new(0), lost: AtomicBool::new(false) };
     let held = Arc::new(held);
@@ -121,12 +122,12 @@ pub(super) async fn lease(engine: &Engine, peer: ReplicaId) -> Result<Arc<Held>>
                 if other.is_none() {
                     taking.write(tx, now).await?;
                 }
-                Ok(other)
+                Ok((other, tx.replica().await?))
             })
         });
-        let mut other = other.await?;
+        let (mut other, me) = other.await?;
         if other.is_none() {
-            return Ok(held);
+            return Ok((held, me));
         }
         // Whoever only looks does not stand in the holder's way.
         while let Some(lease) = other {

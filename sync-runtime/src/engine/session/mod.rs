@@ -109,16 +109,16 @@ enum Turn {
 
 /// Syncs with a peer.
 pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Result<Summary> {
-    let caller = Caller::owner();
-    let mut summary = Summary::default();
+    let owner = Caller::owner();
+    let (mut summary, mut halved) = (Summary::default(), 0);
     let wanted = plan.only.clone()?;
     engine.check_history().await?;
     for _ in 0..RESTARTS {
-        let description = peer.describe(&caller).await?;
+        let description = peer.describe(&owner).await?;
         let id = description.replica;
         if id == engine.id().await? {
             // A peer that described itself before may have taken a new name since.
-            if peer.checkpoint(&caller).await?.replica != id {
+            if peer.checkpoint(&owner).await?.replica != id {
                 continue;
             }
             let message = "a replica cannot sync with itself; if one of the two is a copy of the other's file, \
@@ -128,15 +128,16 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
         description.check_against(engine.models())?;
         summary.peer = Some(id);
         let _claim = claim(engine, id).await?;
-        let lease = lease(engine, id).await?;
+        let (lease, me) = lease(engine, id).await?;
         let limits = limits(&plan, &description);
         let room = description.limits.page_records;
         let held: HashSet<String> = description.models.into_iter().map(|model| model.name).collect();
         let only = wanted.iter().filter(|(schema, _)| held.contains(schema.name)).cloned().collect();
         let held = Arc::new(held);
         let upstream = engine.is_upstream(id).await;
-        let (caller, halved) = (&caller, AtomicU32::new(0));
+        let caller = &owner.as_known(description.subject.clone());
         let session = Session {
+            me,
             engine,
             peer,
             id,
@@ -144,7 +145,7 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
             plan: &plan,
             only,
             limits,
-            halved,
+            halved: AtomicU32::new(halved),
             room,
             held,
             upstream,
@@ -154,6 +155,8 @@ pub(crate) async fn sync(engine: &Engine, peer: &dyn Replica, plan: Plan) -> Res
             lease,
         };
         let turn = session.run(description.former, description.subject, &mut summary).await;
+        // What was too large once is too large when it begins anew.
+        halved = session.halved.load(Ordering::Relaxed);
         let released = release(engine, id).await;
         if session.lease.is_lost() {
             // What it was told last may be long past; whoever took over went on from there.
@@ -180,6 +183,8 @@ fn limits(plan: &Plan, description: &Description) -> Limits {
 }
 
 struct Session<'a> {
+    /// The name under which all of this sync is.
+    me: ReplicaId,
     engine: &'a Engine,
     peer: &'a dyn Replica,
     id: ReplicaId,
@@ -299,6 +304,8 @@ impl Session<'_> {
         let goal = self.engine.run(Access::READ.feed(), |tx| tx.newest()).await?;
         let pulled_before = summary.pulled;
         let mut compared = false;
+        // Whether the pull waits for a page of one record to be answered by itself.
+        let mut apart = false;
         loop {
             let next =
                 if self.plan.push { self.outgoing(&in_full, ahead.take()).await? } else { Next::Nothing };
@@ -314,7 +321,7 @@ impl Session<'_> {
             let last = outgoing
                 .as_ref()
                 .is_none_or(|outgoing| !outgoing.group_open && (!outgoing.more || outgoing.through >= goal));
-            let wish = if pull && last && !by_diff { Some(self.wish().await?) } else { None };
+            let wish = if pull && last && !by_diff && !apart { Some(self.wish().await?) } else { None };
             let (wish, without) = wish.unzip();
             let wished = wish.is_some();
             if outgoing.is_some() || wished {
@@ -328,6 +335,13 @@ impl Session<'_> {
                 let (read, answer) =
                     join(self.read_ahead(expected), self.exchange(page, wish, summary)).await;
                 let answer = match answer {
+                    // It may be what was asked for that is too large, and not the record.
+                    Err(error)
+                        if error.kind() == ErrorKind::TooLarge && wished && sent.changes.len() == 1 =>
+                    {
+                        apart = true;
+                        continue;
+                    }
                     Err(error) if error.kind() == ErrorKind::TooLarge => {
                         news |= self.too_large(outgoing.as_deref(), sent, error, summary).await?;
                         continue;
@@ -352,6 +366,9 @@ impl Session<'_> {
                     }
                     let left = if outgoing.more { goal - outgoing.through } else { 0 };
                     self.progress(summary, usize::try_from(left).unwrap_or(0), 0);
+                    if std::mem::take(&mut apart) {
+                        continue;
+                    }
                 }
                 match answer.pulled {
                     // What was pulled before passed by a model that may be read now.
@@ -458,8 +475,7 @@ impl Session<'_> {
         summary: &mut Summary,
     ) -> Result<Exchanged> {
         summary.requests += 1;
-        let from = self.engine.id().await?;
-        let exchange = Exchange { from, to: self.id, push, pull };
+        let exchange = Exchange { from: self.me, to: self.id, push, pull };
         let answer = self.holding_lease(self.peer.exchange(self.caller, exchange)).await?;
         self.engine.trust_clock(answer.now).await?;
         Ok(answer)

@@ -1,7 +1,6 @@
 //! The pulling half of a sync: page after page, with the checkpoint that covers them.
 
 use super::{Session, Summary};
-use crate::Result;
 use crate::engine::adopt::adopt_all;
 use crate::engine::arrival::Arrival;
 use crate::engine::inbox::{self, Home, take_home};
@@ -17,8 +16,9 @@ use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{Caller, Exchange, Exchanged, Exit, FeedPage, Pull, Pulled, Update};
 use crate::schema::ModelSchema;
-use crate::store::{Access, Transaction};
+use crate::store::{Access, Feed, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId};
+use crate::{ErrorKind, Result};
 use futures_util::future::Either;
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -130,13 +130,23 @@ impl Session<'_> {
                                 && answer.taken == taken
                                 && page.scopes == scopes =>
                         {
+                            let is_stuck = page.more && page.checkpoint.position <= since.position;
                             (since, horizon, more) = (page.checkpoint, page.horizon, page.more);
+                            if is_stuck {
+                                (more, end) = (false, Err(self.odd("a pull comes no further")));
+                            }
                             collected = Some(self.collect(collected, page, summary));
                         }
                         // The peer, or this replica, is not who it was; what came so far is good, and the next sync
                         // goes on from there.
                         _ => more = false,
                     }
+                }
+                // Once more, for less.
+                Either::Left(Err(error))
+                    if error.kind() == ErrorKind::TooLarge && self.limits().page_records > 1 =>
+                {
+                    self.halved.fetch_add(1, Ordering::Relaxed);
                 }
                 // What came before is good.
                 Either::Left(Err(error)) => (more, end) = (false, Err(error)),
@@ -154,7 +164,7 @@ impl Session<'_> {
         let updates = page.page.updates;
         summary.pulled += updates.len();
         self.progress(summary, 0, usize::try_from(page.ahead).unwrap_or(0));
-        let size = |update: &Update| update.state.record.as_ref().map_or(32, crate::Record::size);
+        let size = |update: &Update| update.state.size().max(32);
         let mut batch = before.unwrap_or(Batch {
             updates: Vec::new(),
             bytes: 0,
@@ -179,8 +189,7 @@ impl Session<'_> {
     /// Fetches the page after a checkpoint.
     async fn fetch(&self, since: Checkpoint, horizon: Position) -> Result<Exchanged> {
         let pull = Some(self.pull_since(Some(since), horizon));
-        let from = self.engine.id().await?;
-        let exchange = Exchange { from, to: self.id, push: None, pull };
+        let exchange = Exchange { from: self.me, to: self.id, push: None, pull };
         self.holding_lease(self.peer.exchange(self.caller, exchange)).await
     }
 
@@ -564,8 +573,8 @@ async fn take_pulled(
         }
         None => updates,
     };
-    let level_before =
-        peer.in_flight.is_none() && peer.staged.is_empty() && tx.newest().await? <= peer.pushed;
+    let before = tx.newest().await?;
+    let level_before = peer.in_flight.is_none() && peer.staged.is_empty() && before <= peer.pushed;
     peer.came(&updates);
     let mut home = take_home(tx, arrival, updates).await?;
     home.add(inbox::retry_refused(tx, arrival).await?);
@@ -573,7 +582,10 @@ async fn take_pulled(
     let newest: Position = tx.newest().await?;
     if level_before && !home.news {
         // Nothing of this store is waiting for the peer, and what came is the peer's own: nothing to look through.
-        peer.pushed = newest;
+        let feed = Feed { not_from: Some(id), limit: 1, ..Feed::after(before) };
+        if tx.feed(&feed).await?.is_empty() {
+            peer.pushed = newest;
+        }
     }
     let older = |seen: Checkpoint| seen.replica == checkpoint.replica && seen.position > checkpoint.position;
     if !peer.pulled.is_some_and(older) {

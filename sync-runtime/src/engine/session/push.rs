@@ -29,7 +29,7 @@ pub(super) enum Answered {
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     /// Those that travelled, in order.
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     /// Those whose model the peer does not hold.
     strange: Vec<Change>,
 }

@@ -31,10 +31,13 @@ impl Session<'_> {
         let refused =
             self.engine.run(Access::READ.long(), move |tx| Box::pin(inbox::refused_for_now(tx, models, id)));
         let mut news = false;
-        for part in refused.await?.chunks(self.limits().page_records) {
+        // What the caller has no right to any more, the peer does not even know of.
+        let mut refused = refused.await?;
+        refused.retain(|(_, state)| self.held.contains(state.change.schema.name));
+        for part in refused.chunks(self.limits().page_records) {
             summary.requests += 1;
             let updates = part.iter().map(|(_, state)| whole(state.clone())).collect();
-            let me = Some(self.engine.id().await?);
+            let me = Some(self.me);
             let outcomes = self.holding_lease(self.peer.bulk_update(self.caller, me, updates)).await?;
             if outcomes.len() != part.len() {
                 return Err(self.odd("the number of its answers is not that of the records sent"));
