@@ -124,13 +124,14 @@ impl HttpReplica {
         covered.into_iter().any(|name| names(name) == Some(false))
     }
 
-    /// What the server says at a path; with it the token that it was asked with.
+    /// What the server says at a path; with it the token that it was asked with. Without a caller it is asked who it is.
     async fn get<T>(
         &self,
+        caller: Option<&Caller>,
         path: &str,
         read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>,
     ) -> Result<(T, Option<String>)> {
-        let call = self.0.connection.call(Method::Get, path, self.0.format, None, self.limits());
+        let call = self.0.connection.call(caller, Method::Get, path, self.0.format, None, self.limits());
         let Good { format, body, token } = call.await?;
         let read = read(format, &body, &Reader::of([]));
         Ok((read.map_err(|error| self.0.connection.answered(path, error))?, token))
@@ -138,13 +139,15 @@ impl HttpReplica {
 
     async fn post<T>(
         &self,
+        caller: &Caller,
         path: &str,
         message: &impl Serialize,
         reader: impl FnOnce() -> Reader,
         read: impl FnOnce(Format, &[u8], &Reader) -> Result<T>,
     ) -> Result<T> {
         let body = self.0.format.write(message)?;
-        let call = self.0.connection.call(Method::Post, path, self.0.format, Some(body), self.limits());
+        let (connection, format) = (&self.0.connection, self.0.format);
+        let call = connection.call(Some(caller), Method::Post, path, format, Some(body), self.limits());
         let Good { format, body, .. } = call.await?;
         // A record that does not fit its model stays for the one who takes it in to refuse.
         let reader = reader().keeping_misfits();
@@ -154,6 +157,7 @@ impl HttpReplica {
     /// Sends items in as many requests as the server's limits make of them.
     async fn in_parts<'a, T, M, R>(
         &self,
+        caller: &Caller,
         path: &str,
         items: &'a [T],
         message: impl Fn(&'a [T]) -> M,
@@ -167,7 +171,7 @@ impl HttpReplica {
         while at < items.len() {
             let part = &items[at..items.len().min(at + size)];
             let reader = || Reader::of(by_name(part.iter().map(&schemas)));
-            match self.post(path, &message(part), reader, &read).await {
+            match self.post(caller, path, &message(part), reader, &read).await {
                 Ok(answer) => {
                     at += part.len();
                     parts.push(answer);
@@ -197,13 +201,13 @@ impl Replica for HttpReplica {
         let read = |format: Format, body: &[u8], reader: &Reader| {
             format.read(body, reader, Plain::<Description>::seed(), "reading a description")
         };
-        let (description, token) = self.get("", read).await?;
+        let (description, token) = self.get(None, "", read).await?;
         self.0.connection.is_known_as(description.subject.clone(), token);
         *self.0.description.lock().unwrap_or_else(PoisonError::into_inner) = Some(description.clone());
         Ok(description)
     }
 
-    async fn exchange(&self, _caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
+    async fn exchange(&self, caller: &Caller, exchange: Exchange) -> Result<Exchanged> {
         let wanted = exchange.pull.as_ref().and_then(|pull| self.wanted(&pull.models));
         let text = wire::ExchangeText::of(&exchange, wanted.as_deref());
         let reader = || match (&exchange.pull, &exchange.push) {
@@ -217,7 +221,7 @@ impl Replica for HttpReplica {
             let seed = wire::ReadExchanged::seed(reader, MOST_ANSWERED);
             format.read(body, reader, seed, "reading the answer to an exchange")
         };
-        let exchanged = self.post(path::EXCHANGE, &text, reader, read).await;
+        let exchanged = self.post(caller, path::EXCHANGE, &text, reader, read).await;
         if exchanged.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnknownModel) {
             // It had the model when it described itself: it is not to be seen any more.
             self.forget_description();
@@ -231,22 +235,22 @@ impl Replica for HttpReplica {
         Ok(exchanged)
     }
 
-    async fn changes(&self, _caller: &Caller, pull: Pull) -> Result<Pulled> {
+    async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         let wanted = self.wanted(&pull.models);
         let text = wire::PullText::of(&pull, wanted.as_deref());
         let read = |format: Format, body: &[u8], reader: &Reader| {
             let seed = Chosen(wire::ReadPulled(reader, MOST_ANSWERED));
             format.read(body, reader, seed, "reading changes")
         };
-        self.post(path::CHANGES, &text, || Reader::new(&pull.models), read).await
+        self.post(caller, path::CHANGES, &text, || Reader::new(&pull.models), read).await
     }
 
-    async fn diff(&self, _caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
+    async fn diff(&self, caller: &Caller, changes: Vec<Change>) -> Result<Diff> {
         let read = |format: Format, body: &[u8], reader: &Reader| {
             format.read(body, reader, wire::ReadDiff::seed(reader, MOST_ANSWERED), "reading a diff")
         };
         let text = |part| wire::ChangesText::from(part);
-        let parts = self.in_parts(path::DIFF, &changes, text, |change| change.schema, read).await?;
+        let parts = self.in_parts(caller, path::DIFF, &changes, text, |change| change.schema, read).await?;
         Ok(parts.into_iter().fold(Diff::default(), |mut diff, part| {
             diff.deltas.extend(part.deltas);
             diff.conflicts.extend(part.conflicts);
@@ -254,18 +258,19 @@ impl Replica for HttpReplica {
         }))
     }
 
-    async fn create_updates(&self, _caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
+    async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {
         let read = |format: Format, body: &[u8], reader: &Reader| {
             format.read(body, reader, wire::ReadUpdates::seed(reader, MOST_ANSWERED), "reading updates")
         };
         let text = |part| wire::DeltasText::from(part);
-        let parts = self.in_parts(path::CREATE_UPDATES, &deltas, text, |change| change.schema, read).await?;
+        let parts =
+            self.in_parts(caller, path::CREATE_UPDATES, &deltas, text, |change| change.schema, read).await?;
         Ok(parts.into_iter().flatten().collect())
     }
 
     async fn bulk_update(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         from: Option<ReplicaId>,
         updates: Vec<Update>,
     ) -> Result<Vec<Outcome>> {
@@ -274,16 +279,16 @@ impl Replica for HttpReplica {
         };
         let text = |part| wire::BulkText::of(from, part);
         let schema = |update: &Update| update.state.change.schema;
-        let parts = self.in_parts(path::BULK_UPDATE, &updates, text, schema, read).await?;
+        let parts = self.in_parts(caller, path::BULK_UPDATE, &updates, text, schema, read).await?;
         Ok(parts.into_iter().flatten().collect())
     }
 
-    async fn checkpoint(&self, _caller: &Caller) -> Result<Checkpoint> {
+    async fn checkpoint(&self, caller: &Caller) -> Result<Checkpoint> {
         let read = |format: Format, body: &[u8], reader: &Reader| {
             let seed = Plain::<wire::CheckpointText>::seed();
             format.read(body, reader, seed, "reading a checkpoint").map(|text| text.checkpoint)
         };
-        let (checkpoint, _) = self.get(path::CHECKPOINT, read).await?;
+        let (checkpoint, _) = self.get(Some(caller), path::CHECKPOINT, read).await?;
         if self.described(|description| description.replica != checkpoint.replica) == Some(true) {
             self.forget_description();
         }
@@ -292,7 +297,7 @@ impl Replica for HttpReplica {
 
     async fn read(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         schema: &'static ModelSchema,
         wanted: Wanted,
     ) -> Result<Vec<State>> {
@@ -302,22 +307,22 @@ impl Replica for HttpReplica {
         match &wanted {
             Wanted::Ids(ids) => {
                 let text = |part| wire::WantedText::ids(schema, part);
-                let parts = self.in_parts(path::READ, ids, text, |_| schema, read).await?;
+                let parts = self.in_parts(caller, path::READ, ids, text, |_| schema, read).await?;
                 Ok(parts.into_iter().flatten().collect())
             }
             Wanted::Matching { filter, after, limit } => {
                 let text = wire::WantedText::matching(schema, filter, after.as_ref(), *limit);
-                self.post(path::READ, &text, || Reader::of([schema]), read).await
+                self.post(caller, path::READ, &text, || Reader::of([schema]), read).await
             }
         }
     }
 
-    async fn write(&self, _caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
+    async fn write(&self, caller: &Caller, writes: Vec<RemoteWrite>) -> Result<Vec<State>> {
         let read = |format: Format, body: &[u8], reader: &Reader| {
             format.read(body, reader, wire::ReadStates::seed(reader, MOST_ANSWERED), "reading records")
         };
         let reader = || Reader::of(by_name(writes.iter().map(|write| write.schema)));
-        self.post(path::WRITE, &wire::WritesText::from(writes.as_slice()), reader, read).await
+        self.post(caller, path::WRITE, &wire::WritesText::from(writes.as_slice()), reader, read).await
     }
 
     async fn watch(&self, _caller: &Caller, watch: Watching, tell: Tell<'_>) -> Result<()> {

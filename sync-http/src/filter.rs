@@ -10,7 +10,7 @@ use sync_runtime::{FieldSchema, ModelSchema, Value};
 
 /// How deep filters may nest.
 const MAX_DEPTH: usize = 32;
-/// The most values that a field may be compared with at once, and the most parts of an `and` or `or`.
+/// The most values and parts of a filter, those of its parts included.
 const MOST_PARTS: usize = 10_000;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -134,6 +134,27 @@ impl<'de> Choice<'de> for ReadFilter<'_> {
     }
 
     fn with<A: MapAccess<'de>>(&self, name: &str, map: &mut A) -> Result<Option<Filter>, A::Error> {
+        let read = self.read(name, map)?;
+        // Each is looked at for each record.
+        if self.depth == 1 && read.as_ref().is_some_and(|filter| parts(filter) > MOST_PARTS) {
+            return Err(de::Error::custom(format_args!("more than {MOST_PARTS} filters and values")));
+        }
+        Ok(read)
+    }
+}
+
+/// How many filters and values there are in a filter.
+fn parts(filter: &Filter) -> usize {
+    match filter {
+        Filter::And(inner) | Filter::Or(inner) => 1 + inner.iter().map(parts).sum::<usize>(),
+        Filter::Not(inner) => 1 + parts(inner),
+        Filter::OneOf(_, values) => 1 + values.len(),
+        _ => 1,
+    }
+}
+
+impl ReadFilter<'_> {
+    fn read<'de, A: MapAccess<'de>>(&self, name: &str, map: &mut A) -> Result<Option<Filter>, A::Error> {
         let on =
             |what| Map(OnField { of: *self, what, field: None, is: None, values: Vec::new(), text: None });
         Ok(Some(match name {

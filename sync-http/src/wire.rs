@@ -207,7 +207,7 @@ impl<'a> From<&'a Pushed> for PushedText<'a> {
 
 /// Reads a [`Pushed`].
 #[derive(Clone)]
-struct ReadPushed<'r>(&'r Reader, usize);
+struct ReadPushed<'r>(&'r Reader);
 
 impl<'de> Choice<'de> for ReadPushed<'_> {
     type Output = Pushed;
@@ -224,7 +224,8 @@ impl<'de> Choice<'de> for ReadPushed<'_> {
 
     fn with<A: MapAccess<'de>>(&self, name: &str, map: &mut A) -> Result<Option<Pushed>, A::Error> {
         Ok(Some(match name {
-            "applied" => Pushed::Applied(map.next_value_seed(read_outcomes(self.0, self.1))?),
+            // The last part of a group is answered with the outcomes of all its parts: their bytes are limited.
+            "applied" => Pushed::Applied(map.next_value_seed(read_outcomes(self.0, usize::MAX))?),
             "expected" => Pushed::Expected(map.next_value::<Whole>()?.0),
             _ => return Ok(None),
         }))
@@ -260,7 +261,7 @@ message! { ReadExchanged, "the answer to an exchange", |message, reader, most| {
     replica: ReplicaId = Plain::seed();
     now: Stamp = Plain::seed();
     taken: Whole = Plain::seed();
-    pushed: Pushed = Chosen(ReadPushed(reader, most));
+    pushed: Pushed = Chosen(ReadPushed(reader));
     pulled: Pulled = Chosen(ReadPulled(reader, most));
 } -> Exchanged {
     Ok(Exchanged {

@@ -24,7 +24,7 @@ impl Connection {
         let (sender, mut told) = channel(16);
         let request = self.listening(&url)?;
         let reading =
-            self.send(&url, request, false, move |client, request| read(client, request, sender.clone()));
+            self.send(&url, request, None, move |client, request| read(client, request, sender.clone()));
         let (done, ()) = futures_util::future::join(reading, hand_on(&mut told, tell)).await;
         match done?.0 {
             None => Ok(()),
@@ -51,19 +51,17 @@ async fn read(
     told: Sender<Checkpoint>,
 ) -> Result<Option<Answered>, Failure> {
     let network = |error: reqwest::Error| Failure::Network(error.without_url());
-    let mut response = client.execute(request).await.map_err(network)?;
+    let mut response = unless_silent(client.execute(request)).await?.map_err(network)?;
     let media_type =
         response.headers().get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // A proxy may have named the charset behind it.
+    let media_type = media_type.and_then(|value| value.split(';').next()).map(str::trim);
     if response.status() != 200 || media_type != Some(MEDIA_TYPE) {
-        return answered(response, |_| {}).await.map(Some);
+        return unless_silent(answered(response, |_| {})).await?.map(Some);
     }
     let mut line = Vec::new();
     loop {
-        let Ok(chunk) = tokio::time::timeout(SILENCE, response.chunk()).await else {
-            let message = format!("nothing came for {} s", SILENCE.as_secs());
-            return Err(Failure::Answer(Error::new(ErrorKind::Unreachable, message)));
-        };
-        let Some(chunk) = chunk.map_err(network)? else { return Ok(None) };
+        let Some(chunk) = unless_silent(response.chunk()).await?.map_err(network)? else { return Ok(None) };
         for byte in chunk {
             match byte {
                 b'\n' => {
@@ -82,6 +80,14 @@ async fn read(
             }
         }
     }
+}
+
+/// What comes, unless nothing does for too long.
+async fn unless_silent<T>(coming: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(SILENCE, coming).await.map_err(|_| {
+        let message = format!("nothing came for {} s", SILENCE.as_secs());
+        Failure::Answer(Error::new(ErrorKind::Unreachable, message))
+    })
 }
 
 /// The checkpoint of a line with data; other lines and other data say nothing.

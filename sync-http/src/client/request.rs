@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use sync_runtime::Caller;
 use sync_runtime::replica::Limits;
 use sync_runtime::{Error, ErrorKind, Result};
 use tokio::runtime::{Handle, Runtime};
@@ -162,10 +163,13 @@ impl Connection {
         }
     }
 
-    /// Fails where a token is another one's than the one by which the server said who the caller is: what is to be sent is
-    /// not theirs.
-    async fn vouch(&self, token: &str) -> Result<()> {
-        let Some(known) = self.known().clone().filter(|known| known.token != token) else { return Ok(()) };
+    /// Fails where a token is another one's than the one as whom the server knows the caller: what is to be sent is not
+    /// theirs. Who syncs was told as whom; others go on as the one of whom the server spoke last.
+    async fn vouch(&self, token: &str, caller: &Caller) -> Result<()> {
+        let known = self.known().clone();
+        let told = known.as_ref().filter(|known| known.token == token).map(|known| known.subject.as_str());
+        let expected = caller.known_as().or(known.as_ref().map(|known| known.subject.as_str()));
+        let Some(expected) = expected.filter(|expected| told != Some(expected)) else { return Ok(()) };
         let url = self.at("");
         let request = self.request(Method::Get, &url, Format::Json, None, Limits::default())?;
         let counters = self.counters.clone();
@@ -175,10 +179,10 @@ impl Connection {
             let error = Error::new(ErrorKind::Protocol, "its description cannot be read").with_source(error);
             self.answered("", error)
         })?;
-        if asker.subject.as_ref() != Some(&known.subject) {
+        if asker.subject.as_deref() != Some(expected) {
             let message = format!(
-                "the token is not one of `{}` any more, as whom {} knew the caller; nothing was sent with it",
-                known.subject, self.url
+                "the token is not one of `{expected}` any more, as whom {} knew the caller; nothing was sent with it",
+                self.url
             );
             return Err(Error::new(ErrorKind::Forbidden, message));
         }
@@ -190,6 +194,7 @@ impl Connection {
     /// in the name of whom it knew then.
     pub(super) async fn call(
         &self,
+        caller: Option<&Caller>,
         method: Method,
         path: &str,
         format: Format,
@@ -200,17 +205,17 @@ impl Connection {
         let request = self.request(method, &url, format, body, limits)?;
         let counters = self.counters.clone();
         let fetch = move |client, request| fetch(client, request, counters.clone());
-        let (answered, token) = self.send(&url, request, !path.is_empty(), fetch).await?;
+        let (answered, token) = self.send(&url, request, caller, fetch).await?;
         accept(&url, answered).map(|(format, body)| Good { format, body, token })
     }
 
     /// Sends a request with the token; once more with another token, where there is one after it was refused. With
-    /// `as_known`, only with tokens of whom the server knows. Gives the token that it went with, too.
+    /// a caller, only with tokens of the one as whom the server knows it. Gives the token that it went with, too.
     pub(super) async fn send<T, F>(
         &self,
         url: &str,
         request: reqwest::Request,
-        as_known: bool,
+        caller: Option<&Caller>,
         send: impl Fn(Client, reqwest::Request) -> F,
     ) -> Result<(T, Option<String>)>
     where
@@ -225,8 +230,8 @@ impl Connection {
         loop {
             // The same bytes once more: a copy of a request shares its body.
             let again = request.try_clone().filter(|_| !is_second);
-            let vouched = match &token {
-                Some(token) if as_known => self.vouch(token).await,
+            let vouched = match (&token, caller) {
+                (Some(token), Some(caller)) => self.vouch(token, caller).await,
                 _ => Ok(()),
             };
             let refused = match vouched {

@@ -162,37 +162,52 @@ pub(super) async fn stream_of(
     Ok(response)
 }
 
+/// What ends a wait.
+enum News {
+    Told(Checkpoint),
+    Moved(Arc<Moved>),
+    /// It is time to ask about the caller again.
+    Time,
+}
+
 impl Listener {
     /// The next checkpoint to tell; `None` when the caller may not listen any more.
     async fn next(&mut self) -> Option<Checkpoint> {
         loop {
-            let told = match self.first.take() {
-                Some(first) => Some(first),
+            let news = match self.first.take() {
+                Some(first) => News::Told(first),
                 None => self.wait().await?,
             };
             if !self.may_listen().await {
                 return None;
             }
-            if told.is_some() {
-                return told;
+            // What concerned the caller as it was may not concern it any more.
+            match news {
+                News::Told(checkpoint) => return Some(checkpoint),
+                News::Moved(moved) if moved.concerns(&self.caller, self.watch.from) => {
+                    return Some(moved.checkpoint());
+                }
+                News::Moved(_) | News::Time => {}
             }
         }
     }
 
     /// Waits for something that concerns the caller, or until it is to be asked about again.
-    async fn wait(&mut self) -> Option<Option<Checkpoint>> {
+    async fn wait(&mut self) -> Option<News> {
         loop {
             tokio::select! {
                 moved = self.moves.recv() => match moved {
-                    Ok(moved) if moved.concerns(&self.caller, self.watch.from) => return Some(Some(moved.checkpoint())),
+                    Ok(moved) if moved.concerns(&self.caller, self.watch.from) => {
+                        return Some(News::Moved(moved));
+                    }
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => {
                         // What was missed may have been for this caller; a needless pull costs one request.
-                        return self.engine.checkpoint(&self.caller).await.ok().map(Some);
+                        return self.engine.checkpoint(&self.caller).await.ok().map(News::Told);
                     }
                     Err(RecvError::Closed) => return None,
                 },
-                _ = self.ask.tick() => return Some(None),
+                _ = self.ask.tick() => return Some(News::Time),
                 () = ending(&mut self.closing) => return None,
             }
         }
