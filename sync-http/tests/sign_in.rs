@@ -3,14 +3,16 @@
 mod common;
 
 use axum::http::request::Parts;
-use common::served_with;
 use common::tokens::{Claims, Tokens, now};
+use common::{served_with, url};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use sync_http::{HttpReplica, Policy, Refusal, SyncRoutes, TokenProvider};
 use sync_runtime::prelude::*;
 use sync_runtime::{Caller, ErrorKind, Workspace};
 use sync_store_memory::MemoryStore;
+use tokio::sync::Notify;
 
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 struct Note {
@@ -143,4 +145,47 @@ async fn no_queue_is_sent_with_anothers_token() {
     wallet.hold(&[&alice]);
     phone.sync(&line).await.expect("it is hers");
     assert_eq!(ids(&server).await, ["1", "2", "3", "4", "5"]);
+}
+
+/// The session of an app: whose token is good now. Looking it up takes a while at the second time.
+#[derive(Clone, Default)]
+struct Session {
+    token: Arc<Mutex<String>>,
+    asked: Arc<AtomicU64>,
+    waits: Arc<Notify>,
+    goes_on: Arc<Notify>,
+}
+
+#[sync_runtime::async_trait]
+impl TokenProvider for Session {
+    async fn token(&self, _refused: Option<&str>) -> Option<String> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 1 {
+            self.waits.notify_one();
+            self.goes_on.notified().await;
+        }
+        Some(self.token.lock().expect("no panic").clone())
+    }
+}
+
+/// Two people on one device, each with a store; the app has one line to the server, and changes the session while the last
+/// sync of the first one still runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_line_for_two_stores_sends_no_queue_with_anothers_token() {
+    let server = workspace().await;
+    let guests = Guestbook::default();
+    let address = served_with(SyncRoutes::new(server.clone(), guests.clone())).await;
+    let session = Session::default();
+    *session.token.lock().expect("no panic") = Claims::of("alice", "write").token();
+    let line = HttpReplica::builder(&url(address)).token_provider(session.clone()).build().expect("a URL");
+    let (of_alice, of_bob) = (workspace().await, workspace().await);
+    write(&of_alice, "diary").await;
+    let (store, to) = (of_alice.clone(), line.clone());
+    let hers = tokio::spawn(async move { store.sync(&to).await });
+    session.waits.notified().await;
+    *session.token.lock().expect("no panic") = Claims::of("bob", "write").token();
+    of_bob.sync(&line).await.expect("it is his");
+    session.goes_on.notify_one();
+    let hers = hers.await.expect("no panic");
+    assert!(hers.is_err(), "nothing of hers goes with his token");
+    assert_eq!(ids(&server).await, Vec::<String>::new());
 }

@@ -321,18 +321,20 @@ impl Replica for Engine {
                     caller.check(&attempt).map_err(|refused| {
                         Error::new(ErrorKind::Forbidden, format!("writing {name}: {}", refused.reason))
                     })?;
-                    if let Some(record) = &record {
+                    let ids = [write.id.clone()];
+                    let fits = |record: &Record| {
+                        limits.check(schema, &ids[0], record, 0)?;
                         (model.check)(record).map_err(|error| error.context(format!("writing {name}")))?;
-                        if schema.id_of(record)? != write.id {
+                        if schema.id_of(record)? != ids[0] {
                             let message = format!("the record of {name} has another id");
                             return Err(Error::new(ErrorKind::InvalidValue, message));
                         }
-                    }
-                    let ids = [write.id.clone()];
+                        Ok(())
+                    };
+                    record.as_ref().map_or(Ok(()), fits)?;
                     let record = ruled(tx, &caller, &hooks, schema, &ids, record, now).await?;
-                    if let Some(record) = &record {
-                        limits.check(schema, &write.id, record, 0)?;
-                    }
+                    // The app may have made another one of it.
+                    record.as_ref().map_or(Ok(()), fits)?;
                     let expect = write.expect.map_or(Expect::Any, Expect::At);
                     let saved = tx.save(vec![Write { schema, id: write.id, record, expect }], now).await?;
                     for saved in saved {
