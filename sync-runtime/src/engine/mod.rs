@@ -19,6 +19,7 @@
 //! - `scopes`: in which scope each record is, and which ones it left.
 //! - `view`: what of the feed a caller sees who may not read every scope.
 //! - `seal`: checkpoints that cannot be made up.
+//! - `exchange`: one round trip of a peer's: a page taken, a page given.
 //! - `serve`: the [`crate::replica::Replica`] that others talk to.
 //! - `session`: one sync with a peer.
 //! - `replicate`: one way, between any two replicas.
@@ -29,6 +30,7 @@ pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod arrival;
 pub(crate) mod decide;
+mod exchange;
 mod grants;
 pub(crate) mod inbox;
 pub(crate) mod keep_both;

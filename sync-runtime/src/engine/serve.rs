@@ -2,28 +2,26 @@
 
 use super::Engine;
 use super::admission::{self, Pusher};
-use super::adopt::adopt_all;
-use super::apply::apply;
 use super::arrival::{Arrival, Merging};
-use super::grants::{self, Grants};
-use super::notes::{self, PusherState, pusher_key};
+use super::exchange::{Asks, Known, Puller, Turn, apply_pushed, to_read};
+use super::grants::Grants;
+use super::notes;
 use super::outbox::whole;
-use super::purge::{self, Horizon, Seen};
-use super::reading::{self, Asked, covered, diff, feed_page, matching, readable};
+use super::purge;
+use super::reading::{Asked, covered, diff, feed_page, matching, readable};
 use super::scopes;
-use super::seal::Seal;
 use crate::caller::{Attempt, Right};
 use crate::change::{Change, ChangeKind, State};
 use crate::codec::{self, Reader};
 use crate::incoming::{Hooks, Ruled};
 use crate::record::{Id, Record};
 use crate::replica::{
-    Caller, Description, Diff, Exchange, Exchanged, Limits, ModelDescription, Outcome, Pull, Pulled,
-    PushPage, Pushed, RemoteWrite, Replica, Tell, Update, Wanted, Watching,
+    Caller, Description, Diff, Exchange, Exchanged, ModelDescription, Outcome, Pull, Pulled, RemoteWrite,
+    Replica, Tell, Update, Wanted, Watching,
 };
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Access, Expect, Room, Saved, Transaction, Write};
-use crate::version::{Ancestry, Checkpoint, Position, ReplicaId, Revision, Stamp};
+use crate::version::{Ancestry, Checkpoint, ReplicaId, Revision, Stamp};
 use crate::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
@@ -68,12 +66,6 @@ impl Engine {
             unseen: false,
         }
     }
-}
-
-/// About how many changes a pull reads where this is the newest position.
-fn to_read(pull: &Pull, newest: Position) -> usize {
-    let behind = newest - pull.since.map_or(0, |since| since.position);
-    usize::try_from(behind).unwrap_or(0).min(pull.limit)
 }
 
 /// Work that may wait or last goes off the caller's thread.
@@ -372,135 +364,6 @@ impl Replica for Engine {
     }
 }
 
-/// An exchange, with all that its transactions need.
-struct Asks {
-    caller: Caller,
-    exchange: Exchange,
-    arrival: Arrival,
-    limits: Limits,
-    seal: Seal,
-    /// Whether what the caller sees of the feed depends on scopes.
-    by_scope: bool,
-}
-
-impl Asks {
-    /// Takes what is pushed, and reads what is asked for where that can be in the same transaction. `None` where more
-    /// than so many changes are to be read.
-    async fn turn(&self, tx: &mut dyn Transaction, most: usize) -> Result<Option<Turn>> {
-        let Asks { caller, exchange, arrival, limits, seal, by_scope } = self;
-        let (models, from, now) = (&arrival.models, exchange.from, arrival.now);
-        let me = tx.replica().await?;
-        let mut answer = Exchanged { replica: me, now, taken: 0, pushed: None, pulled: None };
-        if exchange.to != me {
-            return Ok(Some(Turn { answer, page: None, seen: None, puller: Puller::default() }));
-        }
-        let before = match &exchange.pull {
-            Some(pull) => {
-                let newest = tx.newest().await?;
-                if to_read(pull, newest) > most {
-                    return Ok(None);
-                }
-                newest
-            }
-            None => 0,
-        };
-        let Known { mut pusher, seen, puller } = Known::of(tx, from, *by_scope).await?;
-        let horizon = puller.horizon;
-        let mut noted = None;
-        pusher.belongs_to(caller, from)?;
-        if let Some(pull) = &exchange.pull {
-            noted = match pull.since.filter(|since| since.replica == me) {
-                None => seen.asks(before, now),
-                // One that was made up does not make a replica one that has seen everything.
-                Some(since) if !seal.believes(caller, models, since) => None,
-                Some(since) => seen.after(since.position, horizon, now),
-            };
-        }
-        if let Some(push) = exchange.push.clone() {
-            admission::claim(tx, caller, models, from, &mut pusher).await?;
-            let unseen = !noted.unwrap_or(seen).is_good(horizon);
-            let mut arrival = Arrival { purged: horizon.stamp, unseen, ..arrival.clone() };
-            if let Some(pushed_by) = &mut arrival.pushed_by {
-                pushed_by.is_first = !puller.has_pushed;
-            }
-            answer.pushed = Some(take_page(tx, &arrival, limits, from, &mut pusher, push).await?);
-        }
-        answer.taken = pusher.number;
-        // Where positions are given out at the commit, what the push changed is read after it.
-        let stored = answer.pushed.as_ref().is_some_and(Pushed::stored);
-        let unseen = exchange.pull.is_some()
-            && (stored && tx.newest().await? == before || *by_scope && answer.pushed.is_some());
-        let page = if unseen { None } else { self.page(tx, me, &puller).await? };
-        Ok(Some(Turn { answer, page, seen: noted, puller }))
-    }
-
-    /// The page that is asked for, if one is.
-    async fn page(
-        &self,
-        tx: &mut dyn Transaction,
-        me: ReplicaId,
-        puller: &Puller,
-    ) -> Result<Option<reading::Answer>> {
-        let Some(pull) = &self.exchange.pull else { return Ok(None) };
-        let Puller { horizon, has_pushed, grants } = puller;
-        let asked = Asked {
-            caller: &self.caller,
-            seal: self.seal,
-            from: Some(self.exchange.from),
-            pull,
-            has_pushed: *has_pushed,
-            grants,
-            horizon: Some(*horizon),
-        };
-        feed_page(tx, me, &self.arrival.models, &self.limits, asked).await.map(Some)
-    }
-}
-
-/// What came of the first transaction of an exchange.
-struct Turn {
-    answer: Exchanged,
-    /// The page, if one was asked for and could be read here.
-    page: Option<reading::Answer>,
-    /// What is to be noted of how far the peer pulled.
-    seen: Option<Seen>,
-    /// For a page that is read by itself.
-    puller: Puller,
-}
-
-/// What is known of a replica that calls, and what it may have missed.
-struct Known {
-    pusher: PusherState,
-    seen: Seen,
-    puller: Puller,
-}
-
-/// What decides, beside its wish, what a replica gets.
-#[derive(Clone, Default)]
-struct Puller {
-    horizon: Horizon,
-    /// Whether it had pushed before.
-    has_pushed: bool,
-    /// Since when it gets which parts.
-    grants: Grants,
-}
-
-impl Known {
-    async fn of(tx: &mut dyn Transaction, replica: ReplicaId, by_scope: bool) -> Result<Known> {
-        let mut keys = vec![pusher_key(replica), purge::horizon_key(), purge::seen_key(replica)];
-        if by_scope {
-            keys.push(grants::key(replica));
-        }
-        let rows = tx.notes_of(Room::Peer, &keys).await?;
-        let mut rows = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row));
-        let mut next = || rows.next().and_then(|(key, row)| Some((key, row?)));
-        let pusher: PusherState = notes::parsed(next())?;
-        let (horizon, seen, grants) =
-            (notes::parsed(next())?, notes::parsed(next())?, notes::parsed(next())?);
-        let has_pushed = pusher.has_pushed();
-        Ok(Known { pusher, seen, puller: Puller { horizon, has_pushed, grants } })
-    }
-}
-
 /// What the app makes of a record that somebody writes here by its id, as of one that is pushed.
 async fn ruled(
     tx: &mut dyn Transaction,
@@ -556,109 +419,6 @@ async fn ruled(
             Err(Error::new(ErrorKind::Forbidden, message))
         }
     }
-}
-
-/// Fails where what stands here in place of what was pushed is more than fits an answer: nothing of the page is taken
-/// then, and it comes again in two.
-fn fits_an_answer(outcomes: &[Outcome], limits: &Limits) -> Result<()> {
-    let size = |outcome: &Outcome| match outcome {
-        Outcome::Conflict(state) => state.size(),
-        _ => 0,
-    };
-    let bytes: usize = outcomes.iter().map(size).sum();
-    // As text it may be some times as much.
-    let most = limits.decompressed / 4;
-    if outcomes.len() > 1 && bytes > most {
-        let message = format!("{bytes} bytes of records conflict with this page; an answer holds {most}");
-        return Err(Error::new(ErrorKind::TooLarge, message));
-    }
-    Ok(())
-}
-
-/// Takes a numbered page: once, however often it comes. What is known of the pusher moves on with it.
-async fn take_page(
-    tx: &mut dyn Transaction,
-    arrival: &Arrival,
-    limits: &Limits,
-    from: ReplicaId,
-    pusher: &mut PusherState,
-    push: PushPage,
-) -> Result<Pushed> {
-    if push.page.updates.len() > limits.page_records {
-        let message = format!(
-            "a page of {} records; at most {} are accepted",
-            push.page.updates.len(),
-            limits.page_records
-        );
-        return Err(Error::new(ErrorKind::TooLarge, message));
-    }
-    let repeated = push.number == pusher.number && push.digest == pusher.digest && push.number > 0;
-    if !repeated {
-        if push.number <= pusher.number {
-            return Ok(Pushed::TakeNewName);
-        }
-        if push.number > pusher.number + 1 {
-            return Ok(Pushed::Expected(pusher.number + 1));
-        }
-    }
-    if push.page.updates.iter().any(|update| is_ahead(update, from, arrival.now, limits.clock_skew)) {
-        return Ok(Pushed::ClockAhead);
-    }
-    let staged_key = format!("{PUSHED}{from}/");
-    let mut parts = pusher.parts;
-    if parts && !repeated && !pusher.open {
-        // The parts of the last group are kept until a page after it comes, in case its answer was lost.
-        unstage(tx, &staged_key).await?;
-        parts = false;
-    }
-    // Nothing is kept for those whose records are all going to be refused.
-    let open = push.page.group_open && arrival.may_write_any();
-    let (formerly, subject) = (pusher.formerly, pusher.subject.take());
-    let (number, digest, parts) = (push.number, push.digest, parts || open);
-    *pusher = PusherState { number, digest, open, parts, formerly, subject };
-    notes::save(tx, Room::Peer, &pusher_key(from), pusher).await?;
-    if open {
-        stage(tx, &staged_key, push.number, &adopt_all(&arrival.models, push.page.updates)).await?;
-        return Ok(Pushed::Staged);
-    }
-    let mut updates = match parts {
-        true => staged(tx, arrival, &staged_key).await?,
-        false => Vec::new(),
-    };
-    updates.extend(push.page.updates);
-    let outcomes = apply_pushed(tx, arrival, updates).await?;
-    if !parts {
-        fits_an_answer(&outcomes, limits)?;
-    }
-    Ok(Pushed::Applied(outcomes))
-}
-
-/// Applies what somebody pushed who holds it.
-async fn apply_pushed(
-    tx: &mut dyn Transaction,
-    arrival: &Arrival,
-    updates: Vec<Update>,
-) -> Result<Vec<Outcome>> {
-    // Who may read every scope reads the feed itself, which has every tombstone.
-    if arrival.pushed_by.as_ref().is_none_or(|pusher| pusher.caller.scopes().is_none()) {
-        return Ok(apply(tx, arrival, updates).await?.outcomes);
-    }
-    let held: Vec<_> = updates.iter().map(scopes::held).collect();
-    let outcomes = apply(tx, arrival, updates).await?.outcomes;
-    let taken =
-        held.into_iter().zip(&outcomes).filter(|(_, outcome)| !matches!(outcome, Outcome::Rejected(_)));
-    scopes::note_held(tx, taken.filter_map(|(held, _)| held).collect()).await?;
-    Ok(outcomes)
-}
-
-/// Whether the pusher's own stamp is further ahead than the limit. What others wrote it may have pulled; a stamp
-/// on top of that is ahead too, and no correction of a clock could help it.
-fn is_ahead(update: &Update, from: ReplicaId, now: Stamp, skew: i64) -> bool {
-    let ancestry = &update.state.change.ancestry;
-    let limit = now.saturating_add(skew);
-    ancestry.current.replica == from
-        && ancestry.current.stamp > limit
-        && ancestry.others().iter().all(|(_, stamp)| *stamp <= limit)
 }
 
 /// Keeps a part of a group until the group is whole.
