@@ -485,7 +485,9 @@ async fn finish(tx: &mut dyn Transaction, models: &Models, fresh: ReplicaId, now
         // Who took parts of a group under this name would take the next page for more of it.
         is_in_parts |= !peer.staged.is_empty() || peer.in_flight.as_ref().is_some_and(|page| page.group_open);
         // Parts of a group were not laid aside. The pages go on under the name that they had.
-        let state = PeerState { held: newest, numbered, pulled_staged: None, ..peer.pushed_anew(newest) };
+        let lost_through = if peer.lost_through > 0 { newest } else { 0 };
+        let anew = peer.pushed_anew(newest);
+        let state = PeerState { held: newest, numbered, lost_through, pulled_staged: None, ..anew };
         notes::set_peer(tx, id, &state).await?;
     }
     let horizon = super::apply::horizon(tx).await?;

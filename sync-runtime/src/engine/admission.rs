@@ -21,7 +21,7 @@ pub(crate) struct Pusher {
     pub(crate) caller: Caller,
     /// The replica id that it pushes under.
     pub(crate) replica: Option<ReplicaId>,
-    /// Whether it never pushed before.
+    /// Whether it never pushed before, and nothing that it wrote was here and is purged.
     pub(crate) is_first: bool,
     pub(crate) hooks: Arc<Hooks>,
 }

@@ -36,7 +36,7 @@ impl Arrival {
     /// remembers it.
     pub(super) fn may_be_gone(&self, change: &Change) -> bool {
         let revision = change.revision();
-        // What a replica makes that never pushed here cannot have been deleted here.
+        // What a replica makes of which nothing was ever purged here cannot have been deleted here.
         let is_first = self
             .pushed_by
             .as_ref()

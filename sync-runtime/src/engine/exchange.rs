@@ -54,7 +54,7 @@ impl Asks {
             }
             None => 0,
         };
-        let Known { mut pusher, seen, puller } = Known::of(tx, from, *by_scope).await?;
+        let Known { mut pusher, seen, wrote_purged, puller } = Known::of(tx, from, *by_scope).await?;
         let horizon = puller.horizon;
         let mut noted = None;
         pusher.belongs_to(caller, from)?;
@@ -71,7 +71,7 @@ impl Asks {
             let unseen = !noted.unwrap_or(seen).is_good(horizon);
             let mut arrival = Arrival { purged: horizon.stamp, unseen, ..arrival.clone() };
             if let Some(pushed_by) = &mut arrival.pushed_by {
-                pushed_by.is_first = !puller.has_pushed;
+                pushed_by.is_first = !puller.has_pushed && !wrote_purged;
             }
             answer.pushed = Some(take_page(tx, &arrival, limits, from, &mut pusher, push).await?);
         }
@@ -121,6 +121,8 @@ pub(super) struct Turn {
 pub(super) struct Known {
     pusher: PusherState,
     pub(super) seen: Seen,
+    /// Whether it wrote something that was purged, whoever brought it.
+    wrote_purged: bool,
     pub(super) puller: Puller,
 }
 
@@ -136,7 +138,12 @@ pub(super) struct Puller {
 
 impl Known {
     pub(super) async fn of(tx: &mut dyn Transaction, replica: ReplicaId, by_scope: bool) -> Result<Known> {
-        let mut keys = vec![pusher_key(replica), purge::horizon_key(), purge::seen_key(replica)];
+        let mut keys = vec![
+            pusher_key(replica),
+            purge::horizon_key(),
+            purge::seen_key(replica),
+            purge::writer_key(replica),
+        ];
         if by_scope {
             keys.push(grants::key(replica));
         }
@@ -144,10 +151,11 @@ impl Known {
         let mut rows = keys.iter().zip(rows).map(|(key, row)| (key.as_str(), row));
         let mut next = || rows.next().and_then(|(key, row)| Some((key, row?)));
         let pusher: PusherState = notes::parsed(next())?;
-        let (horizon, seen, grants) =
-            (notes::parsed(next())?, notes::parsed(next())?, notes::parsed(next())?);
+        let (horizon, seen) = (notes::parsed(next())?, notes::parsed(next())?);
+        let wrote_purged = next().is_some();
+        let grants = notes::parsed(next())?;
         let has_pushed = pusher.has_pushed();
-        Ok(Known { pusher, seen, puller: Puller { horizon, has_pushed, grants } })
+        Ok(Known { pusher, seen, wrote_purged, puller: Puller { horizon, has_pushed, grants } })
     }
 }
 

@@ -6,12 +6,14 @@ use super::inbox::{self, Home, Matter, Parked};
 use super::left;
 use super::notes::{Leaving, PeerState};
 use super::parents::{self, Step};
+use super::purge;
 use super::scopes::id_of;
 use crate::change::{Change, ChangeKind, State};
 use crate::replica::{Exit, Rejection};
 use crate::store::{Put, Transaction};
 use crate::version::{ReplicaId, Stamp};
 use crate::{ErrorKind, Result};
+use std::collections::HashSet;
 
 /// A record on its way out, with what would stand in its place.
 struct Gone {
@@ -64,7 +66,12 @@ pub(crate) async fn take_away(
     if exits.is_empty() && peer.leaving.is_empty() {
         return Ok(());
     }
-    let waiting = std::mem::take(&mut peer.leaving).into_iter().filter_map(|left| {
+    let told: HashSet<(&str, String)> =
+        exits.iter().map(|exit| (exit.schema.name, exit.id.to_string())).collect();
+    let mut waiting = std::mem::take(&mut peer.leaving);
+    // What is told now is newer.
+    waiting.retain(|left| !told.contains(&(left.model.as_str(), left.id.clone())));
+    let waiting = waiting.into_iter().filter_map(|left| {
         let schema = arrival.models.get(&left.model).ok()?.schema;
         let id = id_of(schema, &left.id)?;
         let exit = Exit { schema, id, scope: left.scope, unmatched: left.unmatched };
@@ -92,34 +99,49 @@ pub(crate) async fn take_away(
             }
             continue;
         };
-        let Some(record) = &here.record else { continue };
-        // It came back in another scope, or went there by an edit that the peer has still to answer.
-        if exit.schema.scope_of(record).ok().as_ref() != Some(&exit.scope) {
-            continue;
-        }
         let parked = inbox::list(tx, &arrival.models, exit.schema, Some(&exit.id)).await?;
         let change = &here.change;
         let parked = parked.into_iter().find(|entry| entry.peer == from).map(|entry| entry.matter);
-        let is_refused =
-            matches!(&parked, Some(Matter::Rejected { revision, .. }) if *revision == change.revision());
-        let is_unsent = change.origin != Some(from) && !peer.has_acknowledged(change.position);
-        if is_refused || is_unsent {
+        let refused = match &parked {
+            Some(Matter::Rejected { revision, rejection, held }) if *revision == change.revision() => {
+                Some((rejection, held))
+            }
+            _ => None,
+        };
+        let is_open = refused.is_some() || !peer.has(from, change);
+        let scope = here.record.as_ref().and_then(|record| exit.schema.scope_of(record).ok());
+        // It came back in another scope. Where an edit took it there, or deleted it, the peer's has left all the same.
+        let is_elsewhere = scope.as_ref() != Some(&exit.scope);
+        if is_elsewhere && (!is_open || is_unwanted || exit.unmatched) {
+            continue;
+        }
+        if is_open {
+            let is_told = refused.is_some_and(|(rejection, _)| rejection.code == ErrorKind::Gone.code());
             let was_there =
-                matches!(&parked, Some(Matter::Rejected { held: Some(held), .. }) if held.record.is_some());
+                refused.is_some_and(|(_, held)| held.as_ref().is_some_and(|held| held.record.is_some()));
+            let is_left = match &why {
+                Why::Left(_) => true,
+                Why::Lacking(_) => was_there,
+                Why::Unmatched | Why::Unwanted => false,
+            };
             match &mut why {
                 _ if is_unwanted => stays.push((exit, true)),
-                Why::Left(home) if !exit.unmatched => park(tx, arrival, from, &exit, change, home).await?,
-                Why::Lacking(home) if is_refused && was_there => {
-                    park(tx, arrival, from, &exit, change, home).await?;
+                _ if exit.unmatched => {}
+                Why::Left(home) | Why::Lacking(home) if is_left => {
+                    if !is_told {
+                        park(tx, arrival, from, &exit, change, home).await?;
+                    }
+                    stays.push((exit, false));
                 }
                 // It is reported once the peer's exits are looked at again.
-                _ if has_waited && !exit.unmatched => stays.push((exit, false)),
+                _ if has_waited => stays.push((exit, false)),
                 _ => {}
             }
             continue;
         }
         // What people have to decide stays until they have.
         if parked.is_some() {
+            stays.push((exit, is_unwanted));
             continue;
         }
         let tombstone = tombstone(&here);
@@ -128,15 +150,22 @@ pub(crate) async fn take_away(
     let steps: Vec<Step> =
         gone.iter().map(|gone| Step::new(&arrival.models, Some(&gone.here), &gone.tombstone)).collect();
     let needed = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
-    let mut left = Vec::new();
+    let (mut left, mut newest) = (Vec::new(), 0);
     for place in parents::order(&steps) {
-        let Gone { exit, tombstone, is_unwanted, .. } = &gone[place];
+        let Gone { exit, here, tombstone, is_unwanted } = &gone[place];
         match needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err() {
             true => stays.push((exit.clone(), *is_unwanted)),
-            false => left.push((exit.schema, exit.id.clone())),
+            false => {
+                newest = newest.max(here.change.revision().stamp);
+                left.push((exit.schema, exit.id.clone()));
+            }
         }
     }
     left::note(tx, &left, arrival.now).await?;
+    if newest > 0 && purge::is_pulled(tx).await? {
+        // Who pulls here has to look for what is gone.
+        purge::raise(tx, newest).await?;
+    }
     peer.leaving.extend(stays.into_iter().map(|(exit, is_unwanted)| Leaving::of(exit, is_unwanted)));
     Ok(())
 }

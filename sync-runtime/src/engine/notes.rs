@@ -2,7 +2,7 @@
 
 use super::parts::Parts;
 use crate::caller::Caller;
-use crate::change::Group;
+use crate::change::{Change, Group};
 use crate::replica::{Exit, Update};
 use crate::store::{Room, Transaction};
 use crate::version::{Checkpoint, Position, ReplicaId, Stamp};
@@ -35,6 +35,9 @@ pub(crate) struct PeerState {
     pub(crate) staged_group: Option<Group>,
     /// Whether to ask what the peer lacks before sending, up to this position.
     pub(crate) diff_through: Position,
+    /// The peer lost pages that it had answered: up to here it is offered what came from it as well, as it may have lost that.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) lost_through: Position,
     /// Everything of the peer up to here is here, or parked with the reason why not.
     pub(crate) pulled: Option<Checkpoint>,
     /// The models that what was pulled does not cover: the peer did not have them then, or gave no right to read them.
@@ -128,6 +131,9 @@ pub(crate) struct Part {
     /// The positions behind it that it holds as well, as it brings parents along: each the first and last of a run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) early: Vec<(Position, Position)>,
+    /// What stands in it and is not sent, as it is too large for the way: positions, with what was said of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) left_out: BTreeMap<Position, String>,
 }
 
 impl Part {
@@ -240,8 +246,10 @@ impl PeerState {
                 covered.clone()
             }
             Some(before) => {
+                // What is gone of it is still to be looked for, which a pull from there would not lead to.
+                let apart = if self.sweep { common.anew() } else { common };
                 for lost in before.difference(covered) {
-                    self.apart.insert(lost.clone(), common);
+                    self.apart.insert(lost.clone(), apart);
                 }
                 for gained in covered.difference(&before) {
                     self.apart.entry(gained.clone()).or_default();
@@ -277,17 +285,39 @@ impl PeerState {
         if self.leaving.is_empty() {
             return;
         }
-        let came: HashSet<(&str, String)> = updates
-            .iter()
-            .filter(|update| update.state.record.is_some())
+        let came = updates.iter().filter(|update| update.state.record.is_some());
+        let came: HashSet<(&str, String)> = came
             .map(|update| (update.state.change.schema.name, update.state.change.id.to_string()))
             .collect();
         self.leaving.retain(|left| !came.contains(&(left.model.as_str(), left.id.clone())));
     }
 
+    /// The peer stored edits of these records: they did not leave, or are back. Whether any of them was on its way out.
+    pub(crate) fn stored<'n>(&mut self, records: impl Iterator<Item = (&'n str, String)>) -> bool {
+        if self.leaving.is_empty() {
+            return false;
+        }
+        let (records, before): (HashSet<_>, usize) = (records.collect(), self.leaving.len());
+        self.leaving
+            .retain(|left| left.unwanted || !records.contains(&(left.model.as_str(), left.id.clone())));
+        self.leaving.len() < before
+    }
+
     /// Whether the peer acknowledged the change that stood at this position.
     pub(crate) fn has_acknowledged(&self, position: Position) -> bool {
         position <= self.pushed || self.early.iter().any(|(first, last)| (*first..=*last).contains(&position))
+    }
+
+    /// Whether the peer has this change, which stands here: it brought it, and has not been rolled back since, or it
+    /// acknowledged it.
+    pub(crate) fn has(&self, peer: ReplicaId, change: &Change) -> bool {
+        change.origin == Some(peer) && change.position > self.lost_through
+            || self.has_acknowledged(change.position)
+    }
+
+    /// Whose changes a page that begins after this position leaves out: what the peer brought is nothing to push.
+    pub(crate) fn not_from(&self, peer: ReplicaId, after: Position) -> Option<ReplicaId> {
+        (after >= self.lost_through).then_some(peer)
     }
 
     /// Where the next page starts: after this position.

@@ -24,8 +24,8 @@ pub(crate) struct Outgoing {
     pub(crate) through: Position,
     /// The updates: patches where the peer's state is known.
     pub(crate) updates: Vec<Update>,
-    /// Whether it is a part of a group that is larger than a page.
-    pub(crate) in_parts: bool,
+    /// What is in it and is not sent, with the reason why not.
+    pub(crate) left_out: Vec<(Change, String)>,
     /// Whether the peer is asked first what it lacks.
     pub(crate) diff_first: bool,
     /// Whether more stands behind this page.
@@ -81,10 +81,10 @@ pub(crate) struct Paging {
     pub(crate) room: usize,
 }
 
-/// Reads the part of the feed after a position; `within` is a group of which a part was sent before.
+/// Reads the part of the feed after a position, but for what came from one peer; `within` is a group of which a part was sent before.
 pub(crate) async fn ahead(
     tx: &mut dyn Transaction,
-    peer_id: ReplicaId,
+    not_from: Option<ReplicaId>,
     after: Position,
     within: Option<Group>,
     paging: &Paging,
@@ -92,7 +92,7 @@ pub(crate) async fn ahead(
     let Paging { models, limits, room } = paging;
     let cut = Cut {
         after,
-        not_from: Some(peer_id),
+        not_from,
         schema: None,
         records: limits.page_records,
         bytes: limits.page_bytes,
@@ -132,7 +132,8 @@ pub(crate) async fn next(
     let mut peer = notes::peer(tx, peer_id).await?;
     let (states, frozen, more) = match peer.in_flight.clone() {
         Some(frozen) => {
-            let states = frozen_states(tx, peer_id, peer.sent(), &frozen.part).await?;
+            let not_from = peer.not_from(peer_id, peer.sent());
+            let states = frozen_states(tx, not_from, peer.sent(), &frozen.part).await?;
             if page::digest(&states)? != frozen.digest {
                 return Ok(Next::Broken);
             }
@@ -142,7 +143,10 @@ pub(crate) async fn next(
         None => {
             let ahead = match ahead {
                 Some(ahead) if ahead.is_still_so(tx, &peer).await? => ahead,
-                _ => self::ahead(tx, peer_id, peer.sent(), peer.staged_group, paging).await?,
+                _ => {
+                    let not_from = peer.not_from(peer_id, peer.sent());
+                    self::ahead(tx, not_from, peer.sent(), peer.staged_group, paging).await?
+                }
             };
             let FeedPart { mut states, early, through, more, group_open, newest } = ahead.part;
             // A group of which a part is staged is closed, if need be by an empty page.
@@ -154,7 +158,7 @@ pub(crate) async fn next(
                 return Ok(Next::Nothing);
             }
             let group = states.last().and_then(|state| state.change.group).filter(|_| group_open);
-            let part = Part { through, newest, early: runs(&early) };
+            let part = Part { through, newest, early: runs(&early), left_out: BTreeMap::new() };
             states.extend(early);
             let frozen = InFlight { part, digest: ahead.digest, group_open, group };
             peer.in_flight = Some(frozen.clone());
@@ -165,6 +169,7 @@ pub(crate) async fn next(
             (states, frozen, more)
         }
     };
+    let (states, left_out) = without_left_out(states, &frozen.part);
     // A group in parts is decided as a whole at the end, when the parts cannot be asked for again one by one.
     let in_parts = frozen.group_open || !peer.staged.is_empty();
     let updates = match in_parts {
@@ -176,7 +181,7 @@ pub(crate) async fn next(
         digest: frozen.digest,
         group_open: frozen.group_open,
         through: frozen.part.through,
-        in_parts,
+        left_out,
         diff_first: peer.diff_through > peer.sent() && !in_parts,
         updates,
         more,
@@ -203,13 +208,13 @@ fn runs(states: &[State]) -> Vec<(Position, Position)> {
 /// The states of a page when it was frozen: those after a position, and those that it brings along.
 async fn frozen_states(
     tx: &mut dyn Transaction,
-    peer: ReplicaId,
+    not_from: Option<ReplicaId>,
     after: Position,
     part: &Part,
 ) -> Result<Vec<State>> {
-    let mut states = states_between(tx, peer, (after, part.through), part.newest).await?;
+    let mut states = states_between(tx, not_from, (after, part.through), part.newest).await?;
     for (first, last) in &part.early {
-        states.extend(states_between(tx, peer, (first - 1, *last), part.newest).await?);
+        states.extend(states_between(tx, not_from, (first - 1, *last), part.newest).await?);
     }
     Ok(states)
 }
@@ -217,15 +222,16 @@ async fn frozen_states(
 /// The states that stood in this range of positions when `newest` was the newest one.
 async fn states_between(
     tx: &mut dyn Transaction,
-    peer: ReplicaId,
+    not_from: Option<ReplicaId>,
     (after, through): (Position, Position),
     newest: Position,
 ) -> Result<Vec<State>> {
-    let feed = Feed { through, not_from: Some(peer), data: true, ..Feed::after(after) };
+    let feed = Feed { through, not_from, data: true, ..Feed::after(after) };
     let mut states = tx.feed(&feed).await?;
     let edited = tx.bases_between(after, through).await?.into_iter();
     // A base that was overwritten before the page was frozen was not in it.
-    let edited = edited.filter(|base| base.until > newest && base.state.change.origin != Some(peer));
+    let is_left_out = |change: &Change| not_from.is_some() && change.origin == not_from;
+    let edited = edited.filter(|base| base.until > newest && !is_left_out(&base.state.change));
     states.extend(edited.map(|base| base.state));
     states.sort_by_key(|state| state.change.position);
     // A state that was about to be overwritten, and then was not, is a base as well.
@@ -288,16 +294,36 @@ pub(crate) fn held(bases: Vec<Base>, change: &Change, peer_id: ReplicaId, peer: 
     held.max_by_key(newest).map(|base| base.state)
 }
 
-/// The states of the parts that are staged at the peer, and of the page in flight.
-pub(crate) async fn unanswered(tx: &mut dyn Transaction, peer_id: ReplicaId) -> Result<Vec<State>> {
+/// The states of a part that are sent, and what is not, with the reason why not.
+fn without_left_out(states: Vec<State>, part: &Part) -> (Vec<State>, Vec<(Change, String)>) {
+    let (mut sent, mut left_out) = (Vec::with_capacity(states.len()), Vec::new());
+    for state in states {
+        match part.left_out.get(&state.change.position) {
+            Some(reason) => left_out.push((state.change, reason.clone())),
+            None => sent.push(state),
+        }
+    }
+    (sent, left_out)
+}
+
+/// The changes in the parts that are staged at the peer and in the page in flight: those that were sent, and those that were
+/// not, with the reason why not.
+pub(crate) async fn unanswered(
+    tx: &mut dyn Transaction,
+    peer_id: ReplicaId,
+) -> Result<(Vec<Change>, Vec<(Change, String)>)> {
     let peer = notes::peer(tx, peer_id).await?;
-    let mut states = Vec::new();
+    let (mut changes, mut left_out) = (Vec::new(), Vec::new());
     let mut after = peer.pushed;
-    for part in peer.staged.into_iter().chain(peer.in_flight.map(|frozen| frozen.part)) {
-        states.extend(frozen_states(tx, peer_id, after, &part).await?);
+    let in_flight = peer.in_flight.iter().map(|frozen| &frozen.part);
+    for part in peer.staged.iter().chain(in_flight) {
+        let states = frozen_states(tx, peer.not_from(peer_id, after), after, part).await?;
+        let (sent, not_sent) = without_left_out(states, part);
+        changes.extend(sent.into_iter().map(|state| state.change));
+        left_out.extend(not_sent);
         after = part.through;
     }
-    Ok(states)
+    Ok((changes, left_out))
 }
 
 /// Notes that the page of this number is staged at the peer. Does nothing if it is not in flight any more.
@@ -340,6 +366,9 @@ pub(crate) async fn acknowledge(tx: &mut dyn Transaction, peer_id: ReplicaId, nu
     if peer.diff_through <= peer.pushed {
         peer.diff_through = 0;
     }
+    if peer.lost_through <= peer.pushed {
+        peer.lost_through = 0;
+    }
     notes::set_peer(tx, peer_id, &peer).await?;
     let peers = notes::peers(tx).await?;
     if let Some(everywhere) = peers.iter().map(|(_, peer)| peer.pushed).min() {
@@ -361,11 +390,19 @@ pub(crate) async fn thaw(tx: &mut dyn Transaction, peer_id: ReplicaId, number: u
     Ok(())
 }
 
-/// Gives the number of a page back that was answered without the peer.
-pub(crate) async fn untake(tx: &mut dyn Transaction, peer_id: ReplicaId, number: u64) -> Result<()> {
+/// Leaves a change out of the page in flight, which goes once more without it.
+pub(crate) async fn leave_out(
+    tx: &mut dyn Transaction,
+    peer_id: ReplicaId,
+    number: u64,
+    position: Position,
+    reason: String,
+) -> Result<()> {
     let mut peer = notes::peer(tx, peer_id).await?;
-    if peer.numbered == number && peer.in_flight.is_none() {
-        peer.numbered -= 1;
+    if peer.numbered == number
+        && let Some(frozen) = &mut peer.in_flight
+    {
+        frozen.part.left_out.insert(position, reason);
         notes::set_peer(tx, peer_id, &peer).await?;
     }
     Ok(())
@@ -378,6 +415,6 @@ pub(crate) async fn restart(tx: &mut dyn Transaction, peer_id: ReplicaId, expect
     let numbered = expected
         .checked_sub(1)
         .ok_or_else(|| Error::new(ErrorKind::Protocol, format!("{peer_id} expects a page number below 1")))?;
-    peer = PeerState { numbered, ..peer.pushed_anew(newest) };
+    peer = PeerState { numbered, lost_through: newest, ..peer.pushed_anew(newest) };
     notes::set_peer(tx, peer_id, &peer).await
 }

@@ -16,7 +16,7 @@ use crate::schema::ModelSchema;
 use crate::store::{Access, Feed, Room, Transaction};
 use crate::version::{Position, ReplicaId, Stamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use std::time::Duration;
 const HORIZON: &str = "purged";
 /// What the keys of the replicas that pull here begin with.
 const PULLERS: &str = "seen/";
+/// What the keys of the replicas begin with that wrote what was purged.
+const WRITERS: &str = "gone/";
 /// How many changes are looked at in one transaction.
 const STEP: usize = 500;
 /// How often it is looked whether it is time, in microseconds.
@@ -100,6 +102,11 @@ pub(crate) fn seen_key(replica: ReplicaId) -> String {
     format!("{PULLERS}{replica}")
 }
 
+/// Where it stands that a replica wrote something that was purged.
+pub(crate) fn writer_key(replica: ReplicaId) -> String {
+    format!("{WRITERS}{replica}")
+}
+
 pub(crate) async fn horizon(tx: &mut dyn Transaction) -> Result<Horizon> {
     Ok(notes::load(tx, Room::Peer, HORIZON).await?.unwrap_or_default())
 }
@@ -169,9 +176,11 @@ async fn step(
     let due = inbox::not_parked(tx, due).await?;
     let mut horizon = horizon(tx).await?;
     let mut by_model: BTreeMap<&'static str, (&'static ModelSchema, Vec<Id>)> = BTreeMap::new();
+    let mut writers = BTreeSet::new();
     for State { change, .. } in &due {
         horizon.position = horizon.position.max(change.position);
         horizon.stamp = horizon.stamp.max(change.revision().stamp);
+        writers.extend(change.ancestry.entries().map(|revision| revision.replica));
         let of_model = by_model.entry(change.schema.name).or_insert((change.schema, Vec::new()));
         of_model.1.push(change.id.clone());
     }
@@ -179,6 +188,8 @@ async fn step(
         tx.erase(schema, &ids).await?;
         scopes::forget(tx, schema, &ids).await?;
     }
+    let writers = writers.into_iter().map(|replica| (writer_key(replica), Some(Vec::new())));
+    tx.note_all(Room::Peer, writers.collect()).await?;
     if next.is_none() {
         horizon.at = now;
     }

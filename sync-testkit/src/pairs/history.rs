@@ -2,10 +2,11 @@
 
 use super::ReplicaPair;
 use super::models::{Item, ItemField, Task};
+use super::purging;
 use super::scopes;
 use super::world::{assert_level, three, two};
 use crate::flaky::FlakyReplica;
-use sync_runtime::replica::{Exchange, Pull, Pulled, Replica};
+use sync_runtime::replica::{Exchange, Limits, Pull, Pulled, Replica};
 use sync_runtime::{Caller, Checkpoint, Field, Right, Status};
 
 /// A device whose store was copied while it was closed: both go on; one of them takes a new name, no edit is lost.
@@ -246,6 +247,55 @@ pub(super) async fn rule_one_replica_id_one_history_a_rolled_back_server_that_wr
         assert_eq!(a.ids().await.len(), 13, "what was written at the server meanwhile is not skipped");
         assert_eq!(server.ids().await.len(), 13, "what the server lost comes back");
         assert_level(&[&a, &server, &b]).await;
+    }
+}
+
+/// What others had brought to a server that was rolled back and wrote on is given back by those who had it from there; they
+/// keep it, although the server, which purged before, knows nothing of it.
+pub(super) async fn rule_one_replica_id_one_history_others_give_back_what_a_server_lost(
+    pair: &dyn ReplicaPair,
+) {
+    for (page, pulls_first, purges) in [(1_000, false, false), (2, false, true), (1_000, true, true)] {
+        let ([a, b, away], server) = purging::some(pair, purging::short).await;
+        let limits = Limits { page_records: page, ..Limits::default() };
+        let server = server.limited(limits).await;
+        server.put("gone", "start").await;
+        for device in [&a, &b, &away] {
+            device.put("1", "start").await;
+            device.sync(&server).await;
+        }
+        if purges {
+            server.delete("gone").await;
+            a.sync(&server).await;
+            purging::pass(40, &[&a, &b, &away, &server]);
+            purging::purge(&server).await;
+        }
+        let backup = server.backup().await;
+        for n in 0..5 {
+            away.put(&format!("lost {n}"), "by one who is away").await;
+        }
+        away.put("1", "by one who is away").await;
+        away.sync(&server).await;
+        a.put("2", "by a").await;
+        a.sync(&server).await;
+        assert_eq!(a.ids().await.len(), if purges { 7 } else { 8 });
+        let server = server.rolled_back(backup).await;
+        for n in 0..20 {
+            b.put(&format!("new {n}"), "meanwhile").await;
+        }
+        b.sync(&server).await;
+        if pulls_first {
+            a.workspace.sync(&server.replica).pull_only().await.expect("it pulls");
+        }
+        for _ in 0..2 {
+            a.sync(&server).await;
+            b.sync(&server).await;
+        }
+        let ids = server.ids().await;
+        assert_eq!(ids.len(), if purges { 27 } else { 28 }, "what the server lost comes back: {ids:?}");
+        assert_eq!(server.title("lost 4").await.as_deref(), Some("by one who is away"));
+        assert_level(&[&a, &server, &b]).await;
+        assert_eq!(a.sync(&server).await.requests, 1, "nothing is left to do");
     }
 }
 

@@ -329,6 +329,10 @@ macro_rules! __pair_cases {
                 what_left_out_of_reach_is_looked_for
                 what_leaves_in_a_group_larger_than_a_page_leaves
                 what_left_goes_when_the_peer_knows_the_edit
+                what_left_goes_once_it_is_decided
+                what_was_not_looked_for_in_time_is_looked_for_later
+                what_left_a_replica_leaves_those_behind_it
+                a_first_pull_brings_nothing_of_what_was_deleted_before
                 what_may_not_be_read_just_now_is_not_gone
             }
             scopes {
@@ -351,6 +355,7 @@ macro_rules! __pair_cases {
                 what_all_have_seen_goes_after_the_retention
                 a_device_that_was_away_too_long_compares_everything
                 what_was_purged_does_not_come_back
+                what_was_purged_does_not_come_back_from_who_wrote_it
                 a_pull_in_many_pages_passes_the_horizon
                 exits_go_with_the_tombstones
                 another_filter_passes_the_horizon
@@ -434,6 +439,7 @@ macro_rules! __pair_cases {
                 rule_one_replica_id_one_history_unsent_deletes_are_kept
                 rule_one_replica_id_one_history_a_rolled_back_server_gets_back_what_it_lost
                 rule_one_replica_id_one_history_a_rolled_back_server_that_wrote_on
+                rule_one_replica_id_one_history_others_give_back_what_a_server_lost
                 rule_one_replica_id_one_history_a_wiped_server_gets_everything
                 rule_one_replica_id_one_history_a_wiped_device_gets_everything
                 rule_one_replica_id_one_history_with_two_servers
@@ -468,6 +474,7 @@ macro_rules! __pair_cases {
             pages {
                 a_page_too_large_is_halved
                 a_record_too_large_is_parked
+                a_record_too_large_is_parked_alone_of_its_transaction
                 rule_frozen_page_is_sent_again_unchanged
                 rule_frozen_page_the_sent_state_is_the_base
                 rule_frozen_page_gives_a_conflict_its_base

@@ -309,6 +309,119 @@ pub(super) async fn what_left_goes_when_the_peer_knows_the_edit(pair: &dyn Repli
     assert_eq!(tasks(&a).await["4"].1, "back");
 }
 
+/// A record that left while it was in conflict, refused, or moved or deleted here by an edit that is not sent, goes once that
+/// is decided.
+pub(super) async fn what_left_goes_once_it_is_decided(pair: &dyn ReplicaPair) {
+    let (server, a) = (server(pair).await, device(pair).await);
+    let caller = of("a", &["a", "b"]);
+    for id in ["conflict", "refused", "moved", "deleted", "stays"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync_clean(&a, &server, &caller).await;
+    put(&a, "conflict", "a", "here").await;
+    put(&server, "conflict", "a", "there").await;
+    let report = sync_as(&a, &server, &caller).await;
+    assert_eq!(report.conflict_count(), 1, "{report:?}");
+    put(&a, "refused", "a", "here").await;
+    put(&a, "moved", "b", "here").await;
+    delete(&a, "deleted").await;
+    for id in ["conflict", "refused", "moved", "deleted"] {
+        put(&server, id, "c", "elsewhere").await;
+    }
+    for _ in 0..2 {
+        sync_as(&a, &server, &caller).await;
+    }
+    assert_eq!(ids(&a).await, ["conflict", "moved", "refused", "stays"]);
+    let rejected = a.workspace.rejected::<Task>().await.expect("what was refused is read");
+    assert_eq!(rejected.len(), 3, "{rejected:?}");
+    let conflict = a.workspace.conflicts::<Task>().await.expect("conflicts are read").remove(0);
+    conflict.resolve_using_target().await.expect("it is resolved");
+    sync_as(&a, &server, &caller).await;
+    let rejected = a.workspace.rejected::<Task>().await.expect("what was refused is read");
+    assert!(
+        rejected.len() == 4 && rejected.iter().all(|it| it.code == ErrorKind::Gone.code()),
+        "{rejected:?}"
+    );
+    for rejected in rejected {
+        a.workspace.revert::<Task>(&rejected.id.to_string()).await.expect("it is given up");
+    }
+    for _ in 0..2 {
+        sync_as(&a, &server, &caller).await;
+    }
+    assert_eq!(traces(&a).await, BTreeSet::from(["stays".to_owned()]));
+    let rejected = a.workspace.rejected::<Task>().await.expect("what was refused is read");
+    assert_eq!(rejected.len(), 0, "{rejected:?}");
+    assert_eq!(sync_as(&a, &server, &caller).await.requests, 1);
+}
+
+/// What is to be looked for in a scope is looked for when it may be read again, where the look was cut off before that.
+pub(super) async fn what_was_not_looked_for_in_time_is_looked_for_later(pair: &dyn ReplicaPair) {
+    let (server, a) = (server(pair).await, device(pair).await);
+    for id in ["1", "2"] {
+        put(&server, id, "a", "first").await;
+    }
+    for scopes in [vec!["a"], vec![]] {
+        sync_clean(&a, &server, &of("a", &scopes)).await;
+    }
+    put(&server, "1", "c", "elsewhere").await;
+    let line = FlakyReplica::new(&server.workspace).calling_as(of("a", &["a"]));
+    line.next(Request::Diff, LineFault::LoseRequest);
+    a.workspace.sync(&line).await.expect_err("the look is cut off");
+    for scopes in [vec![], vec!["a"]] {
+        sync_clean(&a, &server, &of("a", &scopes)).await;
+    }
+    assert_eq!(ids(&a).await, ["2"]);
+}
+
+/// What leaves a replica leaves those too that pull from it.
+pub(super) async fn what_left_a_replica_leaves_those_behind_it(pair: &dyn ReplicaPair) {
+    let (server, hub, a) = (server(pair).await, device(pair).await, device(pair).await);
+    for id in ["1", "2", "3"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync_clean(&hub, &server, &of("hub", &["a"])).await;
+    a.workspace.sync(&hub.workspace).await.expect("it syncs");
+    put(&a, "3", "a", "edited").await;
+    for id in ["1", "3"] {
+        put(&server, id, "b", "elsewhere").await;
+    }
+    sync_clean(&hub, &server, &of("hub", &["a"])).await;
+    assert_eq!(ids(&hub).await, ["2"]);
+    for _ in 0..2 {
+        a.workspace.sync(&hub.workspace).await.expect("it syncs");
+    }
+    assert_eq!(ids(&a).await, ["2", "3"], "an edit stays");
+    sync_as(&hub, &server, &of("hub", &["a"])).await;
+    let rejected = hub.workspace.rejected::<Task>().await.expect("what was refused is read");
+    assert_eq!(rejected.len(), 1, "and is told of where it goes no further: {rejected:?}");
+}
+
+/// A first pull brings nothing of what was deleted before, in however many pages; what is deleted meanwhile it does.
+pub(super) async fn a_first_pull_brings_nothing_of_what_was_deleted_before(pair: &dyn ReplicaPair) {
+    let limits = Limits { page_records: 2, ..Limits::default() };
+    let (server, a) = (server(pair).await.limited(limits).await, device(pair).await);
+    let caller = of("a", &["a"]);
+    for n in 0..8 {
+        put(&server, &format!("{n}"), "a", "first").await;
+    }
+    for id in ["0", "3", "7"] {
+        delete(&server, id).await;
+    }
+    put(&server, "8", "a", "first").await;
+    let line = FlakyReplica::new(&server.workspace).calling_as(caller.clone());
+    let tasks = server.workspace.collection::<Task>().expect("the model is registered");
+    line.after(Request::Exchange, move || {
+        Box::pin(async move {
+            tasks.delete("1").await.expect("a task is deleted");
+        })
+    });
+    a.workspace.sync(&line).await.expect("it syncs");
+    sync_clean(&a, &server, &caller).await;
+    assert_eq!(ids(&a).await, ["2", "4", "5", "6", "8"]);
+    let wanted = ["1", "2", "4", "5", "6", "8"].map(str::to_owned);
+    assert_eq!(traces(&a).await, BTreeSet::from(wanted), "of the others it learns nothing");
+}
+
 /// Who looks for what is gone takes nothing for it that only may not be read any more: not where that changes just then, nor
 /// where the look was cut off; and goes on with what may be read besides.
 pub(super) async fn what_may_not_be_read_just_now_is_not_gone(pair: &dyn ReplicaPair) {

@@ -494,3 +494,45 @@ pub(super) async fn a_record_too_large_is_parked(pair: &dyn ReplicaPair) {
     assert_eq!((b.title("2").await.as_deref(), a.status("2").await), (Some("made smaller"), Status::Synced));
     assert_level(&[&a, &b]).await;
 }
+
+/// One that was written together with others is parked by itself too, wherever in the transaction it stands, and however
+/// often the line is cut meanwhile.
+pub(super) async fn a_record_too_large_is_parked_alone_of_its_transaction(pair: &dyn ReplicaPair) {
+    for (large, cut) in
+        [(0, None), (3, None), (5, None), (3, Some(2)), (3, Some(3)), (3, Some(4)), (0, Some(2))]
+    {
+        let (a, b) = two(pair).await;
+        let written = a.workspace.transaction(move |tx| {
+            Box::pin(async move {
+                for n in 0..6 {
+                    let title = if n == large { "x".repeat(5_000) } else { "short".into() };
+                    tx.upsert(&Item::new(&format!("{n}"), &title)).await?;
+                }
+                Ok(())
+            })
+        });
+        written.await.expect("the transaction commits");
+        a.put("later", "by itself").await;
+        let line = b.line().taking_at_most(1_200);
+        if let Some(exchanges) = cut {
+            for _ in 1..exchanges {
+                line.after(Request::Exchange, || Box::pin(async {}));
+            }
+            let cut = line.clone();
+            line.after(Request::Exchange, move || Box::pin(async move { cut.down(true) }));
+            a.workspace.sync(&line).await.expect_err("the line is cut");
+            line.down(false);
+        }
+        let report = a.workspace.sync(&line).await.expect("the sync succeeds");
+        let there = (0..6).filter(|n| *n != large).map(|n| n.to_string()).chain(["later".to_owned()]);
+        assert_eq!(b.ids().await, there.collect::<Vec<_>>(), "{large} {cut:?}");
+        let parked = a.workspace.rejected::<Item>().await.expect("what was refused is read");
+        let parked: Vec<_> = parked.iter().map(|it| (it.id.to_string(), it.code.as_str())).collect();
+        assert_eq!(parked, [(large.to_string(), "too_large")], "{report:?}");
+        let idle = a.workspace.sync(&line).await.expect("the sync succeeds");
+        assert_eq!((idle.requests, idle.pushed), (1, 0), "it does not begin anew: {idle:?}");
+        a.put(&large.to_string(), "made smaller").await;
+        a.workspace.sync(&line).await.expect("the sync succeeds");
+        assert_level(&[&a, &b]).await;
+    }
+}

@@ -182,6 +182,24 @@ pub(super) async fn what_was_purged_does_not_come_back(pair: &dyn ReplicaPair) {
     assert_eq!(server.ids().await, ["2", "3"]);
 }
 
+/// Nor from who wrote it and meets this server for the first time: others had brought it.
+pub(super) async fn what_was_purged_does_not_come_back_from_who_wrote_it(pair: &dyn ReplicaPair) {
+    let ([a, hub], server) = some(pair, short).await;
+    for id in ["1", "2"] {
+        a.put(id, "first").await;
+    }
+    a.sync_clean(&hub).await;
+    hub.sync_clean(&server).await;
+    server.delete("1").await;
+    pass(40, &[&a, &hub, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    a.put("new", "made").await;
+    let report = a.sync(&server).await;
+    assert_eq!(report.rejected.len(), 1, "{report:?}");
+    assert_eq!(report.rejected[0].code, "gone");
+    assert_eq!(server.ids().await, ["2", "new"], "what it makes is taken");
+}
+
 /// A first pull that goes on after some was purged is no old one, and one that stands before the horizon is.
 pub(super) async fn a_pull_in_many_pages_passes_the_horizon(pair: &dyn ReplicaPair) {
     let ([a, late], server) = some(pair, short).await;

@@ -337,13 +337,16 @@ impl Session<'_> {
                 let answer = match answer {
                     // It may be what was asked for that is too large, and not the record.
                     Err(error)
-                        if error.kind() == ErrorKind::TooLarge && wished && sent.changes.len() == 1 =>
+                        if error.kind() == ErrorKind::TooLarge
+                            && wished
+                            && outgoing.is_some()
+                            && sent.changes.len() <= 1 =>
                     {
                         apart = true;
                         continue;
                     }
                     Err(error) if error.kind() == ErrorKind::TooLarge => {
-                        news |= self.too_large(outgoing.as_deref(), sent, error, summary).await?;
+                        self.too_large(outgoing.as_deref(), &sent, error).await?;
                         continue;
                     }
                     answer => answer?,

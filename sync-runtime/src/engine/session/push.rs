@@ -26,12 +26,12 @@ pub(super) enum Answered {
 }
 
 /// The records of a page that was sent.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Sent {
     /// Those that travelled, in order.
     pub(super) changes: Vec<Change>,
-    /// Those whose model the peer does not hold.
-    strange: Vec<Change>,
+    /// Those that did not, with the reason why not.
+    withheld: Vec<(Change, Rejection)>,
 }
 
 impl Session<'_> {
@@ -72,7 +72,10 @@ impl Session<'_> {
         };
         let (id, paging) = (self.id, self.paging());
         let read = self.engine.run(Access::READ.long(), move |tx| {
-            Box::pin(async move { outbox::ahead(tx, id, after, None, &paging).await })
+            Box::pin(async move {
+                let not_from = notes::peer(tx, id).await?.not_from(id, after);
+                outbox::ahead(tx, not_from, after, None, &paging).await
+            })
         });
         read.await.map(Some)
     }
@@ -98,7 +101,10 @@ impl Session<'_> {
         self.pushes(&updates);
         let sent = Sent {
             changes: updates.iter().map(|update| update.state.change.clone()).collect(),
-            strange: strange.into_iter().map(|update| update.state.change).collect(),
+            withheld: withheld(
+                strange.into_iter().map(|update| update.state.change),
+                std::mem::take(&mut outgoing.left_out),
+            ),
         };
         let page = Page { updates, group_open: outgoing.group_open };
         Ok((PushPage { number: outgoing.number, digest: outgoing.digest, page }, sent))
@@ -171,42 +177,38 @@ impl Session<'_> {
         }
     }
 
-    /// Goes on after the peer, or something on the way to it, took a page for too large: with half of it; a record that
-    /// is too large by itself is parked. Says whether that brought work for another push.
+    /// Goes on after the peer, or something on the way to it, took a page for too large: with half of it, or without the
+    /// one record that is too large by itself, which is parked.
     pub(super) async fn too_large(
         &self,
         outgoing: Option<&Outgoing>,
-        sent: Sent,
+        sent: &Sent,
         error: Error,
-        summary: &mut Summary,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let id = self.id;
-        let in_parts = outgoing.is_some_and(|page| page.in_parts);
-        let is_one = outgoing.is_some_and(|_| sent.changes.len() <= 1);
-        if self.limits().page_records <= 1 && outgoing.is_none() || is_one && in_parts {
-            return Err(error);
+        let number = outgoing.map(|page| page.number);
+        match (number, &sent.changes[..]) {
+            (Some(_), []) => Err(error),
+            (Some(number), [one]) => {
+                let (position, reason) = (one.position, error.to_string());
+                self.run_leased(Access::WRITE, move |tx| {
+                    Box::pin(async move { outbox::leave_out(tx, id, number, position, reason).await })
+                })
+                .await
+            }
+            (None, _) if self.limits().page_records <= 1 => Err(error),
+            (None, _) => {
+                self.halved.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            (Some(number), _) => {
+                self.halved.fetch_add(1, Ordering::Relaxed);
+                self.run_leased(Access::WRITE, move |tx| {
+                    Box::pin(async move { outbox::thaw(tx, id, number).await })
+                })
+                .await
+            }
         }
-        let Some(number) = outgoing.map(|page| page.number) else {
-            self.halved.fetch_add(1, Ordering::Relaxed);
-            return Ok(false);
-        };
-        if !is_one {
-            self.halved.fetch_add(1, Ordering::Relaxed);
-            let thawed = self.run_leased(Access::WRITE, move |tx| {
-                Box::pin(async move { outbox::thaw(tx, id, number).await })
-            });
-            thawed.await?;
-            return Ok(false);
-        }
-        let rejection = Rejection { code: error.kind().code().to_owned(), reason: error.to_string() };
-        let outcomes = sent.changes.iter().map(|_| Outcome::Rejected(rejection.clone())).collect();
-        let home = self.absorb(number, sent, outcomes).await?;
-        // Where this process ends here, the next sync sees that the peer took a page less, and compares first.
-        self.run_leased(Access::WRITE, move |tx| {
-            Box::pin(async move { outbox::untake(tx, id, number).await })
-        })
-        .await?;
-        Ok(summary.take_in(home))
     }
 
     /// Begins anew with a peer that lost pages which it had answered: its history broke.
@@ -231,17 +233,18 @@ impl Session<'_> {
                 if peer.numbered != number || peer.in_flight.is_none() {
                     return Ok(Some(Home::default()));
                 }
-                let Sent { mut changes, mut strange } = sent;
+                let mut sent = sent;
                 if !peer.staged.is_empty() {
-                    let unanswered = outbox::unanswered(tx, id).await?.into_iter();
-                    (changes, strange) =
-                        unanswered.map(|state| state.change).partition(|change| holds(&held, change));
+                    let (changes, left_out) = outbox::unanswered(tx, id).await?;
+                    let (changes, strange): (Vec<_>, Vec<_>) =
+                        changes.into_iter().partition(|change| holds(&held, change));
+                    sent = Sent { changes, withheld: withheld(strange.into_iter(), left_out) };
                 }
-                if outcomes.len() != changes.len() {
+                if outcomes.len() != sent.changes.len() {
                     return Ok(None);
                 }
-                let answers = changes.into_iter().zip(outcomes);
-                take_answers(tx, &arrival, id, number, answers, strange).await.map(Some)
+                let answers = sent.changes.into_iter().zip(outcomes);
+                take_answers(tx, &arrival, id, number, answers, sent.withheld).await.map(Some)
             })
         });
         let odd = || self.odd("the number of its answers is not that of the records sent");
@@ -261,25 +264,35 @@ fn holds(held: &HashSet<String>, change: &Change) -> bool {
     held.contains(change.schema.name)
 }
 
+/// Those of a page that do not travel: of models that the peer does not hold, and too large for the way.
+fn withheld(
+    strange: impl Iterator<Item = Change>,
+    left_out: Vec<(Change, String)>,
+) -> Vec<(Change, Rejection)> {
+    // Nobody can miss the delete of what they never had.
+    let strange = strange.filter(|change| !change.is_delete()).map(|change| {
+        let reason = format!("{}: the peer does not hold the model `{}`", change.name(), change.schema.name);
+        (change, Rejection { code: ErrorKind::UnknownModel.code().to_owned(), reason })
+    });
+    let left_out = left_out
+        .into_iter()
+        .map(|(change, reason)| (change, Rejection { code: ErrorKind::TooLarge.code().to_owned(), reason }));
+    strange.chain(left_out).collect()
+}
+
 async fn take_answers(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     peer: ReplicaId,
     number: u64,
     answers: impl Iterator<Item = (Change, Outcome)>,
-    strange: Vec<Change>,
+    withheld: Vec<(Change, Rejection)>,
 ) -> Result<Home> {
     let mut theirs = Vec::new();
     let (mut stored, mut known) = (Vec::new(), Vec::new());
     let mut parked = Vec::new();
-    let state = notes::peer(tx, peer).await?;
-    let mut refused: Vec<(Change, Rejection)> = Vec::new();
-    // Nobody can miss the delete of what they never had.
-    for change in strange.into_iter().filter(|change| !change.is_delete()) {
-        let reason = format!("{}: the peer does not hold the model `{}`", change.name(), change.schema.name);
-        let code = ErrorKind::UnknownModel.code().to_owned();
-        refused.push((change, Rejection { code, reason }));
-    }
+    let mut state = notes::peer(tx, peer).await?;
+    let mut refused = withheld;
     for (change, outcome) in answers {
         match outcome {
             Outcome::Applied => stored.push((change.schema, change.id)),
@@ -304,6 +317,9 @@ async fn take_answers(
         let held = outbox::held(bases, &change, peer, &state).or(before.and_then(|(_, held)| held));
         let matter = Matter::Rejected { revision: change.revision(), rejection, held };
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
+    }
+    if state.stored(stored.iter().map(|(schema, id)| (schema.name, id.to_string()))) {
+        notes::set_peer(tx, peer, &state).await?;
     }
     inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: true }), stored).await?;
     inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: false }), known).await?;

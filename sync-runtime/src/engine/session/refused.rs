@@ -118,9 +118,13 @@ impl Session<'_> {
                     inbox::remove(tx, entry).await?;
                 }
                 let mut home = take_home(tx, &arrival, theirs).await?;
+                let mut peer = notes::peer(tx, id).await?;
+                let is_back =
+                    peer.stored(taken.iter().map(|entry| (entry.schema.name, entry.id.to_string())));
                 if !exits.is_empty() {
-                    let mut peer = notes::peer(tx, id).await?;
                     leaving::take_away(tx, &arrival, id, &mut peer, exits, Why::Left(&mut home)).await?;
+                    notes::set_peer(tx, id, &peer).await?;
+                } else if is_back {
                     notes::set_peer(tx, id, &peer).await?;
                 }
                 Ok(home)

@@ -163,9 +163,7 @@ async fn settled(
             }
             _ => true,
         };
-        covered
-            && state.record.is_some()
-            && (state.change.origin == Some(id) || peer.has_acknowledged(state.change.position))
+        covered && state.record.is_some() && peer.has(id, &state.change)
     };
     Ok((ids.last().cloned(), states.filter(is_settled).collect()))
 }
