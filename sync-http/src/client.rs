@@ -251,11 +251,19 @@ impl Replica for HttpReplica {
         };
         let text = |part| wire::ChangesText::from(part);
         let parts = self.in_parts(caller, path::DIFF, &changes, text, |change| change.schema, read).await?;
-        Ok(parts.into_iter().fold(Diff::default(), |mut diff, part| {
+        let joined = parts.into_iter().reduce(|mut diff, part| {
+            let before = diff.deltas.len();
+            diff.absent.extend(part.absent.into_iter().map(|place| place.saturating_add(before)));
             diff.deltas.extend(part.deltas);
             diff.conflicts.extend(part.conflicts);
+            // What may be read can change between the parts.
+            diff.scopes = match (diff.scopes, part.scopes) {
+                (Some(before), Some(now)) => Some(before.intersection(&now).cloned().collect()),
+                (before, now) => before.or(now),
+            };
             diff
-        }))
+        });
+        Ok(joined.unwrap_or_default())
     }
 
     async fn create_updates(&self, caller: &Caller, deltas: Vec<Change>) -> Result<Vec<Update>> {

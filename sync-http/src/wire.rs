@@ -13,6 +13,7 @@ pub(crate) use records::{ReadWanted, ReadWrites, WantedText, WritesText};
 use crate::message::{Choice, Chosen, message};
 use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use sync_runtime::change::{Change, State};
 use sync_runtime::codec::{self, Each, List, Plain, Reader, Tracked, Whole, Written, required};
 use sync_runtime::replica::{
@@ -360,6 +361,10 @@ type Pair = (Change, Change);
 pub(crate) struct DiffText<'a> {
     deltas: Dressed<'a, Change>,
     conflicts: Each<'a, Pair, fn(&'a Pair) -> ConflictText<'a>>,
+    #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+    absent: &'a [usize],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a BTreeSet<String>>,
 }
 
 impl<'a> From<&'a Diff> for DiffText<'a> {
@@ -367,16 +372,23 @@ impl<'a> From<&'a Diff> for DiffText<'a> {
         fn conflict((source, target): &Pair) -> ConflictText<'_> {
             ConflictText { source: codec::wire(source), target: codec::wire(target) }
         }
-        DiffText { deltas: each(&diff.deltas), conflicts: Each(&diff.conflicts, conflict) }
+        let (absent, scopes) = (&diff.absent[..], diff.scopes.as_ref());
+        DiffText { deltas: each(&diff.deltas), conflicts: Each(&diff.conflicts, conflict), absent, scopes }
     }
 }
 
 message! { ReadDiff, "a diff", |message, reader, most| {
     deltas: Vec<Change> = reader.list(most, false);
     conflicts: Vec<Pair> = List { item: ReadConflict::seed(reader, most), most, what: "conflicts" };
+    absent: Vec<usize> = List { item: Plain::seed(), most, what: "absent records" };
+    scopes: Vec<String> = List { item: Plain::seed(), most: pull::MOST_SCOPES, what: "scopes" };
 } -> Diff {
-    let deltas = required(message.deltas, "deltas")?;
-    Ok(Diff { deltas, conflicts: required(message.conflicts, "conflicts")? })
+    Ok(Diff {
+        deltas: required(message.deltas, "deltas")?,
+        conflicts: required(message.conflicts, "conflicts")?,
+        absent: message.absent.unwrap_or_default(),
+        scopes: message.scopes.map(|scopes| scopes.into_iter().collect()),
+    })
 }}
 
 /// A checkpoint as a message.

@@ -373,6 +373,10 @@ pub struct Diff {
     pub deltas: Vec<Change>,
     /// Changes that conflict with what the target holds, each with the target's change.
     pub conflicts: Vec<(Change, Change)>,
+    /// The places in `deltas` of those of whose records nothing is there that a pull by the caller covers.
+    pub absent: Vec<usize>,
+    /// The scopes that such a pull covers; `None` where it covers all. See [`FeedPage::scopes`].
+    pub scopes: Option<BTreeSet<String>>,
 }
 
 /// A write to a replica on behalf of a caller.

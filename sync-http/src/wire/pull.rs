@@ -14,7 +14,7 @@ use sync_runtime::version::Position;
 use sync_runtime::{Checkpoint, Error, ErrorKind, Id, ModelSchema, Models};
 
 /// The most names of scopes in a message.
-const MOST_SCOPES: usize = 100_000;
+pub(super) const MOST_SCOPES: usize = 100_000;
 
 /// The most exits in a page; a server sends about ten thousand.
 const MOST_EXITS: usize = 100_000;

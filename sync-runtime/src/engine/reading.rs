@@ -275,9 +275,11 @@ pub(crate) async fn diff(
         let found = found.into_iter();
         here.extend(found.map(|change| (change.record_name(), change)));
     }
-    let mut diff = Diff::default();
+    let scopes = Coverage::of(tx, models, caller).await?.map(|coverage| coverage.parts.names());
+    let mut diff = Diff { scopes, ..Diff::default() };
     for change in changes {
         let Some(mine) = here.get(&change.record_name()) else {
+            diff.absent.push(diff.deltas.len());
             diff.deltas.push(change);
             continue;
         };

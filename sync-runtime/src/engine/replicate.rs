@@ -111,7 +111,7 @@ pub(crate) async fn replicate(
             let changes = std::mem::take(&mut waiting);
             found += changes.len();
             if !changes.is_empty() {
-                let Diff { mut deltas, conflicts } = target.diff(&caller, changes).await?;
+                let Diff { mut deltas, conflicts, .. } = target.diff(&caller, changes).await?;
                 deltas.extend(conflicts.into_iter().map(|(source, _)| source));
                 deliver(source, target, &caller, (from, to), route, deltas, &mut page).await?;
             }

@@ -4,7 +4,7 @@ use super::grants::{Grants, Word};
 use super::parts::{self, Coverage, Parts};
 use super::scopes::{self, Mark, Place, at, changes_in, exits_from, id_of};
 use crate::caller::Caller;
-use crate::change::{Change, State};
+use crate::change::State;
 use crate::record::Id;
 use crate::replica::Exit;
 use crate::schema::Models;

@@ -1,8 +1,9 @@
 //! What a peer refused for now is sent once more.
 
+use super::sweep::exit_of;
 use super::{Session, Summary};
 use crate::Result;
-use crate::change::State;
+use crate::change::{Change, State};
 use crate::engine::inbox::{self, Parked, take_home};
 use crate::engine::leaving::{self, Why};
 use crate::engine::notes;
@@ -79,26 +80,29 @@ impl Session<'_> {
         if known.is_empty() {
             return Ok(None);
         }
-        let (entries, known): (Vec<Parked>, Vec<State>) = known.into_iter().unzip();
-        let changes: Vec<_> = known.iter().map(|state| state.change.clone()).collect();
+        let changes: Vec<Change> = known.iter().map(|(_, state)| state.change.clone()).collect();
         summary.requests += 1;
-        let there = self.holding_lease(self.peer.create_updates(self.caller, changes)).await?;
-        let is_there = |state: &State| {
-            let mut found = there.iter().map(|update| &update.state.change);
-            found.any(|change| change.schema.name == state.change.schema.name && change.id == state.change.id)
-        };
-        let mut gone = Vec::new();
-        for state in known.into_iter().filter(|state| !is_there(state)) {
-            let (schema, id) = (state.change.schema, state.change.id);
-            if let Some(record) = state.record {
-                gone.push(Exit { schema, id, scope: schema.scope_of(&record)?, unmatched: false });
+        let diff = self.holding_lease(self.peer.diff(self.caller, changes.clone())).await?;
+        let Some(absent) = self.absent(&diff).await? else { return Ok(None) };
+        let (mut there, mut deleted) = (HashSet::new(), Vec::new());
+        let is_absent = |change: &Change| absent.contains(&change.record_name());
+        let present: Vec<Change> = changes.into_iter().filter(|change| !is_absent(change)).collect();
+        if !present.is_empty() {
+            summary.requests += 1;
+            deleted = self.holding_lease(self.peer.create_updates(self.caller, present)).await?;
+            there.extend(deleted.iter().map(|update| update.state.change.record_name()));
+            deleted.retain(|update| update.state.record.is_none());
+        }
+        let (mut entries, mut gone) = (Vec::new(), Vec::new());
+        for (entry, state) in known {
+            if is_absent(&state.change) {
+                gone.extend(exit_of(state)?);
+            } else if !there.contains(&state.change.record_name()) {
+                // It may not be read just now; it is asked for again.
+                continue;
             }
+            entries.push(entry);
         }
-        if !gone.is_empty() && !self.still_covers(summary).await? {
-            return Ok(None);
-        }
-        let mut deleted = there;
-        deleted.retain(|update| update.state.record.is_none());
         Ok(Some(Known { entries, deleted, gone }))
     }
 

@@ -4,7 +4,7 @@
 
 use super::{Session, Summary};
 use crate::Result;
-use crate::change::State;
+use crate::change::{Change, RecordName, State};
 use crate::engine::inbox::Home;
 use crate::engine::leaving::{self, Why};
 use crate::engine::notes::{self, PeerState};
@@ -12,7 +12,7 @@ use crate::engine::parts::Parts;
 use crate::engine::purge;
 use crate::query::{Filter, Selection};
 use crate::record::Id;
-use crate::replica::{Exit, Pull, Pulled, Update};
+use crate::replica::{Diff, Exit};
 use crate::schema::ModelSchema;
 use crate::store::{Access, Transaction};
 use crate::version::ReplicaId;
@@ -57,20 +57,20 @@ impl Session<'_> {
         Ok(done)
     }
 
-    /// Whether the peer still covers the scopes that were pulled. A record that is not there because nothing of its scope may be
-    /// read any more must not be taken for one that left: it would not come again with its scope.
-    pub(super) async fn still_covers(&self, summary: &mut Summary) -> Result<bool> {
+    /// The records of which a peer has nothing where this replica pulls, by its answer; `None` if it does not cover the scopes
+    /// any more that were pulled. One that is not there because nothing of its scope may be read just now must not be taken
+    /// for one that left: it would not come again with its scope.
+    pub(super) async fn absent(&self, diff: &Diff) -> Result<Option<HashSet<RecordName>>> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
-        let pull = Pull { data: false, limit: 1, ..self.pull_since(peer.pulled, peer.horizon) };
-        summary.requests += 1;
-        let pulled = self.holding_lease(self.peer.changes(self.caller, pull)).await?;
-        let Pulled::Page(page) = pulled else { return Ok(false) };
-        Ok(match (&peer.scopes, &page.scopes) {
+        let covers = match (&peer.scopes, &diff.scopes) {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(pulled), Some(covered)) => pulled.is_subset(covered),
-        })
+        };
+        let absent = diff.absent.iter().filter_map(|place| diff.deltas.get(*place));
+        let absent: HashSet<RecordName> = absent.map(Change::record_name).collect();
+        Ok(Some(absent).filter(|absent| covers || absent.is_empty()))
     }
 
     async fn sweep_model(&self, schema: &'static ModelSchema, summary: &mut Summary) -> Result<bool> {
@@ -89,30 +89,13 @@ impl Session<'_> {
             }
             let changes: Vec<_> = states.iter().map(|state| state.change.clone()).collect();
             summary.requests += 1;
-            let mut lacking = self.holding_lease(self.peer.diff(self.caller, changes)).await?.deltas;
-            if lacking.is_empty() {
-                continue;
-            }
-            // One that is there with another ancestry is lacking too; it stays.
-            summary.requests += 1;
-            let there = self.holding_lease(self.peer.create_updates(self.caller, lacking.clone())).await?;
-            let there: HashSet<Id> = there.into_iter().map(|Update { state, .. }| state.change.id).collect();
-            lacking.retain(|change| !there.contains(&change.id));
-            let exits: Result<Vec<Exit>> = states
-                .into_iter()
-                .filter(|state| lacking.iter().any(|change| change.id == state.change.id))
-                .filter_map(|state| Some((state.change, state.record?)))
-                .map(|(change, record)| {
-                    let (id, scope) = (change.id, schema.scope_of(&record)?);
-                    Ok(Exit { schema, id, scope, unmatched: false })
-                })
-                .collect();
+            let diff = self.holding_lease(self.peer.diff(self.caller, changes)).await?;
+            let Some(absent) = self.absent(&diff).await? else { return Ok(false) };
+            let gone = states.into_iter().filter(|state| absent.contains(&state.change.record_name()));
+            let exits: Result<Vec<Exit>> = gone.filter_map(|state| exit_of(state).transpose()).collect();
             let (exits, arrival) = (exits?, self.arrival());
             if exits.is_empty() {
                 continue;
-            }
-            if !self.still_covers(summary).await? {
-                return Ok(false);
             }
             let home = self.run_leased(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
@@ -128,6 +111,13 @@ impl Session<'_> {
             summary.take_in(home.await?);
         }
     }
+}
+
+/// A record that is gone, as one that left its scope; `None` of one that is deleted here.
+pub(super) fn exit_of(State { change, record }: State) -> Result<Option<Exit>> {
+    let (schema, id) = (change.schema, change.id);
+    let Some(record) = record else { return Ok(None) };
+    Ok(Some(Exit { schema, id, scope: schema.scope_of(&record)?, unmatched: false }))
 }
 
 /// The newest stamp of these records.
