@@ -1,6 +1,6 @@
 //! The engine's own small rows in a store: what is remembered of peers, leases.
 
-use super::parts::Parts;
+use super::parts::{self, Parts};
 use crate::caller::Caller;
 use crate::change::{Change, Group};
 use crate::replica::{Exit, Update};
@@ -260,6 +260,26 @@ impl PeerState {
         let covered = Parts::named(covered);
         self.leaving.retain(|left| !left.unwanted || !covered.hold(&left.model, &left.scope));
         self.dropping = self.dropping.difference(&covered.names()).cloned().collect();
+    }
+
+    /// The peer told scopes as a whole before, and tells of each model by itself now: what was pulled is in these parts.
+    pub(crate) fn split<'n>(&mut self, parts: impl Iterator<Item = &'n String>) {
+        let mut wholes = BTreeSet::new();
+        for part in parts {
+            let Some(whole) = parts::whole(part) else { continue };
+            if let Some(scopes) = self.scopes.as_mut().filter(|scopes| scopes.contains(whole)) {
+                scopes.insert(part.clone());
+                wholes.insert(whole.to_owned());
+            }
+            if let Some(apart) = self.apart.get(whole).copied() {
+                self.apart.insert(part.clone(), apart);
+                wholes.insert(whole.to_owned());
+            }
+        }
+        for whole in wholes {
+            self.apart.remove(&whole);
+            self.scopes.as_mut().is_some_and(|scopes| scopes.remove(&whole));
+        }
     }
 
     /// These parts of what was pulled, or written and pushed, are not wanted here; whether there are any.

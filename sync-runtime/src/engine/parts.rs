@@ -25,6 +25,11 @@ pub(crate) fn name(scope: &str, model: Option<&str>) -> String {
     }
 }
 
+/// The name of the scope with all its models that the part of this name is of; `None` of one that is that itself.
+pub(crate) fn whole(name: &str) -> Option<&str> {
+    name.split_once(SEPARATOR).map(|(scope, _)| scope)
+}
+
 impl Parts {
     fn of_scopes(scopes: &BTreeSet<String>) -> Parts {
         Parts(scopes.iter().map(|scope| (scope.clone(), None)).collect())

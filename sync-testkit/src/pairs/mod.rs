@@ -618,6 +618,7 @@ macro_rules! __pair_cases {
             }
             subscriptions {
                 what_is_wanted_again_while_its_edit_is_sent_stays
+                who_may_subscribe_later_keeps_what_is_wanted
                 a_subscription_brings_its_scopes_and_no_others
                 a_scope_that_is_added_comes_and_one_that_is_taken_out_leaves
                 an_edit_of_what_is_not_wanted_any_more_is_sent_first

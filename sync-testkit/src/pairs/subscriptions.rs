@@ -294,3 +294,31 @@ pub(super) async fn what_is_wanted_again_while_its_edit_is_sent_stays(pair: &dyn
     sync_as(&phone, &server, alice()).await;
     assert_eq!(tasks(&phone).await, ids(["a1", "b1"]));
 }
+
+/// A server that lets people subscribe from some day on: what they do not want then leaves the devices that had it, what they
+/// want does not come again, and an edit is sent first.
+pub(super) async fn who_may_subscribe_later_keeps_what_is_wanted(pair: &dyn ReplicaPair) {
+    let without = |builder: WorkspaceBuilder| builder.model::<Item>().model::<Task>().model::<Memo>();
+    let server = Device::open(pair, pair.b().await, without).await;
+    let a = device(pair).await;
+    for id in ["a1", "a2", "b1", "b2", "c1"] {
+        put(&server, id, &id[..1]).await;
+    }
+    sync_as(&a, &server, of("alice", &["a", "b"])).await;
+    sync_as(&a, &server, of("alice", &["a"])).await;
+    assert_eq!(live(&a).await, ids(["a1", "a2", "b1", "b2"]));
+    let server = server.restart_as(models).await;
+    want(&server, &["a", "c"]).await;
+    let edited = a.workspace.collection::<Task>().expect("the model is registered");
+    edited.update("b2", |task| task.title = "edited".into()).await.expect("a task is saved");
+    put(&server, "a3", "a").await;
+    let report = sync_as(&a, &server, alice()).await;
+    assert_eq!(live(&a).await, ids(["a1", "a2", "a3", "c1"]), "{report:?}");
+    assert_eq!(report.pulled, 3, "two are new, and the subscription");
+    for _ in 0..2 {
+        assert_eq!(sync_as(&a, &server, alice()).await.requests, 1, "nothing is left to do");
+    }
+    let there = server.workspace.collection::<Task>().expect("the model is registered");
+    let sent = there.get("b2").await.expect("a task is read").expect("it is there");
+    assert_eq!(sent.title, "edited");
+}

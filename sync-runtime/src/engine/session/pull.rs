@@ -234,6 +234,7 @@ impl Session<'_> {
         let (id, covered, unwanted) = (self.id, page.scopes.clone(), page.unwanted.clone());
         let known = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
         let mut drops = known.clone();
+        drops.split(covered.iter().flatten().chain(&unwanted));
         let pushed = self.pushed_into();
         self.drops.fetch_or(!known.dropping.is_empty(), Ordering::Relaxed);
         let is_level = known.scopes == covered && !drops.drops(&unwanted, &pushed);
@@ -250,6 +251,7 @@ impl Session<'_> {
                     // Every scope may be read: most of it is here already.
                     true => peer.pulled_anew(),
                     false => {
+                        peer.split(covered.iter().flatten().chain(&unwanted));
                         peer.drops(&unwanted, &pushed);
                         peer.rescope(covered.as_ref());
                         peer
@@ -550,6 +552,7 @@ async fn take_pulled(
     let mut peer = notes::peer(tx, id).await?;
     peer.sweep |= withheld;
     if peer.pulled.is_none() || peer.scopes != scopes {
+        peer.split(scopes.iter().flatten().chain(&unwanted));
         peer.drops(&unwanted, pushed);
         peer.rescope(scopes.as_ref());
     }

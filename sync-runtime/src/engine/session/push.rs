@@ -293,7 +293,11 @@ async fn take_answers(
     let mut parked = Vec::new();
     let mut state = notes::peer(tx, peer).await?;
     let mut refused = withheld;
+    let mut taken = Vec::new();
     for (change, outcome) in answers {
+        if matches!(outcome, Outcome::Applied | Outcome::Amended(_)) {
+            taken.push((change.schema.name, change.id.to_string()));
+        }
         match outcome {
             Outcome::Applied => stored.push((change.schema, change.id)),
             Outcome::Known => known.push((change.schema, change.id)),
@@ -318,7 +322,7 @@ async fn take_answers(
         let matter = Matter::Rejected { revision: change.revision(), rejection, held };
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     }
-    if state.stored(stored.iter().map(|(schema, id)| (schema.name, id.to_string()))) {
+    if state.stored(taken.into_iter()) {
         notes::set_peer(tx, peer, &state).await?;
     }
     inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: true }), stored).await?;
