@@ -312,8 +312,8 @@ impl PeerState {
         self.leaving.retain(|left| !came.contains(&(left.model.as_str(), left.id.clone())));
     }
 
-    /// The peer stored edits of these records: they did not leave, or are back. Whether any of them was on its way out.
-    pub(crate) fn stored<'n>(&mut self, records: impl Iterator<Item = (&'n str, String)>) -> bool {
+    /// The peer took edits of these records: they did not leave, or are back. Whether any of them was on its way out.
+    pub(crate) fn took<'n>(&mut self, records: impl Iterator<Item = (&'n str, String)>) -> bool {
         if self.leaving.is_empty() {
             return false;
         }

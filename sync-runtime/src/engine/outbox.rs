@@ -5,7 +5,7 @@ use super::page::{self, Cut, FeedPart};
 use crate::change::{Change, Group, RecordName, State};
 use crate::planted::{self, Bug};
 use crate::record::{Id, patch};
-use crate::replica::{Limits, Update};
+use crate::replica::{Limits, Outcome, Update};
 use crate::schema::Models;
 use crate::store::{Base, Feed, Transaction};
 use crate::version::{Position, ReplicaId};
@@ -39,6 +39,8 @@ pub(crate) struct InFull {
     number: u64,
     digest: u64,
     pub(crate) records: HashSet<RecordName>,
+    /// What it stored before the page went once more.
+    stored: HashSet<RecordName>,
 }
 
 impl InFull {
@@ -51,7 +53,20 @@ impl InFull {
     pub(crate) fn go_on_with(&mut self, page: Option<&Outgoing>) {
         let (number, digest) = page.map_or((0, 0), |page| (page.number, page.digest));
         if self.of(number, digest).is_none() {
-            *self = InFull { number, digest, records: HashSet::new() };
+            *self = InFull { number, digest, ..InFull::default() };
+        }
+    }
+
+    /// Takes in an answer to the page, after which it goes once more where some are wanted whole. What the peer stored the
+    /// time before it only knows the next time.
+    pub(crate) fn remember(&mut self, sent: &[Change], outcomes: &mut [Outcome]) {
+        for (change, outcome) in sent.iter().zip(outcomes) {
+            let name = change.record_name();
+            if matches!(outcome, Outcome::Applied) {
+                self.stored.insert(name);
+            } else if matches!(outcome, Outcome::Known) && self.stored.contains(&name) {
+                *outcome = Outcome::Applied;
+            }
         }
     }
 }

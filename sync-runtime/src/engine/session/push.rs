@@ -139,11 +139,15 @@ impl Session<'_> {
     ) -> Result<Answered> {
         let (id, number) = (self.id, outgoing.number);
         match pushed {
-            Some(Pushed::Applied(outcomes)) => {
-                let wanted = wanted_whole(&sent.changes, &outcomes);
+            Some(Pushed::Applied(mut outcomes)) => {
+                // Answers of staged parts come before those of the page.
+                let of_page = outcomes.len().saturating_sub(sent.changes.len());
+                let of_page = &mut outcomes[of_page..];
+                let wanted = wanted_whole(&sent.changes, of_page);
                 if wanted.iter().any(|record| in_full.records.contains(record)) {
                     return Err(self.odd("it wants a record whole that came whole"));
                 }
+                in_full.remember(&sent.changes, of_page);
                 if !wanted.is_empty() {
                     in_full.records.extend(wanted);
                     return Ok(Answered::Again);
@@ -252,10 +256,9 @@ impl Session<'_> {
     }
 }
 
-/// The records that the peer wants whole. Answers of staged parts come before those of the page.
+/// The records that the peer wants whole.
 fn wanted_whole(sent: &[Change], outcomes: &[Outcome]) -> Vec<RecordName> {
-    let of_page = &outcomes[outcomes.len().saturating_sub(sent.len())..];
-    let wanted = sent.iter().zip(of_page).filter(|(_, outcome)| matches!(outcome, Outcome::NeedWhole));
+    let wanted = sent.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::NeedWhole));
     wanted.map(|(change, _)| change.record_name()).collect()
 }
 
@@ -295,7 +298,7 @@ async fn take_answers(
     let mut refused = withheld;
     let mut taken = Vec::new();
     for (change, outcome) in answers {
-        if matches!(outcome, Outcome::Applied | Outcome::Amended(_)) {
+        if matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Amended(_)) {
             taken.push((change.schema.name, change.id.to_string()));
         }
         match outcome {
@@ -322,7 +325,7 @@ async fn take_answers(
         let matter = Matter::Rejected { revision: change.revision(), rejection, held };
         parked.push(Parked { schema: change.schema, id: change.id, peer, since: arrival.now, matter });
     }
-    if state.stored(taken.into_iter()) {
+    if state.took(taken.into_iter()) {
         notes::set_peer(tx, peer, &state).await?;
     }
     inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: true }), stored).await?;

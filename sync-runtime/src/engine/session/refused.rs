@@ -123,8 +123,7 @@ impl Session<'_> {
                 }
                 let mut home = take_home(tx, &arrival, theirs).await?;
                 let mut peer = notes::peer(tx, id).await?;
-                let is_back =
-                    peer.stored(taken.iter().map(|entry| (entry.schema.name, entry.id.to_string())));
+                let is_back = peer.took(taken.iter().map(|entry| (entry.schema.name, entry.id.to_string())));
                 if !exits.is_empty() {
                     leaving::take_away(tx, &arrival, id, &mut peer, exits, Why::Left(&mut home)).await?;
                     notes::set_peer(tx, id, &peer).await?;
