@@ -109,7 +109,7 @@ impl SyncRoutes {
             replica: self.replica,
             guard: Arc::new(ByPolicy(self.policy.clone())),
             policy: self.policy,
-            rates: self.rate.map(Rates::new),
+            rates: self.rate.map(Rates::new).map(Arc::new),
             limits: OnceCell::new(),
             hub: Hub::new(),
         });
@@ -206,7 +206,7 @@ struct Server {
     policy: Arc<dyn Policy>,
     /// Asks the policy inside the transactions of writes.
     guard: Arc<dyn Guard>,
-    rates: Option<Rates>,
+    rates: Option<Arc<Rates>>,
     limits: OnceCell<Limits>,
     hub: Arc<Hub>,
 }
@@ -280,7 +280,8 @@ impl Server {
         let (parts, _) = request.into_parts();
         let streamed = async {
             let caller = self.caller(&parts).await?;
-            events::stream_of(&self.hub, &*self.replica, self.policy.clone(), caller, parts).await
+            let open = self.rates.as_ref().map(|rates| rates.open(&caller)).transpose()?.flatten();
+            events::stream_of(&self.hub, &*self.replica, self.policy.clone(), caller, parts, open).await
         };
         let streamed = AssertUnwindSafe(streamed).catch_unwind().instrument(observed.span.clone());
         let response = streamed.await.unwrap_or_else(|_| Err(broken(&observed)));

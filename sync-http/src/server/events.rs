@@ -7,6 +7,7 @@
 use super::listen::Closing;
 use super::observe::Listening;
 use super::policy::Policy;
+use super::rate::OpenStream;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -115,6 +116,8 @@ struct Listener {
     /// Where the server can tell that it is about to end.
     closing: Option<Closing>,
     _listening: Listening,
+    /// Counts for the subject.
+    _open: Option<OpenStream>,
 }
 
 /// Answers with a stream of what is committed from here on, and since what the caller has.
@@ -124,6 +127,7 @@ pub(super) async fn stream_of(
     policy: Arc<dyn Policy>,
     caller: Caller,
     request: Parts,
+    open: Option<OpenStream>,
 ) -> Result<Response<Body>, Problem> {
     let problem = |error: Error| Problem::of(&error);
     let Some(engine) = replica.engine().cloned() else {
@@ -150,6 +154,7 @@ pub(super) async fn stream_of(
         ask,
         closing,
         _listening: Listening::begin(),
+        _open: open,
     };
     let events = stream::unfold(listener, |mut listener| async move {
         let checkpoint = listener.next().await?;

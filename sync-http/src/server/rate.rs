@@ -4,19 +4,23 @@ use crate::problem::Problem;
 use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use sync_runtime::{Caller, ErrorKind};
 
 /// After so many requests the callers are forgotten who have their whole burst again.
 const FORGET: u32 = 10_000;
+/// After how many seconds to ask for a stream again that was one too many.
+const WAIT_FOR_STREAM: u64 = 60;
 
 /// How often one caller may ask: so many requests at once, and so many a second in the long run.
 ///
 /// ```
 /// use sync_http::RateLimit;
 ///
-/// assert_eq!(RateLimit::default(), RateLimit { burst: 1_000, per_second: 100 });
+/// assert_eq!(RateLimit::default(), RateLimit { burst: 1_000, per_second: 100, streams: 100 });
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
@@ -24,11 +28,13 @@ pub struct RateLimit {
     pub burst: u32,
     /// Requests a second.
     pub per_second: u32,
+    /// Streams of events that are open at the same time, at one process.
+    pub streams: u32,
 }
 
 impl Default for RateLimit {
     fn default() -> Self {
-        RateLimit { burst: 1_000, per_second: 100 }
+        RateLimit { burst: 1_000, per_second: 100, streams: 100 }
     }
 }
 
@@ -36,13 +42,51 @@ impl Default for RateLimit {
 pub(super) struct Rates {
     limiter: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
     asked: AtomicU32,
+    /// How many streams each subject has open.
+    streams: Mutex<HashMap<String, u32>>,
+    most_streams: u32,
+}
+
+/// A stream that counts for its subject while it is open.
+pub(super) struct OpenStream {
+    rates: Arc<Rates>,
+    subject: String,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut streams = self.rates.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = streams.get_mut(&self.subject) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                streams.remove(&self.subject);
+            }
+        }
+    }
 }
 
 impl Rates {
     pub(super) fn new(limit: RateLimit) -> Self {
         let number = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(number(limit.per_second)).allow_burst(number(limit.burst));
-        Rates { limiter: RateLimiter::hashmap(quota), asked: AtomicU32::new(0) }
+        Rates {
+            limiter: RateLimiter::hashmap(quota),
+            asked: AtomicU32::new(0),
+            streams: Mutex::default(),
+            most_streams: limit.streams,
+        }
+    }
+
+    /// Counts a stream of this caller for as long as what it gives is kept. The owner of the store may have any number.
+    pub(super) fn open(self: &Arc<Self>, caller: &Caller) -> Result<Option<OpenStream>, Problem> {
+        let Some(subject) = caller.subject() else { return Ok(None) };
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = streams.get(subject).copied().unwrap_or(0);
+        if open >= self.most_streams {
+            return Err(too_many("streams of events", WAIT_FOR_STREAM));
+        }
+        streams.insert(subject.to_owned(), open + 1);
+        Ok(Some(OpenStream { rates: self.clone(), subject: subject.to_owned() }))
     }
 
     /// Counts a request of this caller, or says when to ask again. The owner of the store may ask always.
@@ -54,9 +98,12 @@ impl Rates {
         }
         self.limiter.check_key(&subject.to_owned()).map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            let problem =
-                Problem::new(ErrorKind::Busy, "too many requests; ask again later").with_status(429);
-            Problem { retry_after: Some(wait.as_secs() + 1), ..problem }
+            too_many("requests", wait.as_secs() + 1)
         })
     }
+}
+
+fn too_many(what: &str, seconds: u64) -> Problem {
+    let detail = format!("too many {what}; ask again later");
+    Problem { retry_after: Some(seconds), ..Problem::new(ErrorKind::Busy, detail).with_status(429) }
 }

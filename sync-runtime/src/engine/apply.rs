@@ -148,7 +148,7 @@ pub(crate) async fn apply(
                     Some(here) if authors.has_come(tx, pusher, &update, here).await? => continue,
                     _ if hidden.is_none() && verdict == Verdict::Known => continue,
                     _ if right < Right::Write => Err(pusher.out_of_scope(&update.state.change)),
-                    _ => authors.check(tx, pusher, &update, here.as_ref()).await?,
+                    _ => authors.check(tx, pusher, &update, here.as_ref(), arrival.latest()).await?,
                 };
                 if let Err(refused) = checked {
                     applied.refuse(place, update, refused);

@@ -27,6 +27,11 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// The latest stamp that is taken.
+    pub(super) fn latest(&self) -> Stamp {
+        self.now.saturating_add(self.limits.clock_skew)
+    }
+
     /// Whether the app has a say in updates of this model.
     pub(super) fn rules_on(&self, schema: &ModelSchema) -> bool {
         self.pushed_by.as_ref().is_some_and(|pusher| pusher.hooks.has(schema))

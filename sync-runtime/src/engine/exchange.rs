@@ -11,9 +11,12 @@ use super::reading::{self, Asked, feed_page};
 use super::scopes;
 use super::seal::Seal;
 use super::serve::{PUSHED, stage, staged, unstage};
-use crate::replica::{Caller, Exchange, Exchanged, Limits, Outcome, Pull, PushPage, Pushed, Update};
+use crate::change::Change;
+use crate::replica::{
+    Caller, Exchange, Exchanged, Limits, Outcome, Pull, PushPage, Pushed, Rejection, Update,
+};
 use crate::store::{Room, Transaction};
-use crate::version::{Position, ReplicaId, Stamp};
+use crate::version::{Position, ReplicaId};
 use crate::{Error, ErrorKind, Result};
 
 /// About how many changes a pull reads where this is the newest position.
@@ -162,13 +165,7 @@ impl Known {
 /// Fails where what stands here in place of what was pushed is more than fits an answer: nothing of the page is taken
 /// then, and it comes again in two.
 fn fits_an_answer(outcomes: &[Outcome], limits: &Limits) -> Result<()> {
-    let size = |outcome: &Outcome| match outcome {
-        Outcome::Conflict(state) => state.size(),
-        _ => 0,
-    };
-    let bytes: usize = outcomes.iter().map(size).sum();
-    // As text it may be some times as much.
-    let most = limits.decompressed / 4;
+    let (bytes, most) = (outcomes.iter().map(size_of).sum::<usize>(), room_for_conflicts(limits));
     if outcomes.len() > 1 && bytes > most {
         let message = format!("{bytes} bytes of records conflict with this page; an answer holds {most}");
         return Err(Error::new(ErrorKind::TooLarge, message));
@@ -202,7 +199,9 @@ async fn take_page(
             return Ok(Pushed::Expected(pusher.number + 1));
         }
     }
-    if push.page.updates.iter().any(|update| is_ahead(update, from, arrival.now, limits.clock_skew)) {
+    let latest = arrival.latest();
+    let is_ahead = |change: &Change| change.revision().replica == from && admission::leads(change, latest);
+    if push.page.updates.iter().any(|update| is_ahead(&update.state.change)) {
         return Ok(Pushed::ClockAhead);
     }
     let staged_key = format!("{PUSHED}{from}/");
@@ -227,11 +226,42 @@ async fn take_page(
         false => Vec::new(),
     };
     updates.extend(push.page.updates);
-    let outcomes = apply_pushed(tx, arrival, updates).await?;
-    if !parts {
-        fits_an_answer(&outcomes, limits)?;
+    let mut outcomes = apply_pushed(tx, arrival, updates).await?;
+    match parts {
+        false => fits_an_answer(&outcomes, limits)?,
+        true => shorten(&mut outcomes, limits),
     }
     Ok(Pushed::Applied(outcomes))
+}
+
+/// A group in parts cannot come again in smaller ones: of those conflicts that no answer holds it is told that there are
+/// too many, and what stands here comes with the next pull.
+fn shorten(outcomes: &mut [Outcome], limits: &Limits) {
+    let mut left = room_for_conflicts(limits);
+    for outcome in outcomes {
+        let size = size_of(outcome);
+        match left.checked_sub(size) {
+            Some(rest) => left = rest,
+            None => {
+                let reason = "it conflicts with what is here, as does so much else of what was written with it that \
+                              one answer cannot hold it; what is here comes with the next pull";
+                let code = ErrorKind::TooLarge.code().to_owned();
+                *outcome = Outcome::Rejected(Rejection { code, reason: reason.to_owned() });
+            }
+        }
+    }
+}
+
+/// How many bytes of conflicts an answer has room for. As text they may be some times as much.
+fn room_for_conflicts(limits: &Limits) -> usize {
+    limits.decompressed / 4
+}
+
+fn size_of(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Conflict(state) => state.size(),
+        _ => 0,
+    }
 }
 
 /// Applies what somebody pushed who holds it.
@@ -250,14 +280,4 @@ pub(super) async fn apply_pushed(
         held.into_iter().zip(&outcomes).filter(|(_, outcome)| !matches!(outcome, Outcome::Rejected(_)));
     scopes::note_held(tx, taken.filter_map(|(held, _)| held).collect()).await?;
     Ok(outcomes)
-}
-
-/// Whether the pusher's own stamp is further ahead than the limit. What others wrote it may have pulled; a stamp
-/// on top of that is ahead too, and no correction of a clock could help it.
-fn is_ahead(update: &Update, from: ReplicaId, now: Stamp, skew: i64) -> bool {
-    let ancestry = &update.state.change.ancestry;
-    let limit = now.saturating_add(skew);
-    ancestry.current.replica == from
-        && ancestry.current.stamp > limit
-        && ancestry.others().iter().all(|(_, stamp)| *stamp <= limit)
 }

@@ -278,7 +278,9 @@ impl PeerState {
         }
         for whole in wholes {
             self.apart.remove(&whole);
-            self.scopes.as_mut().is_some_and(|scopes| scopes.remove(&whole));
+            if let Some(scopes) = &mut self.scopes {
+                scopes.remove(&whole);
+            }
         }
     }
 
