@@ -247,7 +247,7 @@ impl PeerState {
             }
             Some(before) => {
                 // What is gone of it is still to be looked for, which a pull from there would not lead to.
-                let apart = if self.sweep { common.anew() } else { common };
+                let apart = if self.sweep { Apart::default() } else { common };
                 for lost in before.difference(covered) {
                     self.apart.insert(lost.clone(), apart);
                 }

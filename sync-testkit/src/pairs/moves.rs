@@ -2,6 +2,7 @@
 
 use super::ReplicaPair;
 use super::models::{Item, Task, TaskField, TitledTask};
+use super::purging::{pass, purge, short_with_tasks, some};
 use super::scopes::{delete, device, ids, of, put, server, sync_as, sync_clean, tasks, traces};
 use super::world::Device;
 use crate::flaky::{FlakyReplica, LineFault, Request};
@@ -371,6 +372,26 @@ pub(super) async fn what_was_not_looked_for_in_time_is_looked_for_later(pair: &d
         sync_clean(&a, &server, &of("a", &scopes)).await;
     }
     assert_eq!(ids(&a).await, ["2"]);
+}
+
+/// The same for what was deleted and purged meanwhile.
+pub(super) async fn what_was_purged_and_not_looked_for_in_time_is_looked_for_later(pair: &dyn ReplicaPair) {
+    let ([a], server) = some(pair, short_with_tasks).await;
+    for id in ["1", "2"] {
+        put(&server, id, "a", "first").await;
+    }
+    sync_clean(&a, &server, &of("a", &["a", "b"])).await;
+    delete(&server, "1").await;
+    put(&server, "3", "b", "later").await;
+    pass(40, &[&a, &server]);
+    assert_eq!(purge(&server).await, [""; 0]);
+    let line = FlakyReplica::new(&server.workspace).calling_as(of("a", &["a", "b"]));
+    line.next(Request::Diff, LineFault::LoseRequest);
+    a.workspace.sync(&line).await.expect_err("the look is cut off");
+    for scopes in [vec!["b"], vec!["a", "b"]] {
+        sync_clean(&a, &server, &of("a", &scopes)).await;
+    }
+    assert_eq!(ids(&a).await, ["2", "3"]);
 }
 
 /// What leaves a replica leaves those too that pull from it.

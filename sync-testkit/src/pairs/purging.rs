@@ -17,7 +17,7 @@ pub(super) fn short(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     all_models(builder).retention(days(10), days(30))
 }
 
-fn short_with_tasks(builder: WorkspaceBuilder) -> WorkspaceBuilder {
+pub(super) fn short_with_tasks(builder: WorkspaceBuilder) -> WorkspaceBuilder {
     short(builder).model::<Task>()
 }
 
