@@ -145,6 +145,12 @@ pub struct State {
 }
 
 impl State {
+    /// Whether it lacks the record that its change says there is: the row is gone past the tracking, or has a value that
+    /// cannot be read ([`crate::store::Transaction::unreadable`]).
+    pub fn lacks_record(&self) -> bool {
+        self.record.is_none() && !self.change.is_delete()
+    }
+
     /// About how many bytes its values take, those of fields that are not known here included; 0 for a tombstone.
     ///
     /// ```

@@ -90,11 +90,13 @@ pub struct Selection {
     pub skip: u64,
     /// How many at most; `None` is all.
     pub limit: Option<u64>,
+    /// Whether a value that cannot be read leaves its field absent, rather than to fail the whole selection.
+    pub lenient: bool,
 }
 
 impl Default for Selection {
     fn default() -> Self {
-        Selection { filter: Filter::All, order: Vec::new(), skip: 0, limit: None }
+        Selection { filter: Filter::All, order: Vec::new(), skip: 0, limit: None, lenient: false }
     }
 }
 

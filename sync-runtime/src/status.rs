@@ -11,7 +11,7 @@ use crate::record::{Id, Record};
 use crate::rectify::stamp_anew;
 use crate::report::Rejected;
 use crate::schema::{ModelSchema, Models};
-use crate::store::{Access, Expect, Feed, Transaction, Write};
+use crate::store::{Access, Expect, Feed, Transaction, Unreadable, Write};
 use crate::syncable::{ModelId, Syncable};
 use crate::version::{Position, ReplicaId, Revision};
 use crate::workspace::Workspace;
@@ -115,7 +115,7 @@ async fn pending_after(
     let feed = Feed { limit: BATCH, not_from, schema, data, ..Feed::after(after) };
     let mut states = tx.feed(&feed).await?;
     let next = states.last().map(|state| state.change.position);
-    states.retain(|state| !is_everywhere(&state.change, peers));
+    states.retain(|state| !is_everywhere(&state.change, peers) && !(data && state.lacks_record()));
     Ok((states, next))
 }
 
@@ -215,6 +215,21 @@ impl Workspace {
         Ok(open.iter().filter_map(|(parked, _)| Rejected::of(parked)).collect())
     }
 
+    /// Rows of a model with a value that no peer can take, which another program wrote; at most `limit`. No sync takes
+    /// them along, until somebody corrects or deletes them. Reads the whole table.
+    ///
+    /// A sync that would have sent one reports it as refused too, see [`Workspace::rejected`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownModel`]; what the store fails with.
+    pub async fn unreadable<T: Syncable>(&self, limit: usize) -> Result<Vec<Unreadable>> {
+        let schema = self.registered::<T>()?;
+        let looked = self.engine().run(Access::READ.long().feed(), move |tx| {
+            Box::pin(async move { tx.unreadable(schema, None, limit).await })
+        });
+        looked.await
+    }
+
     /// Where a record stands; `None` if there never was one of this id.
     ///
     /// # Errors
@@ -234,14 +249,19 @@ impl Workspace {
         }
         let sent = self.engine().read(move |tx| {
             Box::pin(async move {
-                let Some(change) = tx.changes(schema, &[id]).await?.pop().flatten() else {
+                let ids = [id];
+                if let Some(row) = tx.unreadable(schema, Some(&ids), 1).await?.pop() {
+                    return Ok(Some(Status::Rejected(row.reason)));
+                }
+                let Some(change) = tx.changes(schema, &ids).await?.pop().flatten() else {
                     return Ok(None);
                 };
-                Ok(Some(is_everywhere(&change, &notes::peers(tx).await?)))
+                let is_sent = is_everywhere(&change, &notes::peers(tx).await?);
+                Ok(Some(if is_sent { Status::Synced } else { Status::NeedsSync }))
             })
         });
         let sent = sent.await?;
-        Ok(status.or(sent.map(|sent| if sent { Status::Synced } else { Status::NeedsSync })))
+        Ok(status.or(sent))
     }
 
     /// The records of a model by status. Reads what is open, and counts the rest.

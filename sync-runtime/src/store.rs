@@ -329,6 +329,30 @@ pub struct Base {
     pub until: Position,
 }
 
+/// A row with a value that no peer can take, which another program wrote: `NaN` in a float, a time at infinity.
+///
+/// No sync takes the record along, in either direction, until somebody corrects or deletes the row. That is a change like
+/// any other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// The model.
+    pub model: &'static str,
+    /// The record's id; `None` where just that cannot be read.
+    pub id: Option<Id>,
+    /// The field that has the value.
+    pub field: &'static str,
+    /// What stands there, and what to do about it: a sentence for people.
+    pub reason: String,
+}
+
+impl Unreadable {
+    /// Names the field at a place of the schema.
+    pub fn new(schema: &'static ModelSchema, id: Option<Id>, field: usize, reason: String) -> Self {
+        Unreadable { model: schema.name, id, field: schema.fields[field].name, reason }
+    }
+}
+
 /// Rooms for the engine's own small rows, which a store keeps as opaque bytes by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Room {
@@ -410,7 +434,8 @@ pub trait Transaction: MaybeSend {
     /// Changes by position, with their records if asked for.
     ///
     /// A record whose tracking is broken (a live change without a row) comes as a delete-less state without
-    /// record and is left to `rectify`. A tombstone never has a record.
+    /// record and is left to `rectify`; so does one whose row cannot be read ([`Transaction::unreadable`]), here and in
+    /// [`Transaction::states`]. A change whose id cannot be read is left out. A tombstone never has a record.
     async fn feed(&mut self, feed: &Feed) -> Result<Vec<State>>;
 
     /// Saves and deletes on behalf of the app, tracked: the record and its change in one.
@@ -436,7 +461,8 @@ pub trait Transaction: MaybeSend {
     ///
     /// # Behavior
     /// - In order, one outcome for each.
-    /// - A state without record removes the record and leaves the change as tombstone.
+    /// - A state without record removes the record and leaves the change as tombstone. Where the change is none, the
+    ///   record stays as it is: nobody could read it.
     /// - `change.group` is replaced by the position of the first state stored of the run of equal groups in this
     ///   call; `None` stays `None`.
     /// - An absent field that travels takes its default; where there is none the state is refused.
@@ -456,11 +482,11 @@ pub trait Transaction: MaybeSend {
     async fn keep_bases_through(&mut self, position: Option<Position>) -> Result<()>;
 
     /// The kept bases of these records, in the order of `ids`, each oldest first: by the position of the state,
-    /// then by `until`.
+    /// then by `until`. One with a value that cannot be read is left out: no peer ever had it.
     async fn bases(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Vec<Base>>>;
 
     /// Kept bases of all models whose state stood in this range of positions (after the first, through the
-    /// second), by position.
+    /// second), by position. One with a value that cannot be read comes without its record.
     async fn bases_between(&mut self, after: Position, through: Position) -> Result<Vec<Base>>;
 
     /// Keeps these states as bases too, as they are given; one of the same record, revision and position is replaced.
@@ -479,6 +505,19 @@ pub trait Transaction: MaybeSend {
         after: Option<&Id>,
         limit: usize,
     ) -> Result<Vec<Id>>;
+
+    /// Rows of this model that [`Transaction::read`] fails at, because of what stands in them; at most `limit`. Where only
+    /// these ids are given, looks at them alone, and else at all that is tracked.
+    ///
+    /// None where nobody but the library writes to the store.
+    async fn unreadable(
+        &mut self,
+        _schema: &'static ModelSchema,
+        _only: Option<&[Id]>,
+        _limit: usize,
+    ) -> Result<Vec<Unreadable>> {
+        Ok(Vec::new())
+    }
 
     /// Makes the change that a tracked write of the record as it stands would have made: of kind create, on top of
     /// the tombstone if there is one; a record that is gone gets a tombstone. Says for each id whether there was

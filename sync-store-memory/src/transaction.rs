@@ -183,6 +183,8 @@ impl MemoryTransaction {
                     Err(reason) => return Ok(Put::Refused(reason)),
                 }
             }
+            // Nobody could read it, so nobody takes it away.
+            None if !change.is_delete() => before.record,
             None => None,
         };
         change.position = self.state.meta.newest + 1;

@@ -1,15 +1,77 @@
-//! Records on their way into a table, whatever the database.
+//! Records on their way into a table and out of it, whatever the database.
 
 use serde::de::DeserializeSeed;
 use std::borrow::Cow;
-use sync_runtime::Value;
 use sync_runtime::codec::Reader;
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{FieldSchema, ModelSchema};
+use sync_runtime::store::Unreadable;
+use sync_runtime::{Error, ErrorKind, Value};
 
 /// The reason for a write that an app's trigger made come to nothing.
 pub(crate) fn ignored(schema: &ModelSchema) -> String {
     format!("a trigger on `{}` ignored it", schema.table)
+}
+
+/// The error of a row that cannot be read: what stands in the column of a field instead of a value of its type.
+pub(crate) fn misread(schema: &ModelSchema, field: usize, of: &str, found: &str) -> Error {
+    let message = format!(
+        "the field `{}` of {} {of} should hold a {}, but the table `{}` has {found}; correct it there",
+        schema.fields[field].name, schema.name, schema.fields[field].ty, schema.table
+    );
+    Error::new(ErrorKind::InvalidValue, message)
+}
+
+/// A record as its row could be read.
+pub(crate) struct Reading {
+    /// What cannot be read is absent.
+    pub(crate) record: Record,
+    /// The first field that cannot be read, with what stands there.
+    pub(crate) misread: Option<(usize, String)>,
+}
+
+impl Reading {
+    /// Reads the fields in their order, all or only those that travel, as `decode` gives them.
+    pub(crate) fn of<E>(
+        schema: &ModelSchema,
+        local: bool,
+        mut decode: impl FnMut(usize) -> Result<Result<Value, String>, E>,
+    ) -> Result<Self, E> {
+        let (mut values, mut misread) = (Vec::with_capacity(schema.fields.len()), None);
+        for (index, field) in schema.fields.iter().enumerate() {
+            if !local && field.local {
+                values.push(None);
+                continue;
+            }
+            values.push(match decode(index)? {
+                Ok(value) => Some(value),
+                Err(found) => {
+                    misread.get_or_insert((index, found));
+                    None
+                }
+            });
+        }
+        Ok(Reading { record: Record::new(values), misread })
+    }
+
+    /// The record, where all of it could be read.
+    pub(crate) fn whole(self, schema: &ModelSchema) -> Result<Record, Error> {
+        match self.misread {
+            None => Ok(self.record),
+            Some((field, found)) => {
+                let id = schema.id_of(&self.record).map(|id| id.to_string()).unwrap_or_default();
+                Err(misread(schema, field, &id, &found))
+            }
+        }
+    }
+
+    /// What is told of it, where not all of it could be read.
+    pub(crate) fn unreadable(self, schema: &'static ModelSchema) -> Option<Unreadable> {
+        let field = self.misread.as_ref()?.0;
+        let id = schema.id_of(&self.record).ok();
+        let reason = self.whole(schema).err()?.to_string();
+        Some(Unreadable::new(schema, id, field, reason))
+    }
 }
 
 /// Whether every field is present; the id need not be where one field is it.

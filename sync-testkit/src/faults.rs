@@ -7,7 +7,9 @@ use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{ForeignKey, ModelSchema, Models};
-use sync_runtime::store::{Access, Base, Feed, Put, Room, Saved, Store, Transaction, Work, Write};
+use sync_runtime::store::{
+    Access, Base, Feed, Put, Room, Saved, Store, Transaction, Unreadable, Work, Write,
+};
 use sync_runtime::version::{Position, ReplicaId, Stamp};
 use sync_runtime::{BoxFuture, Error, ErrorKind, Result};
 
@@ -56,6 +58,8 @@ pub enum Call {
     DropBases,
     /// [`Transaction::untracked`].
     Untracked,
+    /// [`Transaction::unreadable`].
+    Unreadable,
     /// [`Transaction::retrack`].
     Retrack,
     /// [`Transaction::notes`].
@@ -341,6 +345,15 @@ impl Transaction for FaultTransaction<'_> {
         limit: usize,
     ) -> Result<Vec<Id>> {
         self.faults.around(Call::Untracked, self.inner.untracked(schema, only, after, limit)).await
+    }
+
+    async fn unreadable(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        limit: usize,
+    ) -> Result<Vec<Unreadable>> {
+        self.faults.around(Call::Unreadable, self.inner.unreadable(schema, only, limit)).await
     }
 
     async fn retrack(&mut self, schema: &'static ModelSchema, ids: &[Id], now: Stamp) -> Result<Vec<bool>> {

@@ -4,16 +4,17 @@
 //! In [`Room::Account`] stand, below the escaped name of a subject, its [`Aside`], its states and the bases of those that
 //! were not at a peer in parts of a page's size, and what was noted and parked of its peers.
 
-use super::Engine;
 use super::leaving::tombstone;
 use super::notes::{self, PeerState};
 use super::rename::{self, RENAMING};
 use super::scopes::{self, SEPARATOR, escaped};
+use super::{Engine, unread};
 use crate::change::State;
 use crate::codec::{self, Reader};
 use crate::env::fresh_replica;
 use crate::query::Filter;
 use crate::record::{Id, MAX_ID_BYTES};
+use crate::replica::Rejection;
 use crate::schema::{ModelSchema, Models};
 use crate::store::{Access, Base, Expect, Feed, Put, Room, Transaction, Write};
 use crate::version::{ReplicaId, Stamp};
@@ -277,6 +278,12 @@ async fn lay_aside(tx: &mut dyn Transaction, subject: &str) -> Result<()> {
         let mut bases = Vec::new();
         let mut kept = Vec::with_capacity(states.len());
         for state in states {
+            // Nobody could bring it back.
+            if state.lacks_record() {
+                let Rejection { reason, .. } = unread::refusal(tx, &state.change).await?;
+                return Err(Error::new(ErrorKind::InvalidValue, reason)
+                    .context(format!("laying the records of `{subject}` aside")));
+            }
             let mut state = with_local_fields(tx, state).await?;
             let change = &state.change;
             let schema = change.schema;

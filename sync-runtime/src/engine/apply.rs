@@ -8,7 +8,7 @@ use super::decide::{Verdict, decide};
 use super::notes;
 use super::outbox::whole;
 use super::parents::{self, Step};
-use super::rebase;
+use super::{rebase, unread};
 use crate::caller::Right;
 use crate::change::{Change, ChangeKind, Group, Stamps, State};
 use crate::incoming::Ruled;
@@ -112,6 +112,8 @@ pub(crate) async fn apply(
         let length = batch_length(&rest);
         let batch: Vec<(usize, Update)> = rest.drain(..length).collect();
         let mut current = current_states(tx, &batch).await?;
+        let lacking = current.values().flat_map(HashMap::values).filter(|here| here.lacks_record());
+        let mut unreadable = unread::refusals(tx, lacking.map(|here| &here.change)).await?;
         if until.is_none() && current.values().any(|states| !states.is_empty()) {
             until = Some(horizon(tx).await?);
         }
@@ -154,6 +156,13 @@ pub(crate) async fn apply(
                     applied.refuse(place, update, refused);
                     continue;
                 }
+            }
+            // What nobody can read here, nobody may overwrite unseen.
+            if let Some(refused) = unreadable.remove(&update.state.change.record_name())
+                && verdict != Verdict::Known
+            {
+                applied.refuse(place, update, refused);
+                continue;
             }
             let waits = update.state.change.group.is_some_and(|group| torn.contains(&group));
             let verdict = if waits && verdict != Verdict::Known { Verdict::NeedWhole } else { verdict };

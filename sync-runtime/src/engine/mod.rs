@@ -52,6 +52,7 @@ pub(crate) mod scopes;
 mod seal;
 mod serve;
 pub(crate) mod session;
+pub(crate) mod unread;
 mod view;
 
 use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};

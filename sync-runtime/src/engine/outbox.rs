@@ -321,24 +321,24 @@ fn without_left_out(states: Vec<State>, part: &Part) -> (Vec<State>, Vec<(Change
     (sent, left_out)
 }
 
-/// The changes in the parts that are staged at the peer and in the page in flight: those that were sent, and those that were
-/// not, with the reason why not.
+/// The states in the parts that are staged at the peer and in the page in flight: those that are sent, and the changes of
+/// those that are not, with the reason why not.
 pub(crate) async fn unanswered(
     tx: &mut dyn Transaction,
     peer_id: ReplicaId,
-) -> Result<(Vec<Change>, Vec<(Change, String)>)> {
+) -> Result<(Vec<State>, Vec<(Change, String)>)> {
     let peer = notes::peer(tx, peer_id).await?;
-    let (mut changes, mut left_out) = (Vec::new(), Vec::new());
+    let (mut states, mut left_out) = (Vec::new(), Vec::new());
     let mut after = peer.pushed;
     let in_flight = peer.in_flight.iter().map(|frozen| &frozen.part);
     for part in peer.staged.iter().chain(in_flight) {
-        let states = frozen_states(tx, peer.not_from(peer_id, after), after, part).await?;
-        let (sent, not_sent) = without_left_out(states, part);
-        changes.extend(sent.into_iter().map(|state| state.change));
+        let of_part = frozen_states(tx, peer.not_from(peer_id, after), after, part).await?;
+        let (sent, not_sent) = without_left_out(of_part, part);
+        states.extend(sent);
         left_out.extend(not_sent);
         after = part.through;
     }
-    Ok((changes, left_out))
+    Ok((states, left_out))
 }
 
 /// Notes that the page of this number is staged at the peer. Does nothing if it is not in flight any more.

@@ -227,8 +227,9 @@ async fn live_children(
             filter.push(child.after_id(&after)?);
         }
         let limit = ASKED + but.len().min(ASKED);
+        let filter = Filter::And(filter);
         let selection =
-            Selection { filter: Filter::And(filter), limit: Some(limit as u64), ..Selection::default() };
+            Selection { filter, limit: Some(limit as u64), lenient: true, ..Selection::default() };
         let records = tx.select(child, &selection).await?;
         let full = records.len() == limit;
         for record in &records {
@@ -264,7 +265,8 @@ pub(super) async fn descendants(
             for (child, place) in models.children_of(model) {
                 for ids in ids.chunks(ASKED) {
                     let filter = Filter::OneOf(place, ids.to_vec());
-                    for record in tx.select(child, &Selection { filter, ..Selection::default() }).await? {
+                    let selection = Selection { filter, lenient: true, ..Selection::default() };
+                    for record in tx.select(child, &selection).await? {
                         let id = child.id_of(&record)?;
                         if seen.insert((child.name, id.clone())) {
                             level.push((child.name, id.clone()));

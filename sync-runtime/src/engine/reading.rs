@@ -132,12 +132,15 @@ pub(super) async fn feed_page(
     };
     let may_come_along = |state: &State| {
         may_read(state)
+            && !state.lacks_record()
             && (state.record.is_some() || cut_at.view.is_none() || state.change.schema.scope.is_none())
     };
     let knows = |state: &State| pull.models.get(state.change.schema.name).is_ok();
     let mut updates = Vec::with_capacity(part.states.len() + part.early.len());
     let mut skipped = 0;
-    for mut state in part.states.into_iter().filter(may_read) {
+    // A change whose record cannot be read is no news to anybody; that it is there stands in the comparison.
+    let can_go = |state: &State| may_read(state) && !(pull.data && state.lacks_record());
+    for mut state in part.states.into_iter().filter(can_go) {
         if let Some(scope) = unmatched(pull, &state) {
             if !first {
                 let (schema, id) = (state.change.schema, state.change.id);
@@ -237,11 +240,13 @@ pub(super) async fn matching(
         let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
         let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
         let wanted = if looks_through { LOOKED_THROUGH } else { limit - found.len() };
-        let selection = Selection { filter, limit: Some(wanted as u64), ..Selection::default() };
+        let selection =
+            Selection { filter, limit: Some(wanted as u64), lenient: true, ..Selection::default() };
         let records = tx.select(schema, &selection).await?;
         let ids: Vec<Id> =
             records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;
-        let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
+        let mut states: Vec<State> = tx.states(schema, &ids).await?.into_iter().flatten().collect();
+        states.retain(|state| !state.lacks_record());
         found.extend(readable(tx, caller, states).await?);
         // Where only the record as a whole tells its scope, others' were among them.
         if ids.len() < wanted || found.len() >= limit {

@@ -145,7 +145,8 @@ pub(crate) fn as_asked(deltas: &[Change], mut updates: Vec<Update>) -> Vec<Updat
         .collect();
     updates.retain(|update| {
         let change = &update.state.change;
-        asked.get(&(change.schema.name, &change.id)) == Some(&(change.revision(), change.group))
+        !update.state.lacks_record()
+            && asked.get(&(change.schema.name, &change.id)) == Some(&(change.revision(), change.group))
     });
     updates
 }

@@ -3,8 +3,8 @@
 
 use super::apply::{horizon, kept_as_base, on_top};
 use super::inbox::{Matter, Parked, is_settled, list, remove};
-use super::parents;
 use super::rebase::{common, merged_pair, resolved_stamps};
+use super::{parents, unread};
 use crate::change::{Change, ChangeKind, Group, RecordName, State};
 use crate::merge::{Side, combine};
 use crate::planted::{self, Bug};
@@ -97,6 +97,10 @@ pub(super) async fn standing(
     let Some(current) = current else {
         return Err(Error::new(ErrorKind::NotFound, format!("{name} was never here")));
     };
+    if current.lacks_record() {
+        let reason = unread::refusal(tx, &current.change).await?.reason;
+        return Err(Error::new(ErrorKind::InvalidValue, reason));
+    }
     // A merge may have settled it and left this side's revision as it is.
     if is_settled(&entry.matter, Some(&current.change)) && !blind {
         return Err(moved("the conflict"));

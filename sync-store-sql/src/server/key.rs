@@ -6,6 +6,7 @@
 use super::link::{Arg, Cell, Kind};
 use super::statement::{Dialect, Statement};
 use super::tables::{Column, Table};
+use crate::records::misread;
 use sync_runtime::record::{Id, Record};
 use sync_runtime::{Error, Result, Value};
 
@@ -97,7 +98,7 @@ impl Table {
         let mut record = Record::absent(self.schema);
         for (place, cell) in self.schema.key().zip(found) {
             let value: Result<Value, String> = self.columns[place].decode(cell);
-            record.set(place, value.map_err(|found| self.misread(place, "of unknown id", &found))?);
+            record.set(place, value.map_err(|found| misread(self.schema, place, "of unknown id", &found))?);
         }
         self.schema.id_of(&record).map_err(Error::from)
     }

@@ -18,6 +18,8 @@ pub(crate) enum Cell {
     Micros(i64),
     /// Days since 1970-01-01.
     Day(i32),
+    /// A value that has no place here, as people would call it.
+    Odd(&'static str),
 }
 
 impl Cell {
@@ -42,6 +44,7 @@ impl Cell {
             Cell::Uuid(_) => "a UUID".to_owned(),
             Cell::Micros(_) => "a date and time".to_owned(),
             Cell::Day(_) => "a date".to_owned(),
+            Cell::Odd(what) => (*what).to_owned(),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use super::link::{Cell, Kind};
 use crate::names;
+use crate::records::Reading;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
+use sync_runtime::Result;
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::value::{self, FieldType, Value};
-use sync_runtime::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
 /// A column of a model's table.
@@ -66,11 +68,14 @@ impl Column {
             (FieldType::Bool, Cell::Bool(yes)) => Value::Bool(yes),
             (FieldType::Bool, Cell::Int(n @ (0 | 1))) => Value::Bool(n == 1),
             (FieldType::Int { .. }, Cell::Int(n)) => Value::Int(n),
-            (FieldType::Float | FieldType::Float32, Cell::Float(x)) => Value::Float(x),
+            (FieldType::Float | FieldType::Float32, Cell::Float(x)) if x.is_finite() => Value::Float(x),
             (FieldType::Float | FieldType::Float32, Cell::Text(text)) => {
                 self.float(&text).map(Value::Float).ok_or_else(|| Cell::Text(text).describe())?
             }
             (FieldType::Text, Cell::Text(text)) => Value::Text(text),
+            (FieldType::Decimal, Cell::Text(text)) if matches!(text.as_str(), "NaN" | "Infinity") => {
+                return Err(format!("the number {text}"));
+            }
             (FieldType::Decimal, Cell::Text(text)) => Value::Decimal(text),
             (FieldType::Decimal, Cell::Int(n)) => Value::Decimal(n.to_string()),
             (FieldType::Bytes, Cell::Bytes(bytes)) => Value::Bytes(bytes),
@@ -174,35 +179,17 @@ impl Table {
         self.schema.fields.iter().filter(|field| local || field.replicated()).count()
     }
 
-    pub(super) fn misread(&self, field: usize, of: &str, found: &str) -> Error {
-        let schema = self.schema;
-        let message = format!(
-            "the field `{}` of {} {of} should hold a {}, but the table `{}` has {found}; correct it there",
-            schema.fields[field].name, schema.name, schema.fields[field].ty, schema.table
-        );
-        Error::new(ErrorKind::InvalidValue, message)
+    /// What these cells hold, all fields or only those that travel.
+    pub(crate) fn reading(&self, cells: impl IntoIterator<Item = Cell>, local: bool) -> Reading {
+        let mut cells = cells.into_iter();
+        let read = |field: usize| Ok(self.columns[field].decode(cells.next().unwrap_or(Cell::Null)));
+        let Ok(reading) = Reading::of::<Infallible>(self.schema, local, read);
+        reading
     }
 
     /// The record whose cells these are, all fields or only those that travel.
     pub(crate) fn record(&self, cells: impl IntoIterator<Item = Cell>, local: bool) -> Result<Record> {
-        let mut cells = cells.into_iter();
-        let mut values = Vec::with_capacity(self.columns.len());
-        for (index, field) in self.schema.fields.iter().enumerate() {
-            if !local && field.local {
-                values.push(None);
-                continue;
-            }
-            let found = cells.next().unwrap_or(Cell::Null);
-            match self.columns[index].decode(found) {
-                Ok(value) => values.push(Some(value)),
-                Err(found) => {
-                    values.resize(self.columns.len(), None);
-                    let id = self.schema.id_of(&Record::new(values)).map(|id| id.to_string());
-                    return Err(self.misread(index, &id.unwrap_or_default(), &found));
-                }
-            }
-        }
-        Ok(Record::new(values))
+        self.reading(cells, local).whole(self.schema)
     }
 }
 

@@ -192,7 +192,9 @@ impl Encoding {
             },
             (FieldType::Int { .. }, ValueRef::Integer(n)) => Some(Value::Int(n)),
             (FieldType::Int { .. }, ValueRef::Real(x)) if whole(x) => Some(Value::Int(x as i64)),
-            (FieldType::Float | FieldType::Float32, ValueRef::Real(x)) => Some(Value::Float(x)),
+            (FieldType::Float | FieldType::Float32, ValueRef::Real(x)) => {
+                x.is_finite().then_some(Value::Float(x))
+            }
             (FieldType::Float | FieldType::Float32, ValueRef::Integer(n)) => Some(Value::Float(n as f64)),
             (FieldType::Text, ValueRef::Text(bytes)) => Some(Value::Text(text(bytes)?)),
             (FieldType::Text, ValueRef::Blob(bytes)) => Some(Value::Text(text(bytes)?)),

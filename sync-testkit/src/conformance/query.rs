@@ -379,6 +379,7 @@ pub(super) async fn random_selections_agree_with_the_oracle(suite: &mut Suite) {
             order,
             skip: if dice.below(3) == 0 { dice.below(20) as u64 } else { 0 },
             limit: (dice.below(3) == 0).then(|| dice.below(20) as u64),
+            lenient: dice.below(2) == 0,
         };
         check(suite, &EVERYTHING, &records, selection).await;
     }

@@ -10,7 +10,7 @@ use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{ForeignKey, ModelSchema, Models};
 use sync_runtime::store::{
-    Access, Base, Expect, Feed, Put, Room, Saved, Store, Transaction, Work, Write, transact,
+    Access, Base, Expect, Feed, Put, Room, Saved, Store, Transaction, Unreadable, Work, Write, transact,
 };
 use sync_runtime::version::{Checkpoint, Position, ReplicaId, Stamp};
 use sync_runtime::{Error, ErrorKind, Result};
@@ -226,6 +226,15 @@ impl Transaction for SimTransaction<'_> {
         limit: usize,
     ) -> Result<Vec<Id>> {
         self.tx.untracked(schema, only, after, limit).await
+    }
+
+    async fn unreadable(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        limit: usize,
+    ) -> Result<Vec<Unreadable>> {
+        self.tx.unreadable(schema, only, limit).await
     }
 
     async fn retrack(&mut self, schema: &'static ModelSchema, ids: &[Id], now: Stamp) -> Result<Vec<bool>> {

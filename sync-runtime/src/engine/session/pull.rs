@@ -528,7 +528,8 @@ async fn holds(tx: &mut dyn Transaction, schema: &'static ModelSchema, parts: &P
     loop {
         let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
         let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
-        let selection = Selection { filter, limit: Some(limit as u64), ..Selection::default() };
+        let selection =
+            Selection { filter, limit: Some(limit as u64), lenient: true, ..Selection::default() };
         let records = tx.select(schema, &selection).await?;
         let is_in = |record| schema.scope_of(record).is_ok_and(|scope| parts.hold(schema.name, &scope));
         if records.iter().any(is_in) {

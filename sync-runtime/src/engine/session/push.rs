@@ -7,6 +7,7 @@ use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
 use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, Paging, whole};
 use crate::engine::serve::sized;
+use crate::engine::unread;
 use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
 use crate::version::{ReplicaId, Stamp};
@@ -32,6 +33,8 @@ pub(super) struct Sent {
     pub(super) changes: Vec<Change>,
     /// Those that did not, with the reason why not.
     withheld: Vec<(Change, Rejection)>,
+    /// Those whose records cannot be read.
+    unread: Vec<Change>,
 }
 
 impl Session<'_> {
@@ -88,8 +91,10 @@ impl Session<'_> {
         summary: &mut Summary,
     ) -> Result<(PushPage, Sent)> {
         let updates = std::mem::take(&mut outgoing.updates).into_iter();
-        let (mut updates, strange): (Vec<Update>, Vec<Update>) =
+        let (updates, strange): (Vec<Update>, Vec<Update>) =
             updates.partition(|update| holds(&self.held, &update.state.change));
+        let (unread, mut updates): (Vec<Update>, Vec<Update>) =
+            updates.into_iter().partition(|update| update.state.lacks_record());
         if outgoing.diff_first {
             let changes = updates.iter().map(|update| update.state.change.clone()).collect();
             summary.requests += 1;
@@ -105,6 +110,7 @@ impl Session<'_> {
                 strange.into_iter().map(|update| update.state.change),
                 std::mem::take(&mut outgoing.left_out),
             ),
+            unread: unread.into_iter().map(|update| update.state.change).collect(),
         };
         let page = Page { updates, group_open: outgoing.group_open };
         Ok((PushPage { number: outgoing.number, digest: outgoing.digest, page }, sent))
@@ -239,16 +245,23 @@ impl Session<'_> {
                 }
                 let mut sent = sent;
                 if !peer.staged.is_empty() {
-                    let (changes, left_out) = outbox::unanswered(tx, id).await?;
-                    let (changes, strange): (Vec<_>, Vec<_>) =
-                        changes.into_iter().partition(|change| holds(&held, change));
-                    sent = Sent { changes, withheld: withheld(strange.into_iter(), left_out) };
+                    let (states, left_out) = outbox::unanswered(tx, id).await?;
+                    let (there, strange): (Vec<State>, Vec<State>) =
+                        states.into_iter().partition(|state| holds(&held, &state.change));
+                    let (unread, sent_whole): (Vec<State>, Vec<State>) =
+                        there.into_iter().partition(State::lacks_record);
+                    sent = Sent {
+                        changes: changes_of(sent_whole).collect(),
+                        withheld: withheld(changes_of(strange), left_out),
+                        unread: changes_of(unread).collect(),
+                    };
                 }
                 if outcomes.len() != sent.changes.len() {
                     return Ok(None);
                 }
-                let answers = sent.changes.into_iter().zip(outcomes);
-                take_answers(tx, &arrival, id, number, answers, sent.withheld).await.map(Some)
+                let Sent { changes, withheld, unread } = sent;
+                let answers = changes.into_iter().zip(outcomes);
+                take_answers(tx, &arrival, id, number, answers, Unsent { withheld, unread }).await.map(Some)
             })
         });
         let odd = || self.odd("the number of its answers is not that of the records sent");
@@ -283,19 +296,33 @@ fn withheld(
     strange.chain(left_out).collect()
 }
 
+fn changes_of(states: Vec<State>) -> impl Iterator<Item = Change> {
+    states.into_iter().map(|state| state.change)
+}
+
+/// The records of a page that did not travel.
+struct Unsent {
+    withheld: Vec<(Change, Rejection)>,
+    unread: Vec<Change>,
+}
+
 async fn take_answers(
     tx: &mut dyn Transaction,
     arrival: &Arrival,
     peer: ReplicaId,
     number: u64,
     answers: impl Iterator<Item = (Change, Outcome)>,
-    withheld: Vec<(Change, Rejection)>,
+    Unsent { withheld, unread }: Unsent,
 ) -> Result<Home> {
     let mut theirs = Vec::new();
     let (mut stored, mut known) = (Vec::new(), Vec::new());
     let mut parked = Vec::new();
     let mut state = notes::peer(tx, peer).await?;
     let mut refused = withheld;
+    for change in unread {
+        let rejection = unread::refusal(tx, &change).await?;
+        refused.push((change, rejection));
+    }
     let mut taken = Vec::new();
     for (change, outcome) in answers {
         if matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Amended(_)) {

@@ -140,7 +140,7 @@ async fn settled(
 ) -> Result<(Option<Id>, Vec<State>)> {
     let peer: PeerState = notes::peer(tx, id).await?;
     let filter = after.map(|id| schema.after_id(&id)).transpose()?.unwrap_or(Filter::All);
-    let selection = Selection { filter, limit: Some(limit as u64), ..Selection::default() };
+    let selection = Selection { filter, limit: Some(limit as u64), lenient: true, ..Selection::default() };
     let records = tx.select(schema, &selection).await?;
     let ids: Vec<Id> =
         records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;

@@ -72,7 +72,8 @@ impl Session<'_> {
         loop {
             let behind = after.take().map(|id| schema.after_id(&id)).transpose()?;
             let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
-            let selection = Selection { filter, limit: Some(limit as u64), ..Selection::default() };
+            let selection =
+                Selection { filter, limit: Some(limit as u64), lenient: true, ..Selection::default() };
             let (scope, arrival) = (scope.clone(), self.arrival());
             let last = self.run_leased(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {

@@ -382,6 +382,7 @@ fn json(cell: &Cell) -> String {
         Cell::Uuid(id) => text(&id.hyphenated().to_string()),
         Cell::Micros(micros) => wire::time_text(*micros).map_or("null".to_owned(), |time| text(&time)),
         Cell::Day(day) => sync_runtime::value::date_text(*day).map_or("null".to_owned(), |day| text(&day)),
+        Cell::Odd(_) => "null".to_owned(),
     }
 }
 

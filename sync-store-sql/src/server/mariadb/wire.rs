@@ -44,6 +44,7 @@ fn add(arguments: &mut MySqlArguments, arg: Arg) -> Result<(), BoxDynError> {
         (Kind::Bytes, Cell::Uuid(id)) => arguments.add(id.as_bytes().to_vec()),
         (_, Cell::Uuid(id)) => arguments.add(id.hyphenated().to_string()),
         (_, Cell::Micros(micros)) => arguments.add(time_text(micros).ok_or("a time out of range")?),
+        (_, Cell::Odd(what)) => Err(format!("{what} for a {kind:?}").into()),
         (_, Cell::Day(day)) => arguments.add(date_text(day).ok_or("a day out of range")?),
     }
 }
@@ -57,18 +58,21 @@ fn arguments(args: Vec<Arg>) -> Result<MySqlArguments, Failure> {
 }
 
 /// A whole number of as many bytes as there are.
-fn integer(bytes: &[u8], unsigned: bool) -> Result<i64, BoxDynError> {
-    Ok(match bytes.len() {
+fn integer(bytes: &[u8], unsigned: bool) -> Result<Cell, BoxDynError> {
+    Ok(Cell::Int(match bytes.len() {
+        8 if unsigned => {
+            let number = i64::try_from(u64::from_le_bytes(bytes.try_into()?));
+            return Ok(number.map_or(Cell::Odd("a number above 2^63"), Cell::Int));
+        }
         1 if unsigned => bytes[0].into(),
         1 => i64::from(bytes[0] as i8),
         2 if unsigned => u16::from_le_bytes(bytes.try_into()?).into(),
         2 => i16::from_le_bytes(bytes.try_into()?).into(),
         4 if unsigned => u32::from_le_bytes(bytes.try_into()?).into(),
         4 => i32::from_le_bytes(bytes.try_into()?).into(),
-        8 if unsigned => i64::try_from(u64::from_le_bytes(bytes.try_into()?))?,
         8 => i64::from_le_bytes(bytes.try_into()?),
         more => return Err(format!("a whole number of {more} bytes").into()),
-    })
+    }))
 }
 
 /// A date, or a date and time, behind its length.
@@ -87,6 +91,9 @@ fn civil(bytes: &[u8]) -> Result<civil::DateTime, BoxDynError> {
     )?)
 }
 
+/// What MariaDB takes for a date unless it is told not to.
+const NO_DAY: &str = "a date without a day, a month or a year";
+
 /// The cell in this column.
 fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
     let value = row.try_get_raw(column)?;
@@ -101,17 +108,16 @@ fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
         "FLOAT" => Cell::Float(f32::from_le_bytes(bytes.try_into()?).into()),
         "DOUBLE" => Cell::Float(f64::from_le_bytes(bytes.try_into()?)),
         "DATE" => {
-            let days = EPOCH.date().until(civil(bytes)?.date())?.get_days();
-            Cell::Day(days)
+            let day = civil(bytes).ok().and_then(|time| EPOCH.date().until(time.date()).ok());
+            day.map_or(Cell::Odd(NO_DAY), |days| Cell::Day(days.get_days()))
         }
         "DATETIME" | "TIMESTAMP" => {
-            Cell::Micros(i64::try_from(civil(bytes)?.duration_since(EPOCH).as_micros())?)
+            let time = civil(bytes).ok().map(|time| time.duration_since(EPOCH).as_micros());
+            time.and_then(|micros| i64::try_from(micros).ok()).map_or(Cell::Odd(NO_DAY), Cell::Micros)
         }
         "DECIMAL" | "ENUM" | "SET" => text()?,
-        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
-            Cell::Int(integer(bytes, false)?)
-        }
-        name if name.ends_with("UNSIGNED") || name == "YEAR" => Cell::Int(integer(bytes, true)?),
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => integer(bytes, false)?,
+        name if name.ends_with("UNSIGNED") || name == "YEAR" => integer(bytes, true)?,
         _ if is_text => text()?,
         "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "CHAR" | "VARCHAR"
         | "TINYTEXT" | "TEXT" | "MEDIUMTEXT" | "LONGTEXT" => Cell::Bytes(bytes.to_vec()),

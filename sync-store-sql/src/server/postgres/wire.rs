@@ -237,12 +237,14 @@ fn cell(row: &PgRow, column: usize, ty: u32) -> Result<Cell, BoxDynError> {
         BYTEA => Cell::Bytes(bytes.to_vec()),
         UUID => Cell::Uuid(Uuid::from_slice(bytes)?),
         TIMESTAMP | TIMESTAMPTZ => {
-            let micros = i64::from_be_bytes(bytes.try_into()?);
-            Cell::Micros(micros.checked_add(EPOCH_MICROS).ok_or("a time at infinity")?)
+            let micros = Some(i64::from_be_bytes(bytes.try_into()?)).filter(|micros| *micros > i64::MIN);
+            let micros = micros.and_then(|micros| micros.checked_add(EPOCH_MICROS));
+            micros.map_or(Cell::Odd("a time at infinity"), Cell::Micros)
         }
         DATE => {
-            let day = i32::from_be_bytes(bytes.try_into()?);
-            Cell::Day(day.checked_add(EPOCH_DAYS).ok_or("a day at infinity")?)
+            let day = Some(i32::from_be_bytes(bytes.try_into()?)).filter(|day| *day > i32::MIN);
+            let day = day.and_then(|day| day.checked_add(EPOCH_DAYS));
+            day.map_or(Cell::Odd("a day at infinity"), Cell::Day)
         }
         JSONB => Cell::Text(std::str::from_utf8(bytes.get(1..).unwrap_or_default())?.to_owned()),
         // Text by any name: `varchar`, `name`, a domain over one of them.

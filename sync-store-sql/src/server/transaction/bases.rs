@@ -7,6 +7,7 @@ use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Rows, Statement, Then, in_parts};
 use super::super::tables::{CHANGE, Column, Table, change_columns};
 use super::{SqlTransaction, rows};
+use crate::records::Reading;
 use std::collections::HashMap;
 use sync_runtime::Result;
 use sync_runtime::change::State;
@@ -39,9 +40,9 @@ impl SqlTransaction<'_> {
         for mut row in found {
             let until = row.pop();
             let columns = row.split_off(width);
-            let record = table.record(row, false)?;
+            let Reading { record, misread } = table.reading(row, false);
             let change = rows::change(&self.replicas, table, table.schema.id_of(&record)?, &columns)?;
-            let record = Some(record).filter(|_| !change.is_delete());
+            let record = Some(record).filter(|_| !change.is_delete() && misread.is_none());
             let Some(Cell::Int(until)) = until else { return Err(rows::corrupt("a base has no end")) };
             bases.push(Base { state: State { change, record }, until });
         }
@@ -56,7 +57,8 @@ impl SqlTransaction<'_> {
         let mut select = self.select_bases(table);
         table.one_of(self.dialect(), &mut select, "b.", ids);
         let mut found: HashMap<Id, Vec<Base>> = HashMap::new();
-        for base in self.bases_found(table, select).await? {
+        let bases = self.bases_found(table, select).await?.into_iter();
+        for base in bases.filter(|base| !base.state.lacks_record()) {
             found.entry(base.state.change.id.clone()).or_default().push(base);
         }
         Ok(ids.iter().map(|id| found.get(id).cloned().unwrap_or_default()).collect())

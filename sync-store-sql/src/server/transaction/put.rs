@@ -77,7 +77,8 @@ impl SqlTransaction<'_> {
         for (place, State { change, record }) in states.iter().enumerate() {
             let is_there = there.contains(&change.id);
             let Some(record) = record else {
-                if is_there {
+                // One that nobody could read stays as it is.
+                if is_there && change.is_delete() {
                     ops.push((place, Op::Delete));
                 }
                 continue;

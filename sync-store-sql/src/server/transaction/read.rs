@@ -5,16 +5,21 @@ use super::super::statement::{Dialect, Statement};
 use super::super::tables::{IdType, Table, change_columns, id_of_key};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
+use crate::records::Reading;
 use std::collections::{HashMap, HashSet};
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
-use sync_runtime::store::Feed;
+use sync_runtime::store::{Feed, Unreadable};
+use sync_runtime::version::Position;
 use sync_runtime::{Error, ErrorKind, Result, Value};
 
 /// As many records as it pays for to look whether they stand side by side.
 const NEIGHBOURS: usize = 100;
+
+/// How many rows are looked at together for those that cannot be read.
+const LOOKED_AT: usize = 1_000;
 
 /// How many values one statement may have.
 const MOST_VALUES: usize = 32_000;
@@ -79,6 +84,7 @@ impl SqlTransaction<'_> {
         // Only who writes afterwards asks again.
         let asked: Option<HashSet<Id>> = self.write.then(|| live.into_iter().cloned().collect());
         give(states, schema, found);
+        let mut unreadable: Vec<Id> = Vec::new();
         // Not every database has ids in the order that they have here.
         let missing = ids_without_record(states, schema);
         if !missing.is_empty() {
@@ -87,8 +93,12 @@ impl SqlTransaction<'_> {
             table.one_of(self.dialect(), &mut select, "", missing);
             let mut found = Vec::new();
             for row in self.fetch(select).await? {
-                let record = table.record(row, false)?;
-                found.push((schema.id_of(&record)?, record));
+                let Reading { record, misread } = table.reading(row, false);
+                let id = schema.id_of(&record)?;
+                match misread {
+                    None => found.push((id, record)),
+                    Some(_) => unreadable.push(id),
+                }
             }
             give(states, schema, found);
         }
@@ -97,6 +107,7 @@ impl SqlTransaction<'_> {
             for id in ids_without_record(states, schema) {
                 there.remove(id);
             }
+            there.extend(unreadable);
             self.looked = Some(Looked { model: table.number, asked, there });
         }
         Ok(())
@@ -127,6 +138,41 @@ impl SqlTransaction<'_> {
         let all = rows.len() <= most;
         self.shared.were_neighbours(all);
         Ok(if all { rows } else { Vec::new() })
+    }
+
+    pub(super) async fn unreadable_rows(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        limit: usize,
+    ) -> Result<Vec<Unreadable>> {
+        let table = self.table(schema)?;
+        let mut unreadable = Vec::new();
+        for ids in only.unwrap_or_default().chunks(LOOKED_AT) {
+            unreadable.extend(self.unreadable_among(&table, ids).await?);
+        }
+        let mut after = if only.is_some() { Position::MAX } else { 0 };
+        while unreadable.len() < limit && after < Position::MAX {
+            let feed = Feed { schema: Some(schema), limit: LOOKED_AT, ..Feed::after(after) };
+            let states = self.fed_changes(&feed).await?;
+            after = states.last().map_or(Position::MAX, |state| state.change.position);
+            let live = states.into_iter().filter(|state| !state.change.is_delete());
+            let ids: Vec<Id> = live.map(|state| state.change.id).collect();
+            unreadable.extend(self.unreadable_among(&table, &ids).await?);
+        }
+        unreadable.truncate(limit);
+        Ok(unreadable)
+    }
+
+    async fn unreadable_among(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Unreadable>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select =
+            Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", true), table.name));
+        table.one_of(self.dialect(), &mut select, "", ids);
+        let found = self.fetch(select).await?.into_iter();
+        Ok(found.filter_map(|row| table.reading(row, true).unreadable(table.schema)).collect())
     }
 
     pub(super) async fn states_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<State>>> {
@@ -168,7 +214,11 @@ impl SqlTransaction<'_> {
         sql.push_str(&format!(" LIMIT {limit} OFFSET {skip}"));
         let args = terms.args;
         let found = self.fetch(Statement { sql, args }).await?;
-        found.into_iter().map(|row| table.record(row, true)).collect()
+        let read = |row| match selection.lenient {
+            true => Ok(table.reading(row, true).record),
+            false => table.record(row, true),
+        };
+        found.into_iter().map(read).collect()
     }
 
     pub(super) async fn counted(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64> {

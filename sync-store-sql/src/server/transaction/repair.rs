@@ -116,17 +116,17 @@ impl SqlTransaction<'_> {
 
     /// Makes the changes of records whose tracking is broken, by whether they are there.
     async fn track_anew(&mut self, table: &Table, ids: &[Id], now: Stamp) -> Result<()> {
-        let there = self.records(table, ids).await?;
+        let there = self.locked_ids(table, ids).await?;
         let before = self.changes_by_id(table, ids).await?;
         let me = self.own().await?.replica;
         self.know([me]).await?;
         let group = Some(Groups::unique());
         let changes: Vec<Change> = ids
             .iter()
-            .zip(there)
             .zip(before)
-            .map(|((id, record), before)| {
-                let kind = if record.is_some() { ChangeKind::Create } else { ChangeKind::Delete };
+            .map(|(id, before)| {
+                let exists = there.contains(id);
+                let kind = if exists { ChangeKind::Create } else { ChangeKind::Delete };
                 Change {
                     schema: table.schema,
                     id: id.clone(),
@@ -140,7 +140,7 @@ impl SqlTransaction<'_> {
                     position: 0,
                     group,
                     origin: None,
-                    unknown: before.and_then(|before| before.unknown).filter(|_| record.is_some()),
+                    unknown: before.and_then(|before| before.unknown).filter(|_| exists),
                     stamps: None,
                 }
             })

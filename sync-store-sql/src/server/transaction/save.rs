@@ -142,7 +142,8 @@ impl SqlTransaction<'_> {
         let mut olds = HashMap::with_capacity(found.len());
         for mut row in found {
             let columns = row.split_off(width);
-            let record = table.record(row, true)?;
+            // What cannot be read of it differs from anything that is given.
+            let record = table.reading(row, true).record;
             let id = table.schema.id_of(&record)?;
             let change = match columns[0] {
                 Cell::Null => None,

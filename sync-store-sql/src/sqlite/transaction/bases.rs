@@ -13,15 +13,19 @@ use sync_runtime::record::Id;
 use sync_runtime::store::Base;
 use sync_runtime::version::Position;
 
-fn base(sql: &Connection, replicas: &mut Replicas, table: &Table, row: &Row<'_>) -> Result<Base, Bad> {
+/// A base, if a record can have its id; without its record where that cannot be read.
+fn base(
+    sql: &Connection,
+    replicas: &mut Replicas,
+    table: &Table,
+    row: &Row<'_>,
+) -> Result<Option<Base>, Bad> {
     let width = table.travelling_columns().len();
-    let id = rows::id(table, row, width + CHANGE.len() + 1)?;
+    let Some(id) = rows::possible_id(table, row, width + CHANGE.len() + 1)? else { return Ok(None) };
     let change = rows::change(sql, replicas, table, id, row, width)?;
-    let record = match change.is_delete() {
-        true => None,
-        false => Some(rows::record(table, row, false)?),
-    };
-    Ok(Base { state: State { change, record }, until: row.get(width + CHANGE.len())? })
+    let reading = rows::reading(table, row, false)?;
+    let record = Some(reading.record).filter(|_| !change.is_delete() && reading.misread.is_none());
+    Ok(Some(Base { state: State { change, record }, until: row.get(width + CHANGE.len())? }))
 }
 
 impl SqliteTransaction {
@@ -32,8 +36,9 @@ impl SqliteTransaction {
             let mut found = select.raw_query();
             let mut bases = Vec::new();
             while let Some(row) = found.next()? {
-                bases.push(base(&conn.sql, &mut conn.replicas, table, row)?);
+                bases.extend(base(&conn.sql, &mut conn.replicas, table, row)?);
             }
+            bases.retain(|base| !base.state.lacks_record());
             Ok(bases)
         })
     }
@@ -46,7 +51,7 @@ impl SqliteTransaction {
                 let mut select = conn.sql.prepare_cached(&table.sql.bases_between)?;
                 let mut found = select.query([after, through])?;
                 while let Some(row) = found.next()? {
-                    bases.push(base(&conn.sql, &mut conn.replicas, &table, row)?);
+                    bases.extend(base(&conn.sql, &mut conn.replicas, &table, row)?);
                 }
                 Ok(())
             })?;

@@ -21,7 +21,7 @@ use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
-use sync_runtime::store::{Base, Feed, Put, Room, Saved, Transaction, Write};
+use sync_runtime::store::{Base, Feed, Put, Room, Saved, Transaction, Unreadable, Write};
 use sync_runtime::version::{Position, ReplicaId, Stamp};
 use sync_runtime::{Error, ErrorKind, Result};
 
@@ -341,6 +341,15 @@ impl Transaction for SqliteTransaction {
         limit: usize,
     ) -> Result<Vec<Id>> {
         self.untracked_ids(schema, only, after, limit)
+    }
+
+    async fn unreadable(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        limit: usize,
+    ) -> Result<Vec<Unreadable>> {
+        self.unreadable_rows(schema, only, limit)
     }
 
     async fn retrack(&mut self, schema: &'static ModelSchema, ids: &[Id], now: Stamp) -> Result<Vec<bool>> {

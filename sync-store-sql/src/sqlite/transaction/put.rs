@@ -138,6 +138,10 @@ impl SqliteTransaction {
     ) -> Result<Option<String>> {
         let id = &change.id;
         let Some(record) = record else {
+            // One that nobody could read stays as it is.
+            if !change.is_delete() {
+                return Ok(None);
+            }
             return Ok(match self.delete_row(table, id)? {
                 Written::Refused(reason) => Some(reason),
                 Written::Rows(_) => None,

@@ -6,6 +6,7 @@ use super::super::triggers::CHANGE;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
 use crate::filter::{self, Terms};
+use crate::records::Reading;
 use rusqlite::types::{ToSqlOutput, Value as Owned};
 use rusqlite::{CachedStatement, Row, Statement};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::ModelSchema;
-use sync_runtime::store::Feed;
+use sync_runtime::store::{Feed, Unreadable};
 use sync_runtime::{Error, ErrorKind, Result, Value};
 
 impl SqliteTransaction {
@@ -46,7 +47,46 @@ impl SqliteTransaction {
         })
     }
 
-    /// The record that a change stands for, without its local fields; `None` for a tombstone.
+    /// A record with its local fields, as far as it can be read.
+    pub(super) fn as_it_reads(&mut self, table: &Table, id: &Id) -> Result<Option<Reading>> {
+        self.rows(|conn| {
+            let mut select = conn.sql.prepare_cached(&table.sql.read)?;
+            rows::bind_key(&mut select, table, id, |nth, _| nth + 1)?;
+            first(&mut select, |row| rows::reading(table, row, true))
+        })
+    }
+
+    pub(super) fn unreadable_rows(
+        &mut self,
+        schema: &'static ModelSchema,
+        only: Option<&[Id]>,
+        limit: usize,
+    ) -> Result<Vec<Unreadable>> {
+        let table = self.table(schema)?;
+        let mut unreadable = Vec::new();
+        if let Some(only) = only {
+            for id in only {
+                let reading = self.as_it_reads(&table, id)?;
+                unreadable.extend(reading.and_then(|reading| reading.unreadable(schema)));
+            }
+            unreadable.truncate(limit);
+            return Ok(unreadable);
+        }
+        self.rows(|conn| {
+            let mut select = conn.sql.prepare_cached(&table.sql.select)?;
+            let mut found = select.raw_query();
+            while unreadable.len() < limit
+                && let Some(row) = found.next()?
+            {
+                unreadable.extend(rows::reading(&table, row, true)?.unreadable(schema));
+            }
+            Ok(())
+        })?;
+        Ok(unreadable)
+    }
+
+    /// The record that a change stands for, without its local fields; `None` for a tombstone, and for one that cannot be
+    /// read.
     pub(super) fn travelling(&mut self, table: &Table, change: &Change) -> Result<Option<Record>> {
         if change.is_delete() {
             return Ok(None);
@@ -54,7 +94,8 @@ impl SqliteTransaction {
         self.rows(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.travelling)?;
             rows::bind_key(&mut select, table, &change.id, |nth, _| nth + 1)?;
-            first(&mut select, |row| rows::record(table, row, false))
+            let reading = first(&mut select, |row| rows::reading(table, row, false))?;
+            Ok(reading.filter(|reading| reading.misread.is_none()).map(|reading| reading.record))
         })
     }
 
@@ -128,7 +169,13 @@ impl SqliteTransaction {
             let mut found = select.query(rusqlite::params_from_iter(values))?;
             let mut records = Vec::new();
             while let Some(row) = found.next()? {
-                records.push(rows::record(&table, row, true)?);
+                let reading = rows::reading(&table, row, true)?;
+                records.push(match selection.lenient {
+                    // A row without an id is no record to anybody.
+                    true if schema.id_of(&reading.record).is_err() => continue,
+                    true => reading.record,
+                    false => reading.whole(schema)?,
+                });
             }
             Ok(records)
         })
@@ -172,7 +219,7 @@ impl SqliteTransaction {
                 let Some(row) = found.next()? else { break };
                 // A model that this program did not register is no business of its feed.
                 let Some(table) = tables.numbered(row.get(CHANGE.len())?) else { continue };
-                let id = rows::id(table, row, CHANGE.len() + 1)?;
+                let Some(id) = rows::possible_id(table, row, CHANGE.len() + 1)? else { continue };
                 let change = rows::change(&conn.sql, &mut conn.replicas, table, id, row, 0)?;
                 let mut record = None;
                 if feed.data && !change.is_delete() {
@@ -192,7 +239,8 @@ impl SqliteTransaction {
                     }
                     let mut found = read.raw_query();
                     if let Some(row) = found.next()? {
-                        record = Some(rows::record(table, row, false)?);
+                        let reading = rows::reading(table, row, false)?;
+                        record = Some(reading.record).filter(|_| reading.misread.is_none());
                     }
                     bytes = bytes.saturating_add(record.as_ref().map_or(0, Record::size));
                     if bytes > feed.bytes && !states.is_empty() {

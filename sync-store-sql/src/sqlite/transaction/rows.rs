@@ -4,6 +4,7 @@ use super::super::codec::Encoding;
 use super::super::connection::Replicas;
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
+use crate::records::{Reading, misread};
 use rusqlite::types::{Value as Owned, ValueRef};
 use rusqlite::{Connection, Row, Statement};
 use sync_runtime::change::{Change, ChangeKind, Stamps};
@@ -34,61 +35,41 @@ pub(super) fn change_columns() -> String {
     CHANGE.join(", ")
 }
 
-/// The value of a field that stands in this column of a row.
-fn value(table: &Table, field: usize, found: ValueRef<'_>, of: &dyn std::fmt::Display) -> Result<Value> {
-    let column = &table.columns[field];
-    column.encoding.decode(found).map_err(|found| {
-        let schema = table.schema;
-        let message = format!(
-            "the field `{}` of {} {of} should hold a {}, but the table `{}` has {found}; correct it there",
-            schema.fields[field].name, schema.name, schema.fields[field].ty, schema.table
-        );
-        Error::new(ErrorKind::InvalidValue, message)
-    })
-}
-
 /// The id that stands in this column.
 pub(super) fn id(table: &Table, row: &Row<'_>, column: usize) -> Result<Id, Bad> {
     let found = row.get_ref(column)?;
     let value = match table.schema.has_composite_id() {
         true => table.id_encoding().decode(found).map_err(|found| corrupt(&format!("its id is {found}")))?,
-        false => value(table, table.schema.id, found, &"of unknown id")?,
+        false => {
+            let id = table.schema.id;
+            let decoded = table.columns[id].encoding.decode(found);
+            decoded.map_err(|found| misread(table.schema, id, "of unknown id", &found))?
+        }
     };
     Ok(Id::from_value(&value).map_err(|error| Error::from(error.in_field(table.schema.id_field().name)))?)
 }
 
-/// The record whose columns begin at the first one, all fields or only those that travel.
-pub(super) fn record(table: &Table, row: &Row<'_>, local: bool) -> Result<Record, Bad> {
-    let schema = table.schema;
-    let mut values = Vec::with_capacity(schema.fields.len());
-    let mut column = 0;
-    for (index, field) in schema.fields.iter().enumerate() {
-        if !local && field.local {
-            values.push(None);
-            continue;
-        }
-        let found = row.get_ref(column)?;
-        column += 1;
-        let decoded = match table.columns[index].encoding.decode(found) {
-            Ok(decoded) => decoded,
-            // Only now is the name of the record worth its price.
-            Err(_) => {
-                let name = if local { id_name(table, row) } else { None };
-                value(table, index, found, &name.unwrap_or_default())?
-            }
-        };
-        values.push(Some(decoded));
+/// The same; `None` for one that no record of the model can have, so that no peer could take anything of it.
+pub(super) fn possible_id(table: &Table, row: &Row<'_>, column: usize) -> Result<Option<Id>, Bad> {
+    match id(table, row, column) {
+        Err(Bad::Value(error)) if error.kind() == ErrorKind::InvalidValue => Ok(None),
+        id => id.map(Some),
     }
-    Ok(Record::new(values))
 }
 
-/// The id of a whole row, if it has one.
-fn id_name(table: &Table, row: &Row<'_>) -> Option<String> {
-    let mut record = Record::absent(table.schema);
-    for (place, column) in table.key() {
-        record.set(place, column.encoding.decode(row.get_ref(place).ok()?).ok()?);
-    }
-    table.schema.id_of(&record).ok().map(|id| id.to_string())
+/// What the columns of a row hold, from the first one on: all fields or only those that travel.
+pub(super) fn reading(table: &Table, row: &Row<'_>, local: bool) -> Result<Reading, Bad> {
+    let mut columns = 0..;
+    let reading = Reading::of(table.schema, local, |field| {
+        let found = row.get_ref(columns.next().unwrap_or_default())?;
+        Ok::<_, rusqlite::Error>(table.columns[field].encoding.decode(found))
+    });
+    Ok(reading?)
+}
+
+/// The record whose columns begin at the first one, all fields or only those that travel.
+pub(super) fn record(table: &Table, row: &Row<'_>, local: bool) -> Result<Record, Bad> {
+    Ok(reading(table, row, local)?.whole(table.schema)?)
 }
 
 fn corrupt(what: &str) -> Error {

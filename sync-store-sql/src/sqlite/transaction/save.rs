@@ -4,7 +4,7 @@
 use super::super::error::refusal;
 use super::super::tables::Table;
 use super::{SqliteTransaction, Told, rows};
-use crate::records::{completed, ignored, is_whole, with_local_defaults};
+use crate::records::{Reading, completed, ignored, is_whole, with_local_defaults};
 use sync_runtime::Result;
 use sync_runtime::change::{Change, ChangeKind, Stamps, State};
 use sync_runtime::record::{Id, Record};
@@ -74,7 +74,7 @@ impl SqliteTransaction {
         }
         let old = match &change {
             Some(change) if !change.is_delete() && self.is_kept(change)? => {
-                Some(self.travelling(table, change)?)
+                self.travelling(table, change)?.map(Some)
             }
             _ => None,
         };
@@ -124,12 +124,14 @@ impl SqliteTransaction {
         expect: Expect,
         now: Stamp,
     ) -> Result<Saved> {
-        let Some(old) = self.record(table, id)? else {
+        // What cannot be read of it differs from anything that is given.
+        let Some(old) = self.as_it_reads(table, id)? else {
             return match expect {
                 Expect::Any => self.save_new(table, id, record, expect, now),
                 _ => Ok(Saved::Missing),
             };
         };
+        let Reading { record: old, misread } = old;
         let change = self.change(table, id)?;
         if let Expect::At(revision) = expect
             && change.as_ref().map(Change::revision) != Some(revision)
@@ -153,8 +155,8 @@ impl SqliteTransaction {
                     return self.tracked(table, id, change, None, Edit::Create, now);
                 };
                 let stamps = self.stamps_after(table, before, &old, record)?;
-                let old = Some(old.without_local(table.schema));
-                self.tracked(table, id, change, Some(old), Edit::Update(stamps), now)
+                let old = Some(Some(old.without_local(table.schema))).filter(|_| misread.is_none());
+                self.tracked(table, id, change, old, Edit::Update(stamps), now)
             }
         }
     }

@@ -1,0 +1,122 @@
+//! What another program wrote and no peer can take keeps no sync from going on, on any database.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[cfg(feature = "mariadb")]
+#[path = "common/mariadb.rs"]
+mod mariadb;
+#[cfg(feature = "postgres")]
+#[path = "common/postgres.rs"]
+mod postgres;
+#[path = "common/unreadable.rs"]
+mod unreadable;
+
+use common::*;
+use pollster::block_on;
+use sync_runtime::store::Access;
+use sync_runtime::{FieldType, ModelSchema};
+use unreadable::{EVENT, each_is_told_without_its_record, run_through};
+
+#[test]
+fn what_no_peer_can_take_keeps_nothing_from_syncing() {
+    for program in PROGRAMS {
+        let folder = Folder::new();
+        let sql = |sql: &str| assert_eq!(folder.run(program, &format!("{sql};\n")), "", "{sql}");
+        block_on(run_through(&folder.url(), &sql, "9e999"));
+    }
+}
+
+#[test]
+fn each_value_that_cannot_be_read_is_told_without_its_record() {
+    let world = World::after(
+        "CREATE TABLE event(id INTEGER PRIMARY KEY, at DATETIME, day DATE, price NUMERIC(10, 2))",
+        &[&EVENT],
+    );
+    let sql = |sql: &str| world.sql(Program::Linked, sql);
+    let values = [("at", "'infinity'"), ("day", "'2026-02-30'"), ("price", "'dear'"), ("price", "9e999")];
+    each_is_told_without_its_record(&world, &sql, &values);
+}
+
+/// A table of the app's own, in which an id is text and some are no UUIDs.
+#[test]
+fn an_id_of_another_form_is_left_out_and_found() {
+    static THING: ModelSchema = ModelSchema {
+        name: "Thing",
+        table: "thing",
+        fields: &[field("id", FieldType::Uuid), field("name", FieldType::Text)],
+        id: 0,
+        on_delete: sync_runtime::OnDelete::Manual,
+        adopt: true,
+        removed: &[],
+        scope: None,
+    };
+    let world =
+        World::after("CREATE TABLE thing(id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL)", &[&THING]);
+    world.keep_bases_through(100);
+    world.sql(
+        Program::Sqlite3,
+        "INSERT INTO thing VALUES ('first', 'a'), ('00000000-0000-0000-0000-000000000007', 'b');
+         UPDATE thing SET name = name || '!';\n",
+    );
+    let told = world.told(0);
+    assert_eq!(told, ["update 00000000-0000-0000-0000-000000000007"]);
+    let (found, bases) = world
+        .with(Access::READ, |tx| {
+            Box::pin(async move {
+                Ok((tx.unreadable(&THING, None, 10).await?, tx.bases_between(0, 100).await?.len()))
+            })
+        })
+        .unwrap();
+    assert_eq!(bases, 1);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0].id, found[0].field), (&None, "id"));
+    world.sql(
+        Program::Sqlite3,
+        "UPDATE thing SET id = '00000000-0000-0000-0000-000000000008' WHERE id = 'first';\n",
+    );
+    assert_eq!(world.feed(0).len(), 2, "corrected, it is told");
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn what_no_peer_can_take_keeps_nothing_from_syncing_on_postgresql() {
+    let schema = postgres::Schema::new();
+    let sql = |sql: &str| assert_eq!(schema.psql(sql), "", "{sql}");
+    postgres::RUNTIME.block_on(run_through(&schema.url(), &sql, "'NaN'"));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn each_value_that_cannot_be_read_is_told_without_its_record_on_postgresql() {
+    let schema = postgres::Schema::new();
+    schema.sql("CREATE TABLE event(id int8 PRIMARY KEY, at timestamptz, day date, price numeric(20, 2))");
+    let world = world::World::open(&schema.url(), &[&EVENT]);
+    let sql = |sql: &str| assert_eq!(schema.psql(sql), "", "{sql}");
+    let values = [
+        ("at", "'infinity'"),
+        ("at", "'-infinity'"),
+        ("day", "'infinity'"),
+        ("day", "'-infinity'"),
+        ("price", "'NaN'"),
+    ];
+    each_is_told_without_its_record(&world, &sql, &values);
+}
+
+#[cfg(feature = "mariadb")]
+#[test]
+fn what_no_peer_can_take_keeps_nothing_from_syncing_on_mariadb() {
+    let database = mariadb::Database::new();
+    let sql = |sql: &str| assert_eq!(database.mariadb(sql), "", "{sql}");
+    mariadb::RUNTIME.block_on(run_through(&database.url(), &sql, "'many'"));
+}
+
+#[cfg(feature = "mariadb")]
+#[test]
+fn each_value_that_cannot_be_read_is_told_without_its_record_on_mariadb() {
+    let database = mariadb::Database::new();
+    database.sql("CREATE TABLE event(id BIGINT PRIMARY KEY, at DATETIME(6), day DATE, price LONGTEXT)");
+    let world = world::World::open(&database.url(), &[&EVENT]);
+    let sql = |sql: &str| assert_eq!(database.mariadb(&format!("SET sql_mode = ''; {sql}")), "", "{sql}");
+    each_is_told_without_its_record(&world, &sql, &[("at", "'2026-00-01'"), ("day", "'2026-00-01'")]);
+}
