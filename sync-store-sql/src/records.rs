@@ -13,6 +13,11 @@ pub(crate) fn ignored(schema: &ModelSchema) -> String {
     format!("a trigger on `{}` ignored it", schema.table)
 }
 
+/// The reason for a write after which an app's trigger took the row away.
+pub(crate) fn taken_away(schema: &ModelSchema) -> String {
+    format!("a trigger on `{}` deleted it", schema.table)
+}
+
 /// The error of a row that cannot be read: what stands in the column of a field instead of a value of its type.
 pub(crate) fn misread(schema: &ModelSchema, field: usize, of: &str, found: &str) -> Error {
     let message = format!(

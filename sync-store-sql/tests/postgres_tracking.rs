@@ -26,7 +26,7 @@ use links::LINK;
 use postgres::{RUNTIME, Schema};
 use sqlx::{Connection, Executor, PgConnection};
 use sync_runtime::change::ChangeKind;
-use sync_runtime::store::{Expect, Saved, Store, Transaction};
+use sync_runtime::store::{Expect, Put, Saved, Store, Transaction};
 use sync_runtime::{ErrorKind, Id, Value};
 use sync_store_sql::SqlStore;
 use world::{COMMENT, NOTE, World, me, models, note, saving};
@@ -398,4 +398,37 @@ fn a_pull_looks_into_no_scope_where_nothing_was_changed() {
 fn records_that_stand_side_by_side_come_with_what_is_in_them() {
     let (world, database) = after("");
     neighbours::run_through(&world, &|sql| quiet(&database, sql));
+}
+
+#[test]
+fn a_row_that_a_trigger_deletes_while_it_is_written_is_told_as_deleted() {
+    let (world, schema) = after("");
+    quiet(
+        &schema,
+        "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b');
+         CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN DELETE FROM note WHERE id = new.id; RETURN NULL; END';
+         CREATE TRIGGER away AFTER INSERT OR UPDATE ON note FOR EACH ROW WHEN (new.title = 'bad')
+           EXECUTE FUNCTION away()",
+    );
+    drop(world);
+    let world = World::open(&schema.url(), BOTH);
+    let seen = world.newest();
+    quiet(&schema, "UPDATE note SET title = 'bad' WHERE id = 2");
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (3, 'bad'), (4, 'good')");
+    assert_eq!(world.told(seen), ["delete 2", "delete 3", "create 4"]);
+    quiet(&schema, "INSERT INTO note(id, title) VALUES (2, 'again')");
+    assert_eq!(world.told(seen), ["delete 3", "create 4", "create 2"]);
+    assert_eq!(world.untracked(&NOTE), []);
+
+    let mut pulled = world.feed(0).pop().expect("a state");
+    for id in [6, 1] {
+        pulled.change.id = Id::Int(id);
+        pulled.change.kind = ChangeKind::Update;
+        pulled.record = Some(note(id, "bad", None));
+        let put = world.put(vec![pulled.clone()]);
+        assert!(matches!(&put[..], [Put::Refused(why)] if why.contains("deleted it")), "{put:?}");
+    }
+    assert_eq!(world.told(seen), ["delete 3", "create 4", "create 2", "delete 1"]);
+    assert_eq!(world.untracked(&NOTE), []);
 }

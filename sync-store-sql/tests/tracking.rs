@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use sync_runtime::change::ChangeKind;
 use sync_runtime::record::Id;
-use sync_runtime::store::{Access, Expect, Saved, Write};
+use sync_runtime::store::{Access, Expect, Put, Saved, Write};
 use sync_runtime::{Revision, Value};
 
 const POLICIES: [&str; 6] = ["", "OR ABORT", "OR FAIL", "OR IGNORE", "OR REPLACE", "OR ROLLBACK"];
@@ -559,4 +559,40 @@ fn a_key_that_replaces_leaves_a_tombstone_where_the_library_writes() {
     let gone = world.record(&NOTE, Id::Int(1)).is_none();
     let told = world.told(0);
     assert_eq!(gone, told.contains(&"delete 1".to_owned()), "{told:?}");
+}
+
+/// The app's trigger runs before the library's here: of two, SQLite begins with the younger.
+#[test]
+fn a_row_that_a_trigger_deletes_while_it_is_written_is_told_as_deleted() {
+    for program in PROGRAMS {
+        let (world, newest) = world(program, "(1, 'a', NULL), (2, 'b', NULL)");
+        world.sql(
+            program,
+            "CREATE TRIGGER no_insert AFTER INSERT ON note WHEN new.title = 'bad' \
+             BEGIN DELETE FROM note WHERE id = new.id; END;\n\
+             CREATE TRIGGER no_update AFTER UPDATE ON note WHEN new.title = 'bad' \
+             BEGIN DELETE FROM note WHERE id = new.id; END;\n",
+        );
+        world.sql(program, "UPDATE note SET title = 'bad' WHERE id = 2;\n");
+        world.sql(program, "INSERT INTO note(id, title) VALUES (3, 'bad'), (4, 'good');\n");
+        assert_eq!(world.told(newest), ["delete 2", "delete 3", "create 4"], "{program:?}");
+        world.sql(program, "INSERT INTO note(id, title) VALUES (2, 'again');\n");
+        assert_eq!(world.told(newest), ["delete 3", "create 4", "create 2"], "{program:?}");
+        assert_eq!(world.untracked(&NOTE), []);
+
+        let saved = world.save(vec![saving(&NOTE, note(5, "bad", None), Expect::Absent)], 1);
+        assert!(matches!(&saved[..], [Saved::Refused(why)] if why.contains("deleted it")), "{saved:?}");
+        let saved = world.save(vec![saving(&NOTE, note(4, "bad", None), Expect::Present)], 1);
+        assert_eq!(saved, [Saved::Tracked]);
+        let mut pulled = world.feed(0).pop().unwrap();
+        for id in [6, 1] {
+            pulled.change.id = Id::Int(id);
+            pulled.change.kind = ChangeKind::Update;
+            pulled.record = Some(note(id, "bad", None));
+            let put = world.put(vec![pulled.clone()]);
+            assert!(matches!(&put[..], [Put::Refused(why)] if why.contains("deleted it")), "{put:?}");
+        }
+        assert_eq!(world.told(newest), ["delete 3", "create 2", "delete 4", "delete 1"], "{program:?}");
+        assert_eq!(world.untracked(&NOTE), []);
+    }
 }

@@ -55,8 +55,10 @@ const ARGUMENTS: usize = 40;
 const CLOCK: &str = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \
                      + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000";
 
-/// `Ancestry::after` in SQL, for the change that is there already; `kind` and `stamps` are the new ones.
-fn on_top(kind: &str, stamps: &str) -> String {
+/// `Ancestry::after` in SQL, for the change that is there already; `kind` and `stamps` are the new ones. A tombstone
+/// stands unless `only` is so, which is empty where it is not asked.
+fn on_top(kind: &str, stamps: &str, only: &str) -> String {
+    let only = if only.is_empty() { String::new() } else { format!("\n  WHERE kind <> 2 OR {only}") };
     format!(
         "ON CONFLICT (model, id) DO UPDATE SET
     position = excluded.position,
@@ -70,7 +72,7 @@ fn on_top(kind: &str, stamps: &str) -> String {
     prev_stamp = stamp, prev_writer = writer,
     grp = excluded.grp, origin = NULL, merged = NULL,
     unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE unknown END,
-    stamps = {stamps}"
+    stamps = {stamps}{only}"
     )
 }
 
@@ -285,12 +287,18 @@ impl<'t> Writer<'t> {
             self.stamps_after("n", "new"),
             self.base,
         );
-        self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, &on_top("excluded.kind", &stamps))
+        let on_top = on_top("excluded.kind", &stamps, &self.still_there());
+        self.track(&id, "n.sync_kind IS NOT NULL", &noted, &differs, &on_top)
+    }
+
+    /// Whether no trigger of the app's, which ran before this one, has taken the row `new` away.
+    fn still_there(&self) -> String {
+        format!("EXISTS (SELECT 1 FROM {} t WHERE {})", self.name, self.table.same_key("t", "new"))
     }
 
     /// Tracks the record of this id as deleted.
     fn track_gone(&self, id: &str, and: &str) -> String {
-        self.track(id, "2", "", and, &on_top("2", "NULL"))
+        self.track(id, "2", "", and, &on_top("2", "NULL", ""))
     }
 
     fn insert(&self) -> Trigger {
@@ -301,7 +309,8 @@ impl<'t> Writer<'t> {
     fn update(&self) -> Trigger {
         let id = self.table.id_of("new");
         let stamps = format!("CASE WHEN sync_change.kind <> 2 THEN {} END", self.stamps_after("old", "new"));
-        let on_top = on_top("CASE sync_change.kind WHEN 2 THEN 0 ELSE 1 END", &stamps);
+        let kind = "CASE sync_change.kind WHEN 2 THEN 0 ELSE 1 END";
+        let on_top = on_top(kind, &stamps, &self.still_there());
         let body = [self.keep_old(), self.track(&id, "0", "", "", &on_top), self.settle_notes()];
         let when = format!("NOT {}\n  AND ({})", self.table.rekeyed("old", "new"), self.differ("old", "new"));
         self.trigger("update", "AFTER UPDATE", &self.name, &when, &body)

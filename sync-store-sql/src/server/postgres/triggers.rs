@@ -138,7 +138,8 @@ END $sync$",
         )
     }
 
-    /// Makes changes of records, or moves those on that they have.
+    /// Makes changes of records, or moves those on that they have. A tombstone stands where a trigger of the app's has taken
+    /// the row away again; that its delete was tracked before this costs a look only where there is a tombstone.
     fn track(&self, rows: &str, order: &str) -> String {
         format!(
             "{}
@@ -153,8 +154,11 @@ END $sync$",
     prev_stamp = c.stamp, prev_writer = c.writer,
     grp = excluded.grp, origin = NULL, merged = NULL,
     unknown = CASE excluded.kind WHEN 2 THEN NULL ELSE c.unknown END,
-    stamps = excluded.stamps",
-            self.make(rows, order)
+    stamps = excluded.stamps
+  WHERE c.kind <> 2 OR excluded.kind = 2 OR EXISTS (SELECT FROM {} t WHERE {})",
+            self.make(rows, order),
+            self.table.name,
+            self.table.is_of_change(&Postgres, "t", "c.id"),
         )
     }
 

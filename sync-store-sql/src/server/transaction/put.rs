@@ -6,11 +6,11 @@ use super::super::statement::{Rows, Statement, Then, in_parts};
 use super::super::tables::{CHANGE, Table, key};
 use super::save::{Op, batch};
 use super::{SqlTransaction, rows};
-use crate::records::{completed, with_local_defaults};
+use crate::records::{completed, taken_away, with_local_defaults};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use sync_runtime::change::{Change, State};
-use sync_runtime::record::Id;
+use sync_runtime::record::{Id, Record};
 use sync_runtime::store::Put;
 use sync_runtime::version::{Position, Stamp};
 use sync_runtime::{Result, record};
@@ -35,7 +35,7 @@ impl Groups {
 }
 
 impl SqlTransaction<'_> {
-    pub(super) async fn put_all(&mut self, states: &[State], _now: Stamp) -> Result<Vec<Put>> {
+    pub(super) async fn put_all(&mut self, states: &[State], now: Stamp) -> Result<Vec<Put>> {
         self.writing()?;
         for state in states {
             self.tables.of(state.change.schema)?;
@@ -47,13 +47,13 @@ impl SqlTransaction<'_> {
         while !rest.is_empty() {
             let part;
             (part, rest) = rest.split_at(batch(rest, |state| (state.change.schema.name, &state.change.id)));
-            outcomes.extend(self.put_part(part, &mut groups).await?);
+            outcomes.extend(self.put_part(part, &mut groups, now).await?);
         }
         Ok(outcomes)
     }
 
     /// Puts states of one model, no record twice.
-    async fn put_part(&mut self, states: &[State], groups: &mut Groups) -> Result<Vec<Put>> {
+    async fn put_part(&mut self, states: &[State], groups: &mut Groups, now: Stamp) -> Result<Vec<Put>> {
         let table = self.table(states[0].change.schema)?;
         let schema = table.schema;
         let ids: Vec<Id> = states.iter().map(|state| state.change.id.clone()).collect();
@@ -95,14 +95,23 @@ impl SqlTransaction<'_> {
         for (place, reason) in self.write_rows(&table, &ids, ops).await? {
             outcomes[place] = Put::Refused(reason);
         }
+        let read = if table.verify { self.records(&table, &ids).await? } else { Vec::new() };
+        let mut taken = Vec::new();
+        for ((place, state), found) in states.iter().enumerate().zip(&read) {
+            if state.record.is_some() && found.is_none() && outcomes[place] == Put::Stored {
+                outcomes[place] = Put::Refused(taken_away(schema));
+                taken.push(state.change.id.clone());
+            }
+        }
         let stored = states.iter().zip(&outcomes).filter(|(_, put)| **put == Put::Stored);
         let changes: Vec<Change> = stored
             .map(|(State { change, .. }, _)| Change { group: groups.next(change.group), ..change.clone() })
             .collect();
         self.write_changes(&table, &changes).await?;
-        if table.verify {
-            self.verify(&table, states, &mut outcomes).await?;
+        if !taken.is_empty() {
+            self.retracked(schema, &taken, now).await?;
         }
+        differing(&table, states, read, &mut outcomes);
         Ok(outcomes)
     }
 
@@ -160,22 +169,17 @@ impl SqlTransaction<'_> {
         }
         Ok(())
     }
+}
 
-    /// What the database made of the records, where it may make something else of them.
-    async fn verify(&mut self, table: &Table, states: &[State], outcomes: &mut [Put]) -> Result<()> {
-        let ids: Vec<Id> = states.iter().map(|state| state.change.id.clone()).collect();
-        let stored = self.records(table, &ids).await?;
-        for ((state, stored), outcome) in states.iter().zip(stored).zip(outcomes) {
-            let (Some(given), Some(stored), Put::Stored) = (&state.record, stored, &*outcome) else {
-                continue;
-            };
-            let differs = record::difference(table.schema, given, &stored)
-                .into_iter()
-                .any(|field| given.get(field).is_some() && !table.schema.is_key(field));
-            if differs {
-                *outcome = Put::Differs(stored.without_local(table.schema));
-            }
+/// What the database made of the records, where it may make something else of them and they were `read` again.
+fn differing(table: &Table, states: &[State], read: Vec<Option<Record>>, outcomes: &mut [Put]) {
+    for ((state, stored), outcome) in states.iter().zip(read).zip(outcomes) {
+        let (Some(given), Some(stored), Put::Stored) = (&state.record, stored, &*outcome) else { continue };
+        let differs = record::difference(table.schema, given, &stored)
+            .into_iter()
+            .any(|field| given.get(field).is_some() && !table.schema.is_key(field));
+        if differs {
+            *outcome = Put::Differs(stored.without_local(table.schema));
         }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::super::tables::Table;
 use super::super::triggers::CHANGE;
 use super::save::{Written, no_id};
 use super::{SqliteTransaction, rows};
-use crate::records::{completed, ignored};
+use crate::records::{completed, ignored, taken_away};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement};
 use std::sync::LazyLock;
@@ -54,6 +54,12 @@ impl SqliteTransaction {
             if let Some(refused) = self.put_record(&table, change, record.as_ref())? {
                 groups.refused(change.group);
                 outcomes.push(Put::Refused(refused));
+                continue;
+            }
+            if record.is_some() && self.is_taken_away(&table, &change.id)? {
+                self.retracked(change.schema, std::slice::from_ref(&change.id), now)?;
+                groups.refused(change.group);
+                outcomes.push(Put::Refused(taken_away(change.schema)));
                 continue;
             }
             let position = self.next_position()?;

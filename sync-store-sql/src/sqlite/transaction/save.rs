@@ -4,7 +4,7 @@
 use super::super::error::refusal;
 use super::super::tables::Table;
 use super::{SqliteTransaction, Told, rows};
-use crate::records::{Reading, completed, ignored, is_whole, with_local_defaults};
+use crate::records::{Reading, completed, ignored, is_whole, taken_away, with_local_defaults};
 use sync_runtime::Result;
 use sync_runtime::change::{Change, ChangeKind, Stamps, State};
 use sync_runtime::record::{Id, Record};
@@ -106,6 +106,9 @@ impl SqliteTransaction {
             }
             Written::Rows(_) => {}
         }
+        if self.is_taken_away(table, id)? {
+            return Ok(Saved::Refused(taken_away(table.schema)));
+        }
         // Most new records were never heard of before, so that is tried before it is asked.
         if self.track_first(table, id, now)? {
             return Ok(Saved::Tracked);
@@ -154,9 +157,12 @@ impl SqliteTransaction {
                 let Some(before) = change.as_ref().filter(|_| live) else {
                     return self.tracked(table, id, change, None, Edit::Create, now);
                 };
-                let stamps = self.stamps_after(table, before, &old, record)?;
+                let edit = match self.is_taken_away(table, id)? {
+                    true => Edit::Delete,
+                    false => Edit::Update(self.stamps_after(table, before, &old, record)?),
+                };
                 let old = Some(Some(old.without_local(table.schema))).filter(|_| misread.is_none());
-                self.tracked(table, id, change, old, Edit::Update(stamps), now)
+                self.tracked(table, id, change, old, edit, now)
             }
         }
     }
@@ -362,6 +368,11 @@ impl SqliteTransaction {
             rows::bind_key(&mut delete, table, id, |nth, _| nth + 1)?;
             delete.raw_execute()
         })
+    }
+
+    /// Whether a trigger of the app's deleted the row that was just written. The library's leave it alone meanwhile.
+    pub(super) fn is_taken_away(&mut self, table: &Table, id: &Id) -> Result<bool> {
+        Ok(!self.bypass && table.verify && !self.exists(table, id)?)
     }
 
     /// Takes away what the trigger noted for an insert that did not happen.
