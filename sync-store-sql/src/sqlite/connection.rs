@@ -306,6 +306,17 @@ impl Lease {
         self.conn.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "the connection was closed"))
     }
 
+    /// Ends the transaction that is open, with nothing of it kept; the connection is closed if that cannot be had.
+    pub(crate) fn roll_back(&mut self) {
+        if let Some(conn) = self.conn.as_mut().filter(|conn| !conn.is_idle()) {
+            conn.replicas.forget();
+            let rolled_back = conn.sql.execute_batch("ROLLBACK").is_ok();
+            if !rolled_back || !conn.is_idle() {
+                self.conn = None;
+            }
+        }
+    }
+
     /// Closes the connection instead of giving it back: nobody knows what state it is in.
     pub(crate) fn doubt(&mut self) {
         self.conn = None;
@@ -314,13 +325,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(conn) = self.conn.as_mut().filter(|conn| !conn.is_idle()) {
-            conn.replicas.forget();
-            let rolled_back = conn.sql.execute_batch("ROLLBACK").is_ok();
-            if !rolled_back || !conn.is_idle() {
-                self.conn = None;
-            }
-        }
+        self.roll_back();
         let mut shelf = self.pool.shelf();
         match self.conn.take() {
             Some(conn) => shelf.idle.push(conn),

@@ -71,6 +71,12 @@ pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+/// Whether a commit failed at a foreign key that is looked at in the end.
+pub(crate) fn is_late(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(failure, _)
+        if failure.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
+}
+
 /// Why the database refuses one record, or `None` if it was something else that failed.
 pub(crate) fn refusal(error: &rusqlite::Error) -> Option<String> {
     let rusqlite::Error::SqliteFailure(failure, message) = error else { return None };

@@ -34,7 +34,7 @@ use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
 use tables::Tables;
-use transaction::SqliteTransaction;
+use transaction::{Done, Failed, SqliteTransaction};
 
 /// Readers that may be open at once.
 const READERS: usize = 4;
@@ -238,11 +238,16 @@ impl Sqlite {
     /// another thread.
     fn run(self: Arc<Self>, lease: Lease, access: Access, work: Work) -> BoxFuture<'static, Result<Synced>> {
         Box::pin(async move {
-            let tables = self.tables()?;
-            let mut transaction = SqliteTransaction::new(lease, self.settings.clone(), tables, access.write);
-            transaction.start()?;
-            let result = work.run(&mut transaction).await;
-            let done = transaction.end(result)?;
+            let again = if access.write && self.tables()?.late { work.again() } else { None };
+            let done = match (self.attempt(lease, access, work, false).await, again) {
+                (Err(Failed { late: Some(mut lease), .. }), Some(work)) => {
+                    lease.roll_back();
+                    self.begin(&mut lease, "BEGIN IMMEDIATE")?;
+                    self.attempt(lease, access, work, true).await
+                }
+                (done, _) => done,
+            };
+            let done = done.map_err(|failed| failed.error)?;
             if let Some(tables) = done.tables {
                 self.set_tables(tables);
             }
@@ -252,6 +257,15 @@ impl Sqlite {
             }
             Ok(done.wrote && self.settings.durability == Durability::Full)
         })
+    }
+
+    /// Does the work and ends its transaction.
+    async fn attempt(&self, lease: Lease, access: Access, work: Work, careful: bool) -> Result<Done, Failed> {
+        let (settings, tables) = (self.settings.clone(), self.tables()?);
+        let mut transaction = SqliteTransaction::new(lease, settings, tables, access.write, careful);
+        transaction.start()?;
+        let result = work.run(&mut transaction).await;
+        transaction.end(result)
     }
 
     /// A number that moves with every commit of anybody.

@@ -6,6 +6,7 @@ use super::statements::Statements;
 use super::tables::{
     CHANGES, Column, Table, Tables, first_replica, is_our_view, kind_of, removed, schema_version,
 };
+use super::transaction::late;
 use super::unique;
 use super::{learning, parents, triggers};
 use crate::names::{self, quoted};
@@ -92,6 +93,7 @@ pub(crate) fn prepare(
         parents::index(session, child, key.field).map_err(failed)?;
     }
     tables.schema_version = schema_version(&conn.sql).map_err(failed)?;
+    tables.late = late::are_there(&conn.sql).map_err(failed)?;
     tables.first = first_replica(&conn.sql).map_err(failed)?;
     let done = session.done.take();
     Ok((tables, done))
@@ -114,6 +116,7 @@ pub(crate) fn refreshed(sql: &Connection, settings: &Settings, tables: &Tables) 
         again.add(table);
     }
     again.schema_version = schema_version(sql).map_err(|error| settings.failed(error))?;
+    again.late = late::are_there(sql).map_err(|error| settings.failed(error))?;
     Ok(again)
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Tables {
     pub(crate) schema_version: i64,
     /// Whether no write to any of them has an effect on anything but its own record.
     pub(crate) simple: bool,
+    /// Whether a foreign key of any table is looked at when a transaction ends.
+    pub(crate) late: bool,
     /// The first replica id that the database ever had, which tells that its tracking is still the same one.
     pub(super) first: Option<Vec<u8>>,
 }

@@ -1,6 +1,7 @@
 //! One transaction: what each method of the contract does in SQL.
 
 mod bases;
+pub(super) mod late;
 mod put;
 mod read;
 mod repair;
@@ -12,6 +13,7 @@ pub(super) use rows::bind_key;
 use super::checkpoint::log_pages;
 use super::codec::Encoding;
 use super::connection::{Conn, Lease, Settings};
+use super::error::is_late;
 use super::prepare;
 use super::tables::{self, Table, Tables};
 use rusqlite::OptionalExtension;
@@ -53,6 +55,20 @@ pub(crate) struct Done {
     pub(crate) tables: Option<Arc<Tables>>,
 }
 
+/// Why a transaction was not committed.
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// The connection, where only a constraint refused that is looked at in the end: the work may be done once more,
+    /// carefully.
+    pub(crate) late: Option<Lease>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed { error, late: None }
+    }
+}
+
 /// A transaction on a lent connection. Dropped without [`SqliteTransaction::end`] it rolls back.
 #[derive(Debug)]
 pub(crate) struct SqliteTransaction {
@@ -61,6 +77,8 @@ pub(crate) struct SqliteTransaction {
     tables: Arc<Tables>,
     refreshed: bool,
     write: bool,
+    /// Whether a foreign key that is looked at in the end must refuse single records.
+    careful: bool,
     /// Whether the triggers are off on this connection, because all that they would do is done here.
     bypass: bool,
     /// The connection's count of changed rows as the transaction began.
@@ -78,13 +96,20 @@ pub(crate) struct SqliteTransaction {
 }
 
 impl SqliteTransaction {
-    pub(crate) fn new(lease: Lease, settings: Arc<Settings>, tables: Arc<Tables>, write: bool) -> Self {
+    pub(crate) fn new(
+        lease: Lease,
+        settings: Arc<Settings>,
+        tables: Arc<Tables>,
+        write: bool,
+        careful: bool,
+    ) -> Self {
         SqliteTransaction {
             lease,
             settings,
             tables,
             refreshed: false,
             write,
+            careful,
             bypass: false,
             changes: 0,
             newest: None,
@@ -97,19 +122,22 @@ impl SqliteTransaction {
     }
 
     /// Commits if the work went well, and rolls back if not. The lease rolls back what is left open.
-    pub(crate) fn end(mut self, result: Result<()>) -> Result<Done> {
+    pub(crate) fn end(mut self, result: Result<()>) -> Result<Done, Failed> {
         result?;
         if let Some(why) = self.broken.take() {
             let message = format!("nothing was written to `{}`: {why}", self.settings.file);
-            return Err(Error::new(ErrorKind::Storage, message));
+            return Err(Error::new(ErrorKind::Storage, message).into());
         }
         if self.told.is_some() {
             self.tell(None)?;
         }
-        let wrote = self.sql(|conn| {
-            conn.sql.prepare_cached("COMMIT")?.execute([])?;
-            Ok(conn.sql.total_changes())
-        })? != self.changes;
+        let sql = &self.lease.conn()?.sql;
+        let committed = sql.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        let wrote = sql.total_changes() != self.changes;
+        if let Err(error) = committed {
+            let late = is_late(&error).then_some(self.lease);
+            return Err(Failed { error: self.settings.failed(error), late });
+        }
         Ok(Done { wrote, log_pages: log_pages(), tables: self.refreshed.then_some(self.tables) })
     }
 

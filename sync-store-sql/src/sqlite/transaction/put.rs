@@ -19,7 +19,7 @@ use sync_runtime::{Result, record};
 
 /// The groups of states that are put: each run of equal ones gets the position of its first state.
 #[derive(Default)]
-struct Groups(Option<(Position, Position)>);
+pub(super) struct Groups(Option<(Position, Position)>);
 
 impl Groups {
     /// The group of the next state, which gets this position.
@@ -40,12 +40,18 @@ impl SqliteTransaction {
         for state in states {
             self.tables.of(state.change.schema)?;
         }
+        match self.careful {
+            true => self.put_carefully(states, now),
+            false => self.put_each(states, &mut Groups::default(), now),
+        }
+    }
+
+    pub(super) fn put_each(&mut self, states: &[State], groups: &mut Groups, now: Stamp) -> Result<Vec<Put>> {
         let mut outcomes = Vec::with_capacity(states.len());
-        let mut groups = Groups::default();
         let mut many = true;
         while let Some(State { change, record }) = states.get(outcomes.len()) {
             let table = self.table(change.schema)?;
-            let new = self.put_new(&table, &states[outcomes.len()..], &mut groups, &mut many)?;
+            let new = self.put_new(&table, &states[outcomes.len()..], groups, &mut many)?;
             if new > 0 {
                 outcomes.resize(outcomes.len() + new, Put::Stored);
                 continue;
