@@ -427,7 +427,9 @@ impl Preparing<'_> {
                 .map(|column| (quoted(&column.name), codec::plain(&column.declared)))
                 .collect(),
             unique: unique.keys,
-            rowid_is_key: unique.rowid,
+            computed_key: unique.computed,
+            rowid_names: unique.rowid_names,
+            rowid_is_hidden: unique.rowid_is_hidden,
             sql: Statements::default(),
         };
         table.write_statements();

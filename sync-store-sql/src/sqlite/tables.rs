@@ -31,8 +31,12 @@ pub(crate) struct Table {
     /// Columns of removed fields that a row needs a value for, quoted, each with one as SQL.
     pub(crate) removed: Vec<(String, &'static str)>,
     pub(crate) unique: Vec<UniqueKey>,
-    /// Whether the row id is the id, or a unique key besides it.
-    pub(crate) rowid_is_key: bool,
+    /// Whether a column in a unique key is computed.
+    pub(crate) computed_key: bool,
+    /// The names by which the row id can be written that no column has; none where there is no row id.
+    pub(crate) rowid_names: Vec<&'static str>,
+    /// Whether the row id is no column.
+    pub(crate) rowid_is_hidden: bool,
     /// Whether a write to this table touches no other record.
     pub(crate) simple: bool,
     /// Whether the database may store other values than it was given.

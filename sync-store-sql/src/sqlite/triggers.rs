@@ -381,18 +381,19 @@ impl<'t> Writer<'t> {
         let other = self.table.other_key("t", "old");
         let collisions: Vec<_> =
             self.collisions().into_iter().map(|collision| format!("({collision} AND {other})")).collect();
-        // `OF` keeps other updates cheap. A row id can be changed under another name, so there it is no help.
+        // `OF` keeps other updates cheap. It goes by the names that a statement uses, of which a row id has several.
         let unique: Vec<_> =
             self.table.unique.iter().flat_map(|key| &key.columns).map(|(column, _)| quoted(column)).collect();
         let key = self.table.key().map(|(place, _)| quoted(self.table.schema.fields[place].name));
-        let of: Vec<_> = unique.iter().cloned().chain(key).collect();
+        let of: Vec<_> = unique.iter().cloned().chain(key).chain(self.rowid_names()).collect();
         let partial = self.table.unique.iter().any(|key| key.only.is_some());
-        let head = match self.table.rowid_is_key || partial {
+        let head = match self.table.computed_key || partial {
             true => "BEFORE UPDATE".to_owned(),
             false => format!("BEFORE UPDATE OF {}", of.join(", ")),
         };
         let mut moved = vec![self.table.rekeyed("old", "new")];
         moved.extend(unique.iter().map(|column| format!("old.{column} IS NOT new.{column} COLLATE BINARY")));
+        moved.extend(self.rowid().map(|rowid| format!("old.{rowid} IS NOT new.{rowid}")));
         // A row can come under a partial key by any column.
         if partial {
             moved = vec!["1".to_owned()];
@@ -408,16 +409,32 @@ impl<'t> Writer<'t> {
             self.table.schema.replicated().any(|(_, field)| field.name.eq_ignore_ascii_case(name))
         };
         let keys = &self.table.unique;
-        if keys.iter().all(|key| key.only.is_none() && key.columns.iter().all(|(name, _)| travels(name))) {
-            return None;
-        }
+        let is_seen =
+            keys.iter().all(|key| key.only.is_none() && key.columns.iter().all(|(name, _)| travels(name)));
+        let head = match (is_seen, self.rowid()) {
+            (false, _) => "AFTER UPDATE".to_owned(),
+            (true, Some(_)) => {
+                format!("AFTER UPDATE OF {}", self.rowid_names().collect::<Vec<_>>().join(", "))
+            }
+            (true, None) => return None,
+        };
         let when = format!(
             "EXISTS (SELECT 1 FROM {} WHERE sync_until IS NULL)\n  AND NOT {}\n  AND NOT ({})",
             self.base,
             self.table.rekeyed("old", "new"),
             self.differ("old", "new")
         );
-        Some(self.trigger("move", "AFTER UPDATE", &self.name, &when, &[self.settle_notes()]))
+        Some(self.trigger("move", &head, &self.name, &when, &[self.settle_notes()]))
+    }
+
+    /// The names by which a statement can write the row id, apart from that of a column.
+    fn rowid_names(&self) -> impl Iterator<Item = String> {
+        self.table.rowid_names.iter().map(|name| quoted(name))
+    }
+
+    /// The row id, where it is no column.
+    fn rowid(&self) -> Option<String> {
+        self.rowid_names().next().filter(|_| self.table.rowid_is_hidden)
     }
 
     /// For the id and each other unique key: that the row `t` has the value of the row `new`.
@@ -432,7 +449,9 @@ impl<'t> Writer<'t> {
             let parts: Vec<_> = parts.chain(key.only.iter().map(|only| format!("({only})"))).collect();
             format!("({})", parts.join(" AND "))
         });
-        std::iter::once(id).chain(others).collect()
+        // The new row has one before it is inserted only where the statement names it.
+        let rowid = self.rowid().map(|rowid| format!("t.{rowid} = new.{rowid}"));
+        std::iter::once(id).chain(others).chain(rowid).collect()
     }
 
     fn any(&self, collisions: &[String]) -> String {

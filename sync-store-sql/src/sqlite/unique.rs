@@ -16,9 +16,16 @@ pub(crate) struct UniqueKey {
 pub(super) struct Unique {
     /// Those besides the id.
     pub(super) keys: Vec<UniqueKey>,
-    /// Whether the row id is the id, or one of them.
-    pub(super) rowid: bool,
+    /// Whether a column in one of them is computed, so that a write to another column changes it.
+    pub(super) computed: bool,
+    /// The names by which the row id can be written that no column has; none where there is no row id.
+    pub(super) rowid_names: Vec<&'static str>,
+    /// Whether the row id is no column, so that it is a key beside these.
+    pub(super) rowid_is_hidden: bool,
 }
+
+/// The names of the row id.
+const ROWID: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
 /// Finds the unique keys; adds what does not fit the model to `misfits`.
 pub(super) fn keys(
@@ -69,7 +76,28 @@ pub(super) fn keys(
             id.join("`, `")
         )),
     }
-    Ok(Unique { keys, rowid: rowid.is_some() })
+    let columns = columns(sql, schema)?;
+    let is_computed = |name: &String| columns.iter().any(|(column, computed)| *computed && column == name);
+    let computed = keys.iter().flat_map(|key| &key.columns).any(|(name, _)| is_computed(name));
+    let is_column = |name: &&str| columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
+    let mut rowid_names: Vec<&'static str> = ROWID.into_iter().filter(|name| !is_column(name)).collect();
+    if !has_rowid(sql, schema)? {
+        rowid_names.clear();
+    }
+    let rowid_is_hidden = rowid.is_none() && !rowid_names.is_empty();
+    Ok(Unique { keys, computed, rowid_names, rowid_is_hidden })
+}
+
+/// The columns of the table, and whether each is computed.
+fn columns(sql: &Connection, schema: &ModelSchema) -> rusqlite::Result<Vec<(String, bool)>> {
+    let mut select = sql.prepare("SELECT name, hidden > 1 FROM pragma_table_xinfo(?1)")?;
+    select.query_map([schema.table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Whether the table has row ids.
+fn has_rowid(sql: &Connection, schema: &ModelSchema) -> rusqlite::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM pragma_table_list(?1) WHERE schema = 'main' AND NOT wr)";
+    sql.query_row(select, [schema.table], |row| row.get(0))
 }
 
 /// The unique indexes of the table, each with the statement that made it, where one did.
