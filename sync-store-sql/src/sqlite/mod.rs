@@ -118,11 +118,14 @@ impl Sqlite {
 
     pub(crate) fn prepare(&self, models: &Models, fresh: ReplicaId) -> Result<()> {
         let mut lease = self.begun()?;
-        let conn = lease.conn()?;
-        let (tables, _) = prepare::prepare(conn, &self.settings, models, fresh, self.adopt)?;
-        conn.sql.execute_batch("COMMIT").map_err(|error| self.failed(error))?;
+        let (tables, _) = prepare::prepare(lease.conn()?, &self.settings, models, fresh, self.adopt)?;
+        let tables = Arc::new(tables);
+        let settings = self.settings.clone();
+        let mut transaction = SqliteTransaction::new(lease, settings, tables.clone(), true, false);
+        let mended = transaction.mend();
+        transaction.end(mended).map_err(|failed| failed.error)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.set_tables(Arc::new(tables));
+        self.set_tables(tables);
         Ok(())
     }
 

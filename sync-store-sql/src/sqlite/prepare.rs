@@ -85,7 +85,9 @@ pub(crate) fn prepare(
             return Err(names::shared_table(model.schema));
         }
         let (schema, adopt) = (model.schema, adopt || model.schema.adopt);
-        tables.add(Preparing { session, settings, schema, adopt }.table()?);
+        let (table, remade) = Preparing { session, settings, schema, adopt }.table()?;
+        tables.remade.extend(remade.then_some(schema));
+        tables.add(table);
     }
     tables.foreign_keys = parents::foreign_keys(&conn.sql, models).map_err(failed)?;
     for key in &tables.foreign_keys {
@@ -112,7 +114,9 @@ pub(crate) fn refreshed(sql: &Connection, settings: &Settings, tables: &Tables) 
         let preparing = Preparing { session, settings, schema: table.schema, adopt: true };
         let table = preparing.inspect(table.number)?;
         // A new unique key is something else that a row can be replaced by.
-        preparing.triggers(&table)?;
+        if preparing.triggers(&table)? {
+            again.remade.push(table.schema);
+        }
         again.add(table);
     }
     again.schema_version = schema_version(sql).map_err(|error| settings.failed(error))?;
@@ -175,7 +179,8 @@ impl Preparing<'_> {
         names::misfit(self.schema, why)
     }
 
-    fn table(&self) -> Result<Table> {
+    /// The table, and whether it was known and had lost its triggers.
+    fn table(&self) -> Result<(Table, bool)> {
         let (number, known) = self.number()?;
         match kind_of(self.session.sql, self.schema.table).map_err(|error| self.failed(error))?.as_deref() {
             None => self.make()?,
@@ -196,10 +201,10 @@ impl Preparing<'_> {
         if !added.is_empty() {
             self.learn(&table, &added).map_err(|error| self.failed(error))?;
         }
-        self.triggers(&table)?;
+        let had_none = self.triggers(&table)?;
         self.view(&table)?;
         // The triggers were not all there when it was inspected.
-        self.inspect(number)
+        Ok((self.inspect(number)?, known && had_none))
     }
 
     /// The model's number, and whether the database knew the model before.
@@ -510,8 +515,13 @@ impl Preparing<'_> {
         Ok(())
     }
 
-    /// Makes the triggers, and again those that an earlier program made otherwise or that somebody took away.
-    fn triggers(&self, table: &Table) -> Result<()> {
+    /// Makes the triggers, and again those that an earlier program made otherwise or that somebody took away. Whether the
+    /// table had none at all, as one that was made again under its name.
+    fn triggers(&self, table: &Table) -> Result<bool> {
+        let any = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' \
+                   AND tbl_name = ?1 COLLATE NOCASE AND substr(name, 1, 5) = ?2)";
+        let any = self.session.sql.query_row(any, [self.schema.table, names::PREFIX], |row| row.get(0));
+        let had_any: bool = any.map_err(|error| self.failed(error))?;
         let select = "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1";
         for trigger in triggers::all(table) {
             let made: rusqlite::Result<Option<String>> =
@@ -526,7 +536,7 @@ impl Preparing<'_> {
             }
             self.session.define(&trigger.sql).map_err(|error| self.failed(error))?;
         }
-        Ok(())
+        Ok(!had_any)
     }
 
     fn view(&self, table: &Table) -> Result<()> {

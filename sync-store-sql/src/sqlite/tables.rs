@@ -67,6 +67,8 @@ pub(crate) struct Tables {
     pub(crate) simple: bool,
     /// Whether a foreign key of any table is looked at when a transaction ends.
     pub(crate) late: bool,
+    /// Those that had lost all of their triggers, so that rows may have been written past the tracking.
+    pub(super) remade: Vec<&'static ModelSchema>,
     /// The first replica id that the database ever had, which tells that its tracking is still the same one.
     pub(super) first: Option<Vec<u8>>,
 }

@@ -6,7 +6,7 @@
 //! - They upsert with `ON CONFLICT`, because an outer `OR IGNORE` would override an inner `OR REPLACE`.
 //! - A row that `REPLACE` removes fires no delete trigger. So a BEFORE trigger notes the rows that collide with the
 //!   new one: a copy in the base table without `sync_until`. What an ignored insert noted stays behind, so a note is
-//!   only a hint: the AFTER triggers delete all notes, and a trigger on that looks at what became of each row.
+//!   only a hint: the AFTER triggers settle all notes, and a trigger on that looks at what became of each row.
 //! - `sync_state` holds what a writing library hands over: stamp, group, and the record that it tracks by itself. It
 //!   is set and cleared inside the transaction, so it cannot outlive it.
 //!
@@ -52,7 +52,7 @@ fn prefixed(prefix: &str) -> String {
 const ARGUMENTS: usize = 40;
 
 /// The database's clock in microseconds, for writers that hand over no stamp. `unixepoch('subsec')` is too new.
-const CLOCK: &str = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \
+pub(super) const CLOCK: &str = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \
                      + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000";
 
 /// `Ancestry::after` in SQL, for the change that is there already; `kind` and `stamps` are the new ones. A tombstone
@@ -263,9 +263,18 @@ impl<'t> Writer<'t> {
         columns.collect::<Vec<_>>().join(", ")
     }
 
-    /// Has what became of the noted rows looked at. Without notes it costs one look into an empty index.
+    /// Has what became of the noted rows looked at, and says of each whether it is gone. Without notes it costs one look
+    /// into an empty index.
+    ///
+    /// That is said here because a trigger on the base table must not name this one: it would stand in the way of who
+    /// drops the table and makes it again under its name.
     fn settle_notes(&self) -> String {
-        format!("DELETE FROM {} WHERE sync_until IS NULL", self.base)
+        format!(
+            "UPDATE {base} SET sync_grp = NOT EXISTS (SELECT 1 FROM {name} t WHERE {same}) WHERE sync_until IS NULL",
+            base = self.base,
+            name = self.name,
+            same = self.table.same_key("t", &self.base),
+        )
     }
 
     /// Tracks the row `new` as made: an update if it took the place of a noted row of the same id, and then only if
@@ -329,15 +338,13 @@ impl<'t> Writer<'t> {
         self.trigger("delete", "AFTER DELETE", &self.name, "", &body)
     }
 
-    /// For each note that is taken away: a row that is gone without a tombstone was replaced, and gets one; and what
-    /// was overwritten exactly once since is kept as base.
+    /// For each note that is settled: a row that is gone without a tombstone was replaced, and gets one; and what was
+    /// overwritten exactly once since is kept as base. The note goes.
     fn settle(&self) -> Trigger {
         let id = self.table.id_of("old");
         let gone = format!(
-            "\n  AND NOT EXISTS (SELECT 1 FROM {name} t WHERE {same})
+            "\n  AND new.sync_grp
   AND NOT EXISTS (SELECT 1 FROM sync_change c WHERE c.model = {model} AND c.id = {id} AND c.kind = 2)",
-            name = self.name,
-            same = self.table.same_key("t", "old"),
             model = self.model
         );
         let keep = self.keep(
@@ -348,8 +355,9 @@ impl<'t> Writer<'t> {
             "c.prev_stamp = old.sync_stamp AND c.prev_writer = old.sync_writer \
              AND (old.sync_position <= s.keep_through OR old.sync_origin IS NOT NULL)",
         );
-        let body = [self.track_gone(&id, &gone), keep];
-        self.trigger("settle", "AFTER DELETE", &self.base, "old.sync_until IS NULL", &body)
+        let done = format!("DELETE FROM {} WHERE rowid = old.rowid", self.base);
+        let body = [self.track_gone(&id, &gone), keep, done];
+        self.trigger("settle", "AFTER UPDATE OF sync_grp", &self.base, "old.sync_until IS NULL", &body)
     }
 
     /// Notes the tracked rows that match one of these conditions on `t`.

@@ -182,7 +182,8 @@ impl SqliteTransaction {
         }
         self.bypass = self.tables.simple;
         let bypass = self.bypass;
-        self.sql(|conn| conn.set_triggers(!bypass))
+        self.sql(|conn| conn.set_triggers(!bypass))?;
+        if self.refreshed { self.mend() } else { Ok(()) }
     }
 
     fn own(&mut self) -> Result<Own> {

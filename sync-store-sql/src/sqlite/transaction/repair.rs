@@ -1,6 +1,7 @@
 //! Repairing the tracking of records that were written where the triggers were off, or before there were any; and taking
 //! away what is left of records that are gone.
 
+use super::super::triggers::CLOCK;
 use super::save::Edit;
 use super::{SqliteTransaction, rows};
 use sync_runtime::Result;
@@ -8,7 +9,27 @@ use sync_runtime::record::Id;
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::version::Stamp;
 
+/// How many records are mended at a time.
+const BATCH: usize = 1_000;
+
 impl SqliteTransaction {
+    /// Tracks what was made and deleted in tables while they had no triggers: somebody dropped them and made them again
+    /// under their names, as the manual of SQLite has it.
+    pub(crate) fn mend(&mut self) -> Result<()> {
+        for schema in self.tables.remade.clone() {
+            let mut after = None;
+            loop {
+                let ids = self.untracked_ids(schema, None, after.as_ref(), BATCH)?;
+                let now =
+                    self.sql(|conn| conn.sql.query_row(&format!("SELECT {CLOCK}"), [], |row| row.get(0)))?;
+                self.retracked(schema, &ids, now)?;
+                let Some(last) = ids.into_iter().next_back() else { break };
+                after = Some(last);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn retracked(
         &mut self,
         schema: &'static ModelSchema,
