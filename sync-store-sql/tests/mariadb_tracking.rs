@@ -177,6 +177,39 @@ fn a_cascade_that_no_trigger_can_follow_is_refused_by_name() {
     assert_eq!(error.kind(), ErrorKind::Incompatible);
     assert!(error.to_string().contains("the cascade from `note` to `note`"), "{error}");
     assert_eq!(database.mariadb("SELECT count(*) FROM sync_model"), "0\n", "a refused table stays unknown");
+
+    let database = Database::new();
+    database.sql(
+        "CREATE TABLE book(id BIGINT PRIMARY KEY);
+         CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT NOT NULL, code BIGINT, score DOUBLE, draft TEXT,
+           FOREIGN KEY (code) REFERENCES book(id) ON DELETE CASCADE)",
+    );
+    let store = pollster::block_on(SqlStore::open(&database.url())).expect("it opens");
+    let error =
+        pollster::block_on(store.prepare(&models(&[&NOTE]), me())).expect_err("a cascade from outside");
+    assert_eq!(error.kind(), ErrorKind::Incompatible);
+    assert!(error.to_string().contains("the cascade from `book` to `note`"), "{error}");
+}
+
+/// The children stay, as they would without the library.
+#[test]
+fn who_has_switched_foreign_keys_off_gets_no_cascade() {
+    let (world, database) = after(
+        "CREATE TABLE note(id BIGINT PRIMARY KEY, title TEXT NOT NULL, code BIGINT, score DOUBLE, draft TEXT);
+         CREATE TABLE comment(`key` VARCHAR(255) COLLATE utf8mb4_nopad_bin PRIMARY KEY, note BIGINT, text TEXT NOT NULL,
+           FOREIGN KEY (note) REFERENCES note(id) ON DELETE CASCADE ON UPDATE CASCADE)",
+    );
+    quiet(&database, "INSERT INTO note(id, title) VALUES (1, 'a'), (2, 'b')");
+    quiet(&database, "INSERT INTO comment VALUES ('c', 1, 'x'), ('d', 2, 'x')");
+    let seen = world.newest();
+    quiet(
+        &database,
+        "SET foreign_key_checks = 0; DELETE FROM note WHERE id = 1; UPDATE note SET id = 3 WHERE id = 2",
+    );
+    let mut told = world.told(seen);
+    told.sort();
+    assert_eq!(told, ["create 3", "delete 1", "delete 2"]);
+    assert_eq!(database.mariadb("SELECT note FROM comment ORDER BY note"), "1\n2\n");
 }
 
 #[test]

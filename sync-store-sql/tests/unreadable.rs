@@ -120,3 +120,33 @@ fn each_value_that_cannot_be_read_is_told_without_its_record_on_mariadb() {
     let sql = |sql: &str| assert_eq!(database.mariadb(&format!("SET sql_mode = ''; {sql}")), "", "{sql}");
     each_is_told_without_its_record(&world, &sql, &[("at", "'2026-00-01'"), ("day", "'2026-00-01'")]);
 }
+
+/// An id is at most 255 bytes long, wherever it is; a column may take more.
+fn an_id_that_is_too_long_is_left_out(world: &world::World, sql: &dyn Fn(&str)) {
+    let long = "é".repeat(200);
+    sql(&format!("INSERT INTO comment(`key`, text) VALUES ('a', 'x'), ('{long}', 'x'), ('b', 'x')"));
+    sql("UPDATE comment SET text = 'y'");
+    let mut told = world.told(0);
+    told.sort();
+    assert_eq!(told, ["update a", "update b"]);
+    sql(&format!("DELETE FROM comment WHERE `key` = '{long}'"));
+    assert_eq!(world.untracked(&COMMENT), []);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn an_id_that_is_too_long_is_left_out_on_postgresql() {
+    let schema = postgres::Schema::new();
+    let world = world::World::open(&schema.url(), &[&COMMENT]);
+    let sql = |sql: &str| assert_eq!(schema.psql(&sql.replace('`', "\"")), "", "{sql}");
+    an_id_that_is_too_long_is_left_out(&world, &sql);
+}
+
+#[cfg(feature = "mariadb")]
+#[test]
+fn an_id_that_is_too_long_is_left_out_on_mariadb() {
+    let database = mariadb::Database::new();
+    let world = world::World::open(&database.url(), &[&COMMENT]);
+    let sql = |sql: &str| assert_eq!(database.mariadb(&format!("SET NAMES utf8mb4; {sql}")), "", "{sql}");
+    an_id_that_is_too_long_is_left_out(&world, &sql);
+}

@@ -361,6 +361,15 @@ impl Catalog for Database {
                 }
             }
         }
+        let from_outside = |cascade: &&Cascade| {
+            cascade.child.eq_ignore_ascii_case(schema.table) && !self.is_model(&cascade.parent)
+        };
+        for Cascade { parent, child, .. } in cascades.iter().filter(from_outside) {
+            misfits.push(format!(
+                "the cascade from `{parent}` to `{child}` changes its rows past every trigger, as `{parent}` is no \
+                 model's; make it one, or the cascade `RESTRICT`"
+            ));
+        }
         Ok(misfits)
     }
 

@@ -14,9 +14,10 @@ use super::inspect::Cascade;
 use crate::names::literal;
 use crate::server::link::Kind;
 use crate::server::statement::Dialect;
-use crate::server::tables::{CHANGE, Column, Table, change_columns};
+use crate::server::tables::{CHANGE, Column, IdType, Table, change_columns};
 use crate::server::transaction::rows::OWN;
 use sync_runtime::Merge;
+use sync_runtime::record::MAX_ID_BYTES;
 use sync_runtime::schema::FieldSchema;
 use sync_runtime::value::FieldType;
 
@@ -43,22 +44,33 @@ pub(super) fn all(table: &Table, cascades: &[Cascade]) -> Vec<Trigger> {
     let mut triggers = vec![writer.insert(), writer.update(), writer.delete()];
     let deletes: Vec<_> = cascades.iter().filter_map(Cascade::on_delete).collect();
     if !deletes.is_empty() {
-        let body = format!("BEGIN\n  {};\nEND", deletes.join(";\n  "));
+        // Who has switched foreign keys off gets no cascade from the database either.
+        let body = format!(
+            "BEGIN\n  IF @@SESSION.foreign_key_checks THEN\n  {};\n  END IF;\nEND",
+            deletes.join(";\n  ")
+        );
         triggers.push(writer.trigger("gone", "BEFORE DELETE", body));
     }
     let updates: Vec<_> = cascades.iter().filter_map(Cascade::on_update).collect();
     if !updates.is_empty() {
-        // The children point to the new key before it is there, for the length of these statements.
+        // The children point to the new key before it is there, for the length of these statements. Those of the children
+        // have to know that it was not the session who switched foreign keys off.
         let body = format!(
             "BEGIN
   DECLARE sync_checks INT DEFAULT @@SESSION.foreign_key_checks;
+  DECLARE sync_outer INT DEFAULT @sync_moving;
   DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN
     SET SESSION foreign_key_checks = sync_checks;
+    SET @sync_moving = sync_outer;
     RESIGNAL;
   END;
+  IF sync_checks OR sync_outer THEN
   SET SESSION foreign_key_checks = 0;
+  SET @sync_moving = 1;
   {};
   SET SESSION foreign_key_checks = sync_checks;
+  SET @sync_moving = sync_outer;
+  END IF;
 END",
             updates.join(";\n  ")
         );
@@ -82,6 +94,15 @@ impl Writer<'_> {
     /// The key of a row.
     fn key(&self, row: &str) -> String {
         self.table.change_id(&MariaDb, row)
+    }
+
+    /// That the key is short enough to be an id, as a further condition. No record has a longer one, and so it is not
+    /// tracked.
+    fn is_id(&self, key: &str) -> String {
+        match self.table.id_type() {
+            IdType::Text => format!(" AND OCTET_LENGTH({key}) <= {MAX_ID_BYTES}"),
+            _ => String::new(),
+        }
     }
 
     fn base(&self) -> String {
@@ -134,9 +155,10 @@ impl Writer<'_> {
     SELECT count(*) INTO sync_found FROM sync_put p
       WHERE p.connection = CONNECTION_ID() AND p.turn = sync_turn AND p.id = {key};
   END IF;
-  IF sync_found = 0 THEN
+  IF sync_found = 0{is_id} THEN
 {statements}  END IF",
             number = self.table.number,
+            is_id = self.is_id(key),
         )
     }
 
@@ -306,7 +328,7 @@ END"
         let body = format!(
             "BEGIN
   DECLARE sync_rest BOOL DEFAULT @sync_writing IS NOT NULL;
-  IF NOT sync_rest THEN
+  IF NOT sync_rest{is_id} THEN
     BEGIN
       DECLARE CONTINUE HANDLER FOR 1062 SET sync_rest = TRUE;
       {make};
@@ -316,6 +338,7 @@ END"
 {rest};
   END IF;
 END",
+            is_id = self.is_id(&key),
             make = self.make(&key, "0", NOW, &OWN.to_string(), "NULL"),
             rest = self.body(&format!("{};", self.made())),
         );

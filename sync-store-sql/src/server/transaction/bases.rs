@@ -41,7 +41,8 @@ impl SqlTransaction<'_> {
             let until = row.pop();
             let columns = row.split_off(width);
             let Reading { record, misread } = table.reading(row, false);
-            let change = rows::change(&self.replicas, table, table.schema.id_of(&record)?, &columns)?;
+            let Ok(id) = table.schema.id_of(&record) else { continue };
+            let change = rows::change(&self.replicas, table, id, &columns)?;
             let record = Some(record).filter(|_| !change.is_delete() && misread.is_none());
             let Some(Cell::Int(until)) = until else { return Err(rows::corrupt("a base has no end")) };
             bases.push(Base { state: State { change, record }, until });

@@ -2,7 +2,7 @@
 
 use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Dialect, Statement};
-use super::super::tables::{IdType, Table, change_columns, id_of_key};
+use super::super::tables::{IdType, Table, change_columns, id_of_key, is_possible};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
 use crate::records::Reading;
@@ -79,7 +79,8 @@ impl SqlTransaction<'_> {
         for row in self.neighbours(table, &live).await? {
             // One that cannot be read may be none of these.
             let Ok(record) = table.record(row, false) else { continue };
-            found.push((schema.id_of(&record)?, record));
+            let Ok(id) = schema.id_of(&record) else { continue };
+            found.push((id, record));
         }
         // Only who writes afterwards asks again.
         let asked: Option<HashSet<Id>> = self.write.then(|| live.into_iter().cloned().collect());
@@ -214,11 +215,12 @@ impl SqlTransaction<'_> {
         sql.push_str(&format!(" LIMIT {limit} OFFSET {skip}"));
         let args = terms.args;
         let found = self.fetch(Statement { sql, args }).await?;
-        let read = |row| match selection.lenient {
-            true => Ok(table.reading(row, true).record),
-            false => table.record(row, true),
-        };
-        found.into_iter().map(read).collect()
+        if selection.lenient {
+            let read = found.into_iter().map(|row| table.reading(row, true).record);
+            // A row without an id is no record to anybody.
+            return Ok(read.filter(|record| schema.id_of(record).is_ok()).collect());
+        }
+        found.into_iter().map(|row| table.record(row, true)).collect()
     }
 
     pub(super) async fn counted(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64> {
@@ -289,6 +291,10 @@ impl SqlTransaction<'_> {
                 // A model that this program did not register is no business of its feed.
                 let number = if let Cell::Int(number) = row[0] { number } else { 0 };
                 let Some(table) = self.tables.numbered(number).cloned() else { continue };
+                // Nor is a row whose id no record can have.
+                if matches!(&row[1], Cell::Bytes(key) if !is_possible(table.id_type(), key)) {
+                    continue;
+                }
                 let key = std::mem::replace(&mut row[1], Cell::Null);
                 states.push(State { change: self.change_in(&table, key, &row[2..])?, record: None });
             }
