@@ -213,6 +213,17 @@ pub trait Store: Debug + MaybeSend + MaybeSync + 'static {
         Ok(Vec::new())
     }
 
+    /// Fields that travel and whose columns were in their tables before the models had them, as model and field: nobody was
+    /// told of what stands in them. The engine makes changes of that, and says so by [`Store::told`].
+    async fn untold(&self) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
+    /// What stands in such fields of this model is told.
+    async fn told(&self, _schema: &'static ModelSchema) -> Result<()> {
+        Ok(())
+    }
+
     /// A number that differs whenever anybody, this program or another, committed since the last call: a change, a
     /// local field, a note, anything.
     ///

@@ -6,6 +6,9 @@ use sync_runtime::{Error, ErrorKind, Result};
 /// What every table, index and trigger of this library starts with.
 pub(crate) const PREFIX: &str = "sync_";
 
+/// Stands before the name of a field in `sync_adding` whose column was there before the model had it. No field begins so.
+pub(crate) const UNTOLD: &str = "+";
+
 /// How a database quotes names.
 #[cfg(feature = "server")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

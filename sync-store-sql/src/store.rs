@@ -6,7 +6,7 @@ use crate::sqlite::{AtOnce, Sqlite};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use sync_runtime::schema::ForeignKey;
+use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::store::{Access, Store, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
@@ -440,6 +440,28 @@ impl Store for SqlStore {
             Database::Sqlite(sqlite) => sqlite.foreign_keys(),
             #[cfg(feature = "server")]
             Database::Server(server) => server.foreign_keys(),
+        }
+    }
+
+    async fn untold(&self) -> Result<Vec<(String, String)>> {
+        match &self.database {
+            Database::Sqlite(sqlite) => {
+                let sqlite = sqlite.clone();
+                blocking::unblock(move || sqlite.untold()).await
+            }
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().untold().await,
+        }
+    }
+
+    async fn told(&self, schema: &'static ModelSchema) -> Result<()> {
+        match &self.database {
+            Database::Sqlite(sqlite) => {
+                let sqlite = sqlite.clone();
+                blocking::unblock(move || sqlite.told(schema)).await
+            }
+            #[cfg(feature = "server")]
+            Database::Server(server) => server.clone().told(schema).await,
         }
     }
 

@@ -257,6 +257,14 @@ impl<S: Store> Store for FaultStore<S> {
         self.inner.foreign_keys(models).await
     }
 
+    async fn untold(&self) -> Result<Vec<(String, String)>> {
+        self.inner.untold().await
+    }
+
+    async fn told(&self, schema: &'static ModelSchema) -> Result<()> {
+        self.inner.told(schema).await
+    }
+
     async fn version(&self) -> Result<u64> {
         self.faults.around(Call::Version, self.inner.version()).await
     }

@@ -53,6 +53,7 @@ mod seal;
 mod serve;
 pub(crate) mod session;
 pub(crate) mod unread;
+mod untold;
 mod view;
 
 use crate::env::{BoxFuture, Env, MaybeSend, fresh_replica};
@@ -165,6 +166,7 @@ impl Engine {
         engine.check_history().await?;
         engine.mend_history().await?;
         engine.meet_models().await?;
+        engine.tell_untold().await?;
         // At the beginning it may take a while, and nobody waits for a page yet.
         engine.project_scopes().await?;
         Ok(engine)
@@ -172,7 +174,8 @@ impl Engine {
 
     /// Makes and upgrades what the models need, once more.
     pub(crate) async fn migrate(&self) -> Result<()> {
-        self.0.store.prepare(&self.0.models, fresh_replica(&*self.0.env)).await
+        self.0.store.prepare(&self.0.models, fresh_replica(&*self.0.env)).await?;
+        self.tell_untold().await
     }
 
     /// Pulls passed by what was of models that were not registered then: where one is registered that was not the

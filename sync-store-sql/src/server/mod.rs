@@ -35,6 +35,7 @@ mod word;
 pub use pool::{AppConnection, ConnectionPool};
 pub use transaction::SqlTransaction;
 
+use crate::names;
 use crate::store::{FeedStatus, SqlStoreBuilder};
 use link::{Cell, Failure, Row};
 use pool::{Lent, Pool};
@@ -44,7 +45,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use sync_runtime::schema::ForeignKey;
+use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
@@ -239,6 +240,48 @@ impl Server {
     /// The foreign keys between the tables of the models.
     pub(crate) fn foreign_keys(&self) -> Result<Vec<ForeignKey>> {
         Ok(self.tables()?.foreign_keys.clone())
+    }
+
+    /// See [`sync_runtime::store::Store::untold`].
+    pub(crate) async fn untold(self: Arc<Self>) -> Result<Vec<(String, String)>> {
+        let select = format!(
+            "SELECT m.name, substr(a.field, 2) FROM {} a JOIN {} m ON m.n = a.model WHERE LEFT(a.field, 1) = {}",
+            self.shared.own_table("adding"),
+            self.shared.own_table("model"),
+            names::literal(names::UNTOLD)
+        );
+        let found = self.ask(select).await?.into_iter();
+        Ok(found
+            .filter_map(|row| match <[Cell; 2]>::try_from(row) {
+                Ok([Cell::Text(model), Cell::Text(field)]) => Some((model, field)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// See [`sync_runtime::store::Store::told`].
+    pub(crate) async fn told(self: Arc<Self>, schema: &'static ModelSchema) -> Result<()> {
+        let delete = format!(
+            "DELETE FROM {} WHERE LEFT(field, 1) = {} AND model = (SELECT n FROM {} WHERE name = {})",
+            self.shared.own_table("adding"),
+            names::literal(names::UNTOLD),
+            self.shared.own_table("model"),
+            names::literal(schema.name)
+        );
+        self.ask(delete).await.map(|_| ())
+    }
+
+    /// Runs one statement by itself.
+    async fn ask(self: Arc<Self>, sql: String) -> Result<Vec<Row>> {
+        let this = self.clone();
+        let asked = self.runtime.spawn(async move {
+            let mut lent = this.pool.lend(this.location()).await?;
+            let rows = lent.link().fetch(&sql, Vec::new()).await;
+            let rows = rows.map_err(|failure| failure.at(this.location()))?;
+            lent.give_back();
+            Ok(rows)
+        });
+        ended(asked.await)
     }
 
     /// Takes every trace of the library out of the database.

@@ -252,11 +252,15 @@ impl Preparing<'_> {
         let found = self.columns(schema.table).await?;
         let name = self.table_name(schema.table);
         let begun = self.begun(number).await?;
+        // It has the fields that the model had when it was prepared last.
+        let based = self.columns(&base_name(number)).await?;
         let mut added = Vec::new();
         for (index, field) in schema.fields.iter().enumerate() {
             if column_of(&found, field).is_some() {
                 if begun.iter().any(|name| name == field.name) {
                     added.push(index);
+                } else if field.replicated() && !based.is_empty() && column_of(&based, field).is_none() {
+                    self.begin(number, &format!("{}{}", names::UNTOLD, field.name)).await?;
                 }
                 continue;
             }
@@ -267,7 +271,7 @@ impl Preparing<'_> {
                 }
             }
             if field.replicated() {
-                self.begin(number, field).await?;
+                self.begin(number, field.name).await?;
                 added.push(index);
             }
             let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field));
@@ -284,8 +288,8 @@ impl Preparing<'_> {
         Ok(texts(self.session.fetch(&select, vec![]).await?))
     }
 
-    async fn begin(&mut self, number: i64, field: &FieldSchema) -> Result<()> {
-        let (own, field) = (self.own_table("adding"), names::literal(field.name));
+    async fn begin(&mut self, number: i64, field: &str) -> Result<()> {
+        let (own, field) = (self.own_table("adding"), names::literal(field));
         let begin = format!(
             "DELETE FROM {own} WHERE model = {number} AND field = {field};
 INSERT INTO {own}(model, field) VALUES ({number}, {field})"
@@ -306,7 +310,12 @@ INSERT INTO {own}(model, field) VALUES ({number}, {field})"
         let learned = learn(&mut *self.session.link, dialect, own, table, added).await;
         learned.map_err(|failure| failed(failure, &self.session))?;
         let commit = if transactional { "" } else { "; COMMIT" };
-        let end = format!("DELETE FROM {} WHERE model = {}{commit}", self.own_table("adding"), table.number);
+        let end = format!(
+            "DELETE FROM {} WHERE model = {} AND LEFT(field, 1) <> {}{commit}",
+            self.own_table("adding"),
+            table.number,
+            names::literal(names::UNTOLD)
+        );
         let ended = self.session.link.script(&end).await;
         ended.map_err(|failure| failed(failure, &self.session))
     }

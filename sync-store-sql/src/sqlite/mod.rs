@@ -19,6 +19,7 @@ mod triggers;
 mod unadopt;
 mod unique;
 
+use crate::names;
 use crate::store::{Durability, SqlStoreBuilder};
 use checkpoint::Checkpoints;
 use connection::{Lease, Pool, Role, Settings};
@@ -29,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use sync_runtime::schema::ForeignKey;
+use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::store::{Access, Work};
 use sync_runtime::version::ReplicaId;
 use sync_runtime::{BoxFuture, Error, ErrorKind, Models, Result};
@@ -137,6 +138,30 @@ impl Sqlite {
         let planned = prepare::prepare(conn, &self.settings, models, fresh, self.adopt);
         // The lease rolls back.
         planned.map(|(_, done)| done)
+    }
+
+    /// See [`sync_runtime::store::Store::untold`].
+    pub(crate) fn untold(&self) -> Result<Vec<(String, String)>> {
+        let mut lease = self.readers.take()?;
+        let sql = &lease.conn()?.sql;
+        let select = "SELECT m.name, substr(a.field, 2) FROM sync_adding a JOIN sync_model m ON m.n = a.model \
+                      WHERE substr(a.field, 1, 1) = ?1";
+        let found = || -> rusqlite::Result<Vec<(String, String)>> {
+            let mut select = sql.prepare(select)?;
+            select.query_map([names::UNTOLD], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        found().map_err(|error| self.failed(error))
+    }
+
+    /// See [`sync_runtime::store::Store::told`].
+    pub(crate) fn told(&self, schema: &'static ModelSchema) -> Result<()> {
+        let mut lease = self.begun()?;
+        let sql = &lease.conn()?.sql;
+        let delete = "DELETE FROM sync_adding WHERE substr(field, 1, 1) = ?1 \
+                      AND model = (SELECT n FROM sync_model WHERE name = ?2)";
+        let deleted =
+            sql.execute(delete, [names::UNTOLD, schema.name]).and_then(|_| sql.execute_batch("COMMIT"));
+        deleted.map_err(|error| self.failed(error))
     }
 
     /// The writer's connection, in a transaction.

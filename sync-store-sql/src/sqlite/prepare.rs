@@ -300,6 +300,8 @@ impl Preparing<'_> {
     fn add_columns(&self, number: i64) -> Result<Vec<usize>> {
         let found = self.columns(self.schema.table)?;
         let begun = self.begun(number).map_err(|error| self.failed(error))?;
+        // It has the fields that the model had when it was prepared last.
+        let based = self.columns(&names::base_table(self.schema))?;
         let strict = is_strict(self.session.sql, self.schema.table).map_err(|error| self.failed(error))?;
         let name = quoted(self.schema.table);
         let mut added = Vec::new();
@@ -307,6 +309,11 @@ impl Preparing<'_> {
             if found.iter().any(|column| column.name.eq_ignore_ascii_case(field.name)) {
                 if begun.iter().any(|name| name == field.name) {
                     added.push(index);
+                } else if field.replicated()
+                    && !based.is_empty()
+                    && !based.iter().any(|column| column.name.eq_ignore_ascii_case(field.name))
+                {
+                    self.note(number, &format!("{}{}", names::UNTOLD, field.name))?;
                 }
                 continue;
             }
@@ -322,16 +329,20 @@ impl Preparing<'_> {
                 }
             }
             if field.replicated() {
-                let field = names::literal(field.name);
-                let begin =
-                    format!("INSERT OR IGNORE INTO sync_adding(model, field) VALUES ({number}, {field})");
-                self.session.define(&begin).map_err(|error| self.failed(error))?;
+                self.note(number, field.name)?;
                 added.push(index);
             }
             let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field, strict));
             self.session.define(&add).map_err(|error| self.failed(error))?;
         }
         Ok(added)
+    }
+
+    /// Notes what is to be done about a field once the tables are as they should be.
+    fn note(&self, number: i64, field: &str) -> Result<()> {
+        let field = names::literal(field);
+        let note = format!("INSERT OR IGNORE INTO sync_adding(model, field) VALUES ({number}, {field})");
+        self.session.define(&note).map_err(|error| self.failed(error))
     }
 
     /// The columns whose adding was begun by hand.
@@ -343,7 +354,8 @@ impl Preparing<'_> {
     /// Fills new columns with what peers had sent of them.
     fn learn(&self, table: &Table, added: &[usize]) -> rusqlite::Result<()> {
         learning::learn(self.session.sql, table, added)?;
-        self.session.sql.execute("DELETE FROM sync_adding WHERE model = ?1", [table.number]).map(|_| ())
+        let done = "DELETE FROM sync_adding WHERE model = ?1 AND substr(field, 1, 1) <> ?2";
+        self.session.sql.execute(done, rusqlite::params![table.number, names::UNTOLD]).map(|_| ())
     }
 
     fn columns(&self, table: &str) -> Result<Vec<Found>> {

@@ -76,6 +76,14 @@ impl Store for SimStore {
         self.store.foreign_keys(models).await
     }
 
+    async fn untold(&self) -> Result<Vec<(String, String)>> {
+        self.store.untold().await
+    }
+
+    async fn told(&self, schema: &'static ModelSchema) -> Result<()> {
+        self.store.told(schema).await
+    }
+
     async fn version(&self) -> Result<u64> {
         self.store.version().await
     }
