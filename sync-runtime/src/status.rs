@@ -115,7 +115,9 @@ async fn pending_after(
     let feed = Feed { limit: BATCH, not_from, schema, data, ..Feed::after(after) };
     let mut states = tx.feed(&feed).await?;
     let next = states.last().map(|state| state.change.position);
-    states.retain(|state| !is_everywhere(&state.change, peers) && !(data && state.lacks_record()));
+    // What cannot be read is not sent.
+    let is_unread = |state: &State| data && state.lacks_record();
+    states.retain(|state| !is_unread(state) && !is_everywhere(&state.change, peers));
     Ok((states, next))
 }
 

@@ -432,3 +432,39 @@ fn a_row_that_a_trigger_deletes_while_it_is_written_is_told_as_deleted() {
     assert_eq!(world.told(seen), ["delete 3", "create 4", "create 2", "delete 1"]);
     assert_eq!(world.untracked(&NOTE), []);
 }
+
+/// It would write past the tracking, and nobody would know.
+#[test]
+fn a_transaction_that_is_older_than_the_adoption_is_to_be_tried_again() {
+    let schema = Schema::new();
+    schema.sql(
+        "CREATE TABLE note(id int8 PRIMARY KEY, title text NOT NULL, code int8, score float8, draft text)",
+    );
+    for isolation in ["REPEATABLE READ", "SERIALIZABLE", "READ COMMITTED"] {
+        let mut old = RUNTIME.block_on(PgConnection::connect(&schema.url())).expect("a connection");
+        let mut run = |sql: &'static str| RUNTIME.block_on(old.execute(sqlx::raw_sql(sql))).map(|_| ());
+        run(match isolation {
+            "REPEATABLE READ" => "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
+            "SERIALIZABLE" => "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1",
+            _ => "BEGIN; SELECT 1",
+        })
+        .expect("it begins");
+        let world = World::open(&schema.url(), &[&NOTE]);
+        let insert = "INSERT INTO note(id, title) VALUES (1, 'a')";
+        match (run(insert), isolation) {
+            (Ok(()), "READ COMMITTED") => run("COMMIT").expect("it commits"),
+            (Err(error), "REPEATABLE READ" | "SERIALIZABLE") => {
+                let code =
+                    error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+                assert_eq!(code.as_deref(), Some("40001"), "{error}");
+                run("ROLLBACK").expect("it rolls back");
+                run(insert).expect("tried again, it goes well");
+            }
+            (done, isolation) => panic!("{isolation}: {done:?}"),
+        }
+        assert_eq!(world.told(0), ["create 1"], "{isolation}");
+        assert_eq!(world.untracked(&NOTE), []);
+        pollster::block_on(world.store.unadopt()).expect("it is given back");
+        schema.sql("DELETE FROM note");
+    }
+}

@@ -216,13 +216,19 @@ mod tests {
             // What the triggers look up for each row, with a parameter where they have a value of it.
             for trigger in triggers::all(table) {
                 let body = trigger.sql.split_once("BEGIN\n").map_or("", |(_, body)| body);
-                for query in body.split(";\n").filter_map(|body| body.find("SELECT").map(|at| &body[at..])) {
+                let looks =
+                    body.split(";\n").filter_map(|body| match body.trim_start().starts_with("UPDATE") {
+                        true => Some(body),
+                        false => body.find("SELECT").map(|at| &body[at..]),
+                    });
+                for query in looks {
                     let query = query.split("ON CONFLICT").next().unwrap_or_default();
                     let query = query.replace("new.", ":new_").replace("old.", ":old_");
                     let query = query.replace(":new_\"", ":new_").replace(":old_\"", ":old_");
-                    let query = ["owner", "hall", "n", "code"].iter().fold(query, |query, column| {
-                        query.replace(&format!("_{column}\""), &format!("_{column}"))
-                    });
+                    let query =
+                        ["owner", "hall", "n", "code", "rowid"].iter().fold(query, |query, column| {
+                            query.replace(&format!("_{column}\""), &format!("_{column}"))
+                        });
                     let plan = plan(&conn.sql, &query);
                     let scans =
                         plan.iter().find(|step| step.starts_with("SCAN") && !step.contains("CONSTANT"));

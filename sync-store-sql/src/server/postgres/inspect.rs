@@ -106,7 +106,14 @@ impl Catalog for Schema {
 
     async fn own_functions(&self, session: &mut Session<'_>) -> Result<()> {
         self.function(session, "sync_own", &own::knowing(&self.own)).await?;
-        self.function(session, "sync_number", &own::numbering(&quoted(&self.name), &self.own)).await
+        self.function(session, "sync_number", &own::numbering(&quoted(&self.name), &self.own)).await?;
+        // Tells the triggers that there is a name, whatever they see; not among what was defined, as the name is not.
+        let own = &self.own;
+        let begin = format!(
+            "SELECT nextval('{}sync_written') FROM {own}sync_state WHERE NOT (SELECT is_called FROM {own}sync_written)",
+            own.replace('\'', "''")
+        );
+        session.fetch(&begin, Vec::new()).await.map(|_| ())
     }
 
     async fn kind_of(&self, session: &mut Session<'_>, name: &str) -> Result<Option<Thing>> {

@@ -3,6 +3,9 @@
 //! One for each kind of statement, after it, over all the rows that it touched: a row trigger costs twice as much.
 //! Cascades are statements of their own here. `TRUNCATE` has a trigger before it, while the rows are still there.
 //!
+//! A store that was not opened yet, since somebody made its tables by hand, has no name and tracks nothing. A transaction
+//! whose snapshot is older than the name does not see it either, but what a sequence says has no snapshot.
+//!
 //! What a writing library hands over stands in settings that end with its transaction: `sync.stamp`, the time of its
 //! writes, and `sync.put_model` with `sync.put_ids`, the records that it tracks by itself: of a statement that touched
 //! nothing else there is nothing to track.
@@ -98,7 +101,12 @@ DECLARE sync_me int4; sync_keep int8; sync_put bytea[]; sync_at int8; sync_group
   sync_least bytea;
 BEGIN
   SELECT s.me, s.keep_through INTO sync_me, sync_keep FROM {own}sync_state s;
-  IF sync_me IS NULL THEN RETURN NULL; END IF;
+  IF sync_me IS NULL THEN
+    IF current_setting('transaction_isolation') <> 'read committed' AND (SELECT w.is_called FROM {own}sync_written w) THEN
+      RAISE EXCEPTION 'this transaction began before the table was tracked; try it again' USING ERRCODE = '40001';
+    END IF;
+    RETURN NULL;
+  END IF;
   sync_at := coalesce(nullif(current_setting('sync.stamp', true), '')::int8,
     (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
   IF current_setting('sync.put_model', true) = '{number}' THEN
