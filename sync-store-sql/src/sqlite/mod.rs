@@ -271,7 +271,7 @@ impl Sqlite {
                 (Err(Failed { late: Some(mut lease), .. }), Some(work)) => {
                     lease.roll_back();
                     self.begin(&mut lease, "BEGIN IMMEDIATE")?;
-                    self.attempt(lease, access, work, true).await
+                    self.attempt(*lease, access, work, true).await
                 }
                 (done, _) => done,
             };

@@ -60,7 +60,7 @@ pub(crate) struct Failed {
     pub(crate) error: Error,
     /// The connection, where only a constraint refused that is looked at in the end: the work may be done once more,
     /// carefully.
-    pub(crate) late: Option<Lease>,
+    pub(crate) late: Option<Box<Lease>>,
 }
 
 impl From<Error> for Failed {
@@ -135,7 +135,7 @@ impl SqliteTransaction {
         let committed = sql.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         let wrote = sql.total_changes() != self.changes;
         if let Err(error) = committed {
-            let late = is_late(&error).then_some(self.lease);
+            let late = is_late(&error).then(|| Box::new(self.lease));
             return Err(Failed { error: self.settings.failed(error), late });
         }
         Ok(Done { wrote, log_pages: log_pages(), tables: self.refreshed.then_some(self.tables) })
