@@ -16,6 +16,8 @@ const BATCH: usize = 500;
 const LOOKS: usize = 3;
 /// The key of the history that the database was last seen in.
 const HISTORY_NOTE: &str = "history";
+/// The key of whether somebody compared with what is here, who leaves no other trace.
+const COMPARED_NOTE: &str = "compared";
 /// The access of the transaction in which a new name is taken.
 pub(crate) const RENAMING: Access = Access::WRITE.long().durable().feed();
 
@@ -59,6 +61,18 @@ impl Engine {
         .await?;
         self.saw_history(history);
         Ok(())
+    }
+
+    /// Notes, once, that somebody compares with what is here, and so may have it from here.
+    pub(crate) async fn note_compared(&self) -> Result<()> {
+        let known = self.read(|tx| Box::pin(notes::load::<bool>(tx, Room::Peer, COMPARED_NOTE)));
+        if known.await?.is_some() {
+            return Ok(());
+        }
+        self.run(Access::WRITE.durable(), |tx| {
+            Box::pin(async move { notes::save(tx, Room::Peer, COMPARED_NOTE, &true).await })
+        })
+        .await
     }
 
     /// Runs work whose answer a peer gets, in the history that the store knows of. Where the database goes on in another
@@ -128,7 +142,8 @@ pub(crate) async fn go_on_as(tx: &mut dyn Transaction, fresh: ReplicaId, now: St
     notes::add_former(tx, old).await?;
     let (peers, pushers) = (notes::peers(tx).await?, notes::pushers(tx).await?);
     // What only others read and write, as at a server, they know under the old name.
-    let is_served = peers.is_empty() && (!pushers.is_empty() || purge::is_pulled(tx).await?);
+    let compared = notes::load::<bool>(tx, Room::Peer, COMPARED_NOTE).await?.unwrap_or_default();
+    let is_served = peers.is_empty() && (compared || !pushers.is_empty() || purge::is_pulled(tx).await?);
     if !is_served {
         stamp_unsent_anew(tx, &peers, old, fresh, now).await?;
     }

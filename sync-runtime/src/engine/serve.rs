@@ -157,6 +157,7 @@ impl Replica for Engine {
 
     async fn changes(&self, caller: &Caller, pull: Pull) -> Result<Pulled> {
         caller.needs_anywhere(Right::Read, self.models())?;
+        self.note_compared().await?;
         if self.sees_by_scope(caller) {
             self.project_scopes().await?;
         }

@@ -161,3 +161,20 @@ pub(super) async fn a_new_name_is_taken_once(pair: &dyn ReplicaPair) {
     }
     assert!(names.values().all(|names| names.len() == 1), "{names:?}");
 }
+
+/// A server that takes a new name goes on with what it wrote before, as those have it too who only ever compared with it.
+pub(super) async fn what_was_compared_stays_what_it_was_under_a_new_name(pair: &dyn ReplicaPair) {
+    let (server, a, other) =
+        (scopes::server(pair).await, scopes::device(pair).await, scopes::server(pair).await);
+    let caller = of("a", &["a"]);
+    // With another peer known, it compares with the next one.
+    sync_as(&a, &other, &caller).await;
+    put(&server, "1", "a", "first").await;
+    let line = FlakyReplica::new(&server.workspace).calling_as(caller.clone());
+    a.workspace.sync(&line).await.expect("it syncs");
+    assert_eq!(line.requests(), [Request::Describe, Request::Changes, Request::CreateUpdates]);
+    server.workspace.restored().await.expect("a new name is taken");
+    put(&a, "1", "a", "edited").await;
+    scopes::sync_clean(&a, &server, &caller).await;
+    assert_eq!(tasks(&server).await["1"].1, "edited");
+}

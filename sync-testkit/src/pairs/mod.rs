@@ -316,6 +316,7 @@ macro_rules! __pair_cases {
                 what_was_unsubscribed_and_not_sent_leaves
                 a_page_goes_under_the_name_that_it_was_made_under
                 a_new_name_is_taken_once
+                what_was_compared_stays_what_it_was_under_a_new_name
             }
             moves {
                 a_record_that_moves_leaves_the_devices_that_only_had_its_scope
