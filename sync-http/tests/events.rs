@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use sync_http::{AllowAll, HttpReplica, SyncRoutes, TokenProvider};
+use sync_http::{AllowAll, HttpReplica, RateLimit, SyncRoutes, TokenProvider};
 use sync_runtime::prelude::*;
 use sync_runtime::replica::{Replica, Watching};
 use sync_runtime::{Caller, Checkpoint, ErrorKind, Workspace};
@@ -133,6 +133,36 @@ async fn a_stream_does_not_outlive_its_token() {
     }
     let (_, took) = expiring.end().await;
     assert!(took < Duration::from_secs(2) + SOON, "{took:?}");
+}
+
+/// One subject has so many streams at a time; one that ends makes room, and others have theirs.
+#[tokio::test]
+async fn the_streams_of_one_subject_are_bounded() {
+    let server = workspace().await;
+    write(&server, "1", "one").await;
+    let limit = RateLimit { streams: 2, ..RateLimit::default() };
+    let address = served_with(SyncRoutes::new(server.clone(), Tokens::default()).rate_limit(limit)).await;
+    let open = async |name: &str| {
+        let bearer = format!("Bearer {}", Claims::of(name, "read").token());
+        Stream::open(address, "", &[("authorization", &bearer)]).await
+    };
+    let mut streams = Vec::new();
+    for name in ["alice", "alice", "bob"] {
+        let mut stream = open(name).await;
+        stream.until("data:", SOON).await.expect("it is open");
+        streams.push(stream);
+    }
+    let refused = open("alice").await.until("}", SOON).await.expect("an answer");
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 60"), "{refused}");
+    drop(streams.remove(0));
+    // The server sees it when it writes there.
+    for n in 0..50 {
+        write(&server, "1", &format!("{n}")).await;
+        if open("alice").await.until("data:", A_WHILE).await.is_some() {
+            return;
+        }
+    }
+    panic!("one that ended still counts");
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]

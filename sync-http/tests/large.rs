@@ -126,6 +126,40 @@ async fn a_page_of_conflicts_with_large_records_goes_through() {
     assert_eq!(a.sync(&line_a).await.expect("it comes to an end").conflict_count(), 600);
 }
 
+/// So does a transaction that is larger than a page: what no answer holds comes with the pull.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_transaction_of_conflicts_with_large_records_goes_through() {
+    let limits = Limits { page_records: 100, ..scaled() };
+    let server = workspace(limits).await;
+    let address = served_with(SyncRoutes::new(server.clone(), AllowAll)).await;
+    let line = || HttpReplica::new(&url(address)).expect("a URL");
+    let (a, b) = (workspace(limits).await, workspace(limits).await);
+    let (line_a, line_b) = (line(), line());
+    for n in 0..600 {
+        write(&a, &format!("{n:03}"), "small").await;
+    }
+    a.sync(&line_a).await.expect("a first sync");
+    b.sync(&line_b).await.expect("a first sync");
+    for n in 0..600 {
+        write(&b, &format!("{n:03}"), &format!("{n}").repeat(700)).await;
+    }
+    b.sync(&line_b).await.expect("b pushes");
+    let together = a.transaction(|tx| {
+        Box::pin(async move {
+            for n in 0..600 {
+                tx.upsert(&Note { id: format!("{n:03}"), text: "small, of a".into() }).await?;
+            }
+            Ok(())
+        })
+    });
+    together.await.expect("the transaction commits");
+    let report = a.sync(&line_a).await.expect("it comes to an end");
+    let conflicts = a.conflicts::<Note>().await.expect("conflicts are read");
+    assert_eq!(conflicts.len(), 600, "{:?}", report.rejected.first());
+    assert_eq!(a.rejected::<Note>().await.expect("what was refused is read").len(), 0);
+    a.sync(&line_a).await.expect("and so does the next one");
+}
+
 /// A filter is looked at for each record, so the number of its parts is bounded however they nest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_have_a_bounded_number_of_parts() {

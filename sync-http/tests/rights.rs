@@ -217,3 +217,35 @@ fn the_table_has_every_route() {
     let rows: BTreeSet<_> = TABLE.iter().map(|row| (row.method, row.path.to_owned())).collect();
     assert_eq!(rows, routes);
 }
+
+/// A stamp ahead of the clock is refused on every way in: it would win against whatever others write until then.
+#[tokio::test]
+async fn no_stamp_is_ahead_of_the_clock() {
+    let (address, workspace) = server().await;
+    let token = format!("Bearer {}", Claims::of("alice", "write").token());
+    let post = async |path: &str, body: Value| {
+        let headers = [JSON, ("authorization", token.as_str())];
+        raw(address, &request("POST", &format!("/sync{path}"), &headers, body.to_string().as_bytes())).await
+    };
+    let to = workspace.id().await.expect("an id");
+    let note = |id: &str, by: &str, stamp: i64| json!({ "model": "Note", "id": id, "kind": "create", "rev": format!("{stamp}@{by}"), "data": { "text": "new" } });
+    let now = i64::try_from(now()).expect("a time") * 1_000_000;
+    let year = 365 * 24 * 3_600 * 1_000_000;
+    // Both replica ids are hers from here on.
+    for (device, id) in [(DEVICE, "a"), (OTHER, "b")] {
+        let push = json!({ "number": 1, "digest": 1, "updates": [note(id, device, now)] });
+        let answer = post("/v1/exchange", json!({ "from": device, "to": to, "push": push })).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let ahead = json!({ "from": DEVICE, "updates": [note("c", DEVICE, now + year), note("d", DEVICE, now)] });
+    let answer = post("/v1/bulk-update", ahead).await;
+    let told = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 200 && told.contains("correct the clock"), "{told}");
+    let push = json!({ "number": 2, "digest": 2, "updates": [note("e", OTHER, now + year), note("f", DEVICE, now)] });
+    let answer = post("/v1/exchange", json!({ "from": DEVICE, "to": to, "push": push })).await;
+    let told = String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(answer.status == 200 && told.contains("correct the clock"), "{told}");
+    let notes = workspace.collection::<Note>().expect("the model is registered");
+    let found = notes.find(Query::all()).await.expect("notes are found").into_iter();
+    assert_eq!(found.map(|note| note.id).collect::<Vec<_>>(), ["1", "a", "b", "d", "f"]);
+}
