@@ -105,33 +105,10 @@ fn scaled() -> Limits {
     }
 }
 
-/// A page of small edits that meets large records is answered with all of those.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_conflicts_with_large_records_goes_through() {
-    let server = workspace(scaled()).await;
-    let address = served_with(SyncRoutes::new(server.clone(), AllowAll)).await;
-    let line = || HttpReplica::new(&url(address)).expect("a URL");
-    let (a, b) = (workspace(scaled()).await, workspace(scaled()).await);
-    let (line_a, line_b) = (line(), line());
-    for n in 0..600 {
-        write(&a, &format!("{n:03}"), "small").await;
-    }
-    a.sync(&line_a).await.expect("a first sync");
-    b.sync(&line_b).await.expect("a first sync");
-    for n in 0..600 {
-        write(&b, &format!("{n:03}"), &format!("{n}").repeat(700)).await;
-        write(&a, &format!("{n:03}"), "small, of a").await;
-    }
-    b.sync(&line_b).await.expect("b pushes");
-    assert_eq!(a.sync(&line_a).await.expect("it comes to an end").conflict_count(), 600);
-}
-
-/// So does a transaction that is larger than a page: what no answer holds comes with the pull.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_transaction_of_conflicts_with_large_records_goes_through() {
-    let limits = Limits { page_records: 100, ..scaled() };
+/// A device with 600 small notes and its line, and a server where another device made all of them large since.
+async fn behind(limits: Limits) -> (Workspace, HttpReplica) {
     let server = workspace(limits).await;
-    let address = served_with(SyncRoutes::new(server.clone(), AllowAll)).await;
+    let address = served_with(SyncRoutes::new(server, AllowAll)).await;
     let line = || HttpReplica::new(&url(address)).expect("a URL");
     let (a, b) = (workspace(limits).await, workspace(limits).await);
     let (line_a, line_b) = (line(), line());
@@ -144,6 +121,23 @@ async fn a_large_transaction_of_conflicts_with_large_records_goes_through() {
         write(&b, &format!("{n:03}"), &format!("{n}").repeat(700)).await;
     }
     b.sync(&line_b).await.expect("b pushes");
+    (a, line_a)
+}
+
+/// A page of small edits that meets large records is answered with all of those.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_conflicts_with_large_records_goes_through() {
+    let (a, line) = behind(scaled()).await;
+    for n in 0..600 {
+        write(&a, &format!("{n:03}"), "small, of a").await;
+    }
+    assert_eq!(a.sync(&line).await.expect("it comes to an end").conflict_count(), 600);
+}
+
+/// So does a transaction that is larger than a page: what no answer holds comes with the pull.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_transaction_of_conflicts_with_large_records_goes_through() {
+    let (a, line) = behind(Limits { page_records: 100, ..scaled() }).await;
     let together = a.transaction(|tx| {
         Box::pin(async move {
             for n in 0..600 {
@@ -153,11 +147,11 @@ async fn a_large_transaction_of_conflicts_with_large_records_goes_through() {
         })
     });
     together.await.expect("the transaction commits");
-    let report = a.sync(&line_a).await.expect("it comes to an end");
+    let report = a.sync(&line).await.expect("it comes to an end");
     let conflicts = a.conflicts::<Note>().await.expect("conflicts are read");
     assert_eq!(conflicts.len(), 600, "{:?}", report.rejected.first());
     assert_eq!(a.rejected::<Note>().await.expect("what was refused is read").len(), 0);
-    a.sync(&line_a).await.expect("and so does the next one");
+    a.sync(&line).await.expect("and so does the next one");
 }
 
 /// A filter is looked at for each record, so the number of its parts is bounded however they nest.
