@@ -4,10 +4,12 @@ mod common;
 
 use common::tokens::{Claims, Tokens};
 use common::{JSON, raw, request, served_with};
+use serde_json::json;
 use sync_http::SyncRoutes;
 use sync_runtime::Workspace;
 use sync_runtime::prelude::*;
 use sync_store_memory::MemoryStore;
+use tokio::sync::Mutex;
 
 #[derive(Debug, Clone, Default, PartialEq, Syncable)]
 struct Note {
@@ -15,6 +17,7 @@ struct Note {
     id: String,
     #[sync(scope)]
     team: String,
+    text: String,
 }
 
 async fn workspace() -> Workspace {
@@ -27,9 +30,47 @@ fn peak() -> usize {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("KiB") / 1024
 }
 
+/// The peak is the process's, so one test at a time looks at it.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Large records that are asked for by their ids are not all in memory at once, whoever asks, and however.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_records_asked_for_by_id_are_read_in_portions() {
+    let _alone = ALONE.lock().await;
+    let server = workspace().await;
+    let address = served_with(SyncRoutes::new(server.clone(), Tokens::default())).await;
+    let notes = server.collection::<Note>().expect("the model is registered");
+    for n in 0..64 {
+        let text = "x".repeat(4 << 20);
+        let note = Note { id: format!("{n:02}"), team: "blue".into(), text };
+        notes.create(note).await.expect("a note is made");
+    }
+    let bearer = format!("Bearer {}", Claims::of("reader", "read").in_scopes(&["blue"]).token());
+    let ids: Vec<String> = (0..64).map(|n| format!("{n:02}")).collect();
+    let changes: Vec<_> = ids
+        .iter()
+        .map(|id| json!({ "model": "Note", "id": id, "kind": "create", "rev": "1@5f0c3a9e1b7d4c2f8a6e0d9b4c7f1a23" }))
+        .collect();
+    for (path, body, status) in [
+        ("read", json!({ "model": "Note", "ids": ids }), 413),
+        ("read", json!({ "model": "Note", "limit": 64 }), 413),
+        ("create-updates", json!({ "deltas": changes }), 413),
+        ("diff", json!({ "changes": changes }), 200),
+    ] {
+        let before = peak();
+        let headers = [JSON, ("authorization", bearer.as_str())];
+        let asked = request("POST", &format!("/sync/v1/{path}"), &headers, body.to_string().as_bytes());
+        let answer = raw(address, &asked).await;
+        assert_eq!(answer.status, status, "{path}");
+        let grown = peak() - before;
+        assert!(grown < 128, "{path}: {grown} MiB");
+    }
+}
+
 /// A name that this version does not know is read and dropped; what stands under it costs nothing to keep.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dropped_costs_no_memory() {
+    let _alone = ALONE.lock().await;
     let address = served_with(SyncRoutes::new(workspace().await, Tokens::default())).await;
     let bearer = format!("Bearer {}", Claims::of("reader", "read").in_scopes(&["blue"]).token());
     let ask = async |what: &str, item: &[u8]| {

@@ -222,6 +222,18 @@ impl Workspace {
     ///
     /// A sync that would have sent one reports it as refused too, see [`Workspace::rejected`].
     ///
+    /// ```
+    /// # use sync_runtime::{Workspace, prelude::*};
+    /// # #[derive(Debug, Clone, PartialEq, Syncable)]
+    /// # struct Reading { #[sync(id)] id: String, degrees: f64 }
+    /// # async fn example(workspace: Workspace) -> sync_runtime::Result<()> {
+    /// for row in workspace.unreadable::<Reading>(100).await? {
+    ///     println!("{} {:?}, field {}: {}", row.model, row.id, row.field, row.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::UnknownModel`]; what the store fails with.
     pub async fn unreadable<T: Syncable>(&self, limit: usize) -> Result<Vec<Unreadable>> {

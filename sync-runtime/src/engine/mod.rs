@@ -42,6 +42,7 @@ pub(crate) mod outbox;
 pub(crate) mod page;
 pub(crate) mod parents;
 pub(crate) mod parts;
+mod portions;
 pub(crate) mod purge;
 pub(crate) mod reading;
 pub(crate) mod rebase;

@@ -4,6 +4,7 @@ use super::grants::{Grants, Says};
 use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
 use super::parts::Coverage;
+use super::portions::Portions;
 use super::purge::{self, Horizon};
 use super::scopes;
 use super::seal::Seal;
@@ -225,6 +226,7 @@ pub(super) async fn covered(
 pub(super) async fn matching(
     tx: &mut dyn Transaction,
     caller: &Caller,
+    mut portions: Portions,
     schema: &'static ModelSchema,
     filter: Filter,
     mut after: Option<Id>,
@@ -239,15 +241,18 @@ pub(super) async fn matching(
     loop {
         let behind = after.as_ref().map(|id| schema.after_id(id)).transpose()?;
         let filter = Filter::And([filter.clone()].into_iter().chain(behind).collect());
-        let wanted = if looks_through { LOOKED_THROUGH } else { limit - found.len() };
+        let wanted = if looks_through { LOOKED_THROUGH } else { limit - found.len() }.min(portions.next());
         let selection =
             Selection { filter, limit: Some(wanted as u64), lenient: true, ..Selection::default() };
         let records = tx.select(schema, &selection).await?;
         let ids: Vec<Id> =
             records.iter().map(|record| schema.id_of(record)).collect::<std::result::Result<_, _>>()?;
-        let mut states: Vec<State> = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-        states.retain(|state| !state.lacks_record());
-        found.extend(readable(tx, caller, states).await?);
+        let mut rest = &ids[..];
+        while !rest.is_empty() {
+            let mut states = portions.read(tx, schema, &mut rest).await?;
+            states.retain(|state| !state.lacks_record());
+            found.extend(readable(tx, caller, states).await?);
+        }
         // Where only the record as a whole tells its scope, others' were among them.
         if ids.len() < wanted || found.len() >= limit {
             found.truncate(limit);
@@ -273,8 +278,13 @@ pub(crate) async fn diff(
         let found: Vec<Change> = match schema.scope.is_some() && caller.scopes().is_some() {
             false => tx.changes(schema, &ids).await?.into_iter().flatten().collect(),
             true => {
-                let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-                covered(tx, models, caller, states).await?.into_iter().map(|state| state.change).collect()
+                let (mut portions, mut rest, mut found) = (Portions::endless(), &ids[..], Vec::new());
+                while !rest.is_empty() {
+                    let states = portions.read(tx, schema, &mut rest).await?;
+                    let covered = covered(tx, models, caller, states).await?;
+                    found.extend(covered.into_iter().map(|state| state.change));
+                }
+                found
             }
         };
         let found = found.into_iter();

@@ -7,6 +7,7 @@ use super::exchange::{Asks, Known, Puller, Turn, apply_pushed, to_read};
 use super::grants::Grants;
 use super::notes;
 use super::outbox::whole;
+use super::portions::Portions;
 use super::purge;
 use super::reading::{Asked, covered, diff, feed_page, matching, readable};
 use super::scopes;
@@ -197,15 +198,19 @@ impl Replica for Engine {
         for delta in &deltas {
             caller.needs(Right::Read, delta.schema.name)?;
         }
-        let (models, caller) = (self.models().clone(), caller.clone());
+        let (models, caller, limits) = (self.models().clone(), caller.clone(), *self.limits());
         self.run(sized(Access::READ, deltas.len()).durable(), move |tx| {
             Box::pin(async move {
                 let mut updates = Vec::with_capacity(deltas.len());
+                let mut portions = Portions::of_an_answer(&caller, &limits);
                 for run in deltas.chunk_by(|a, b| a.schema.name == b.schema.name) {
                     let ids: Vec<Id> = run.iter().map(|delta| delta.id.clone()).collect();
                     let schema = models.get(run[0].schema.name)?.schema;
-                    let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-                    updates.extend(covered(tx, &models, &caller, states).await?.into_iter().map(whole));
+                    let mut rest = &ids[..];
+                    while !rest.is_empty() {
+                        let states = portions.read(tx, schema, &mut rest).await?;
+                        updates.extend(covered(tx, &models, &caller, states).await?.into_iter().map(whole));
+                    }
                 }
                 Ok(updates)
             })
@@ -256,16 +261,21 @@ impl Replica for Engine {
     ) -> Result<Vec<State>> {
         caller.needs(Right::Read, schema.name)?;
         self.models().get(schema.name)?;
-        let caller = caller.clone();
+        let (caller, limits) = (caller.clone(), *self.limits());
         self.run(Access::READ.long().durable(), move |tx| {
             Box::pin(async move {
+                let mut portions = Portions::of_an_answer(&caller, &limits);
                 match wanted {
                     Wanted::Ids(ids) => {
-                        let states = tx.states(schema, &ids).await?.into_iter().flatten().collect();
-                        readable(tx, &caller, states).await
+                        let (mut rest, mut found) = (&ids[..], Vec::new());
+                        while !rest.is_empty() {
+                            let states = portions.read(tx, schema, &mut rest).await?;
+                            found.extend(readable(tx, &caller, states).await?);
+                        }
+                        Ok(found)
                     }
                     Wanted::Matching { filter, after, limit } => {
-                        matching(tx, &caller, schema, filter, after, limit).await
+                        matching(tx, &caller, portions, schema, filter, after, limit).await
                     }
                 }
             })
