@@ -47,38 +47,17 @@ impl Grants {
         }
     }
 
-    /// Up to where the replica cannot have anything that was deleted in the part of this name.
-    pub(crate) fn nothing_through(&self, name: &str) -> Position {
-        self.0.get(name).filter(|grant| grant.had_nothing).map_or(0, |grant| grant.after)
-    }
-
-    /// Those of a replica that gets these parts now, and says of some what it has of them. What left up to `now` is not told
-    /// of those that are new.
-    pub(crate) fn renewed(&self, covered: &Parts, says: &Says, now: Position) -> Grants {
+    /// Those of a replica that gets these parts now; `first` are the ones of which it has nothing yet. What left up to
+    /// `now` is not told of those that are new.
+    pub(crate) fn renewed(&self, covered: &Parts, first: &BTreeSet<String>, now: Position) -> Grants {
         let renewed = covered.names().into_iter().map(|name| {
-            let grant = match (self.0.get(&name), says) {
-                // A request from before the part was given anew may come late: what is known is not overruled by it.
-                (Some(known), Says::MayHave(parts)) if parts.contains(&name) => {
-                    Grant { had_nothing: false, ..*known }
-                }
-                (Some(known), _) => *known,
-                (None, Says::HasNothing(parts)) => Grant { after: now, had_nothing: parts.contains(&name) },
-                (None, _) => Grant { after: now, had_nothing: false },
-            };
+            let had_nothing = first.contains(&name);
+            let known = self.0.get(&name).filter(|known| known.had_nothing || !had_nothing);
+            let grant = known.copied().unwrap_or(Grant { after: now, had_nothing });
             (name, grant)
         });
         Grants(renewed.collect())
     }
-}
-
-/// What a replica says of the parts that it asks for.
-pub(crate) enum Says {
-    /// It has nothing of these.
-    HasNothing(BTreeSet<String>),
-    /// It begins with these, and may have something of them.
-    MayHave(BTreeSet<String>),
-    /// It goes on.
-    GoesOn,
 }
 
 #[cfg(test)]
@@ -89,31 +68,24 @@ mod tests {
         Parts::named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
     }
 
-    fn named(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
-    }
-
     #[test]
     fn what_left_before_a_part_was_given_is_not_told() {
-        let goes_on = Says::GoesOn;
-        let grants = Grants::default().renewed(&parts(&["a"]), &goes_on, 10);
+        let none = BTreeSet::new();
+        let grants = Grants::default().renewed(&parts(&["a"]), &none, 10);
         assert_eq!(grants.word("a", None, 10), Word::Withheld);
         assert_eq!(grants.word("a", None, 11), Word::Told);
         assert_eq!(grants.word("b", None, 11), Word::Withheld);
-        let both = grants.renewed(&parts(&["a", "b"]), &Says::HasNothing(named(&["b"])), 20);
+        let both = grants.renewed(&parts(&["a", "b"]), &["b".to_owned()].into(), 20);
         assert_eq!((both.word("a", None, 11), both.word("b", None, 20)), (Word::Told, Word::Needless));
-        assert_eq!((both.nothing_through("a"), both.nothing_through("b")), (0, 20));
-        let again = both.renewed(&parts(&["b"]), &goes_on, 30).renewed(&parts(&["a", "b"]), &goes_on, 40);
+        let again = both.renewed(&parts(&["b"]), &none, 30).renewed(&parts(&["a", "b"]), &none, 40);
         assert_eq!((again.word("a", None, 40), again.word("b", None, 21)), (Word::Withheld, Word::Told));
     }
 
     #[test]
-    fn who_got_a_part_before_is_not_believed_to_have_nothing_of_it() {
-        let known = Grants::default().renewed(&parts(&["a"]), &Says::GoesOn, 10);
-        assert_eq!(known.renewed(&parts(&["a"]), &Says::HasNothing(named(&["a"])), 20), known);
-        let first = Grants::default().renewed(&parts(&["a"]), &Says::HasNothing(named(&["a"])), 20);
-        assert_eq!(first.renewed(&parts(&["a"]), &Says::GoesOn, 30), first);
-        let may_have = first.renewed(&parts(&["a"]), &Says::MayHave(named(&["a"])), 30);
-        assert_eq!((may_have.word("a", None, 20), may_have.nothing_through("a")), (Word::Withheld, 0));
+    fn who_says_that_it_has_nothing_is_believed() {
+        let known = Grants::default().renewed(&parts(&["a"]), &BTreeSet::new(), 10);
+        let first = known.renewed(&parts(&["a"]), &["a".to_owned()].into(), 20);
+        assert_eq!((first.word("a", None, 15), first.word("a", None, 21)), (Word::Needless, Word::Told));
+        assert_eq!(first.renewed(&parts(&["a"]), &["a".to_owned()].into(), 30), first);
     }
 }

@@ -78,12 +78,6 @@ impl Parts {
         self.0.get(scope).is_some_and(|models| models.as_ref().is_none_or(|models| models.contains(model)))
     }
 
-    /// The name of the part that a model's records in a scope are in.
-    pub(crate) fn part_of(&self, scope: &str, model: &str) -> String {
-        let by_model = self.0.get(scope).is_some_and(Option::is_some);
-        name(scope, by_model.then_some(model))
-    }
-
     /// Those of them that have one of these names.
     pub(crate) fn only(&self, names: &BTreeSet<String>) -> Parts {
         Parts::named(self.names().intersection(names))

@@ -1,6 +1,6 @@
 //! What a caller reads: pages of the feed, comparisons, records; of each as much as the caller may see.
 
-use super::grants::{Grants, Says};
+use super::grants::Grants;
 use super::outbox::whole;
 use super::page::{Cut, FeedPart, cut};
 use super::parts::Coverage;
@@ -18,7 +18,7 @@ use crate::replica::{Diff, Exit, FeedPage, Limits, Page, Pull, Pulled};
 use crate::schema::{Model, ModelSchema, Models};
 use crate::store::Transaction;
 use crate::version::{Relation, ReplicaId, compare};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// How many records are looked through at a time for those that a caller may read.
 const LOOKED_THROUGH: usize = 100;
@@ -88,15 +88,6 @@ pub(super) async fn feed_page(
     }
     let wish = Wish { scopes: pull.scopes.as_ref(), through: pull.through, first };
     let view = View::of(tx, models, caller, wish).await?;
-    let renewed = view.as_ref().map(|view| {
-        let says = match after {
-            _ if first => Says::HasNothing(view.asked.names()),
-            0 => Says::MayHave(view.asked.names()),
-            _ => Says::GoesOn,
-        };
-        grants.renewed(&view.covered, &says, view.projected)
-    });
-    let view = view.map(|view| view.for_one_with(renewed.as_ref().unwrap_or(grants)));
     let scopes = view.as_ref().map(|view| view.asked.names());
     let unwanted = view.as_ref().map(|view| view.unwanted.names()).unwrap_or_default();
     let cut_at = Cut {
@@ -112,6 +103,10 @@ pub(super) async fn feed_page(
     };
     let mut part = cut(tx, models, &cut_at).await?;
     let (mut exits, mut withheld) = (Vec::new(), false);
+    let renewed = cut_at.view.as_ref().map(|view| {
+        let nothing_of = if first { view.asked.names() } else { BTreeSet::new() };
+        grants.renewed(&view.covered, &nothing_of, view.projected)
+    });
     if let Some(view) = cut_at.view.as_ref().filter(|_| !first) {
         let grants = renewed.as_ref().unwrap_or(grants);
         let left = view.exits(tx, models, after, part.through, grants).await?;

@@ -1,10 +1,10 @@
 //! What a caller sees of the feed who may not read every scope.
 
 use super::grants::{Grants, Word};
-use super::parts::{self, Coverage, Parts};
+use super::parts::{Coverage, Parts};
 use super::scopes::{self, Mark, Place, at, changes_in, exits_from, id_of};
 use crate::caller::Caller;
-use crate::change::State;
+use crate::change::{Change, State};
 use crate::record::Id;
 use crate::replica::Exit;
 use crate::schema::Models;
@@ -33,10 +33,8 @@ pub(crate) struct View {
     pub(crate) through: Position,
     /// Up to here it is known what is in which scope.
     pub(crate) projected: Position,
-    /// Whether who asks has nothing yet, and needs no tombstones.
-    first: bool,
-    /// Up to where it had nothing of a part, by the part's name.
-    nothing_through: HashMap<String, Position>,
+    /// Whether the records that are gone are left out.
+    live_only: bool,
     /// The last position of each scope asked for at which something came or left, by what its keys begin with.
     newest: HashMap<String, Position>,
 }
@@ -72,24 +70,15 @@ impl View {
         let prefixes: Vec<String> = prefixes.chain(unscoped.then(|| changes_in(None))).collect();
         let (projected, newest) = scopes::progress(tx, models, &prefixes).await?;
         Ok(Some(View {
-            first: wish.first,
-            nothing_through: HashMap::new(),
             asked,
             covered: parts,
             unwanted,
             unscoped,
             through: wish.through.map_or(projected, |through| through.min(projected)),
             projected,
+            live_only: wish.first,
             newest: prefixes.into_iter().zip(newest).collect(),
         }))
-    }
-
-    /// Leaves out the tombstones of what was deleted before somebody with these grants had anything of its part.
-    pub(crate) fn for_one_with(self, grants: &Grants) -> View {
-        let names = self.asked.names().into_iter();
-        let nothing_through = names.map(|name| (grants.nothing_through(&name), name));
-        let nothing_through = nothing_through.filter(|(through, _)| *through > 0);
-        View { nothing_through: nothing_through.map(|(through, name)| (name, through)).collect(), ..self }
     }
 
     /// Whether anything came to these changes, or left them, behind a position.
@@ -97,36 +86,11 @@ impl View {
         self.newest.get(changes).is_some_and(|newest| *newest > after)
     }
 
-    /// Up to where the tombstones of a model in a scope are left out.
-    fn live_through(&self, scope: Option<&str>, model: Option<&str>) -> Position {
-        match scope {
-            _ if self.first => Position::MAX,
-            Some(scope) if !self.nothing_through.is_empty() => {
-                self.nothing_through.get(&parts::name(scope, model)).copied().unwrap_or(0)
-            }
-            _ => 0,
-        }
-    }
-
     /// The changes asked for, as far as there are any behind a position.
-    fn sources(&self, after: Position) -> Vec<Source> {
-        let scopes = self.asked.iter().map(|(scope, models)| (Some(scope.clone()), models.cloned()));
-        let all = scopes.chain(self.unscoped.then_some((None, None)));
-        let sources = all.filter_map(|(scope, models)| {
-            let prefix = changes_in(scope.as_deref());
-            let of = |model: &String| (model.clone(), self.live_through(scope.as_deref(), Some(model)));
-            self.moved(&prefix, after).then(|| Source {
-                asked: match &models {
-                    None => Live::All(self.live_through(scope.as_deref(), None)),
-                    Some(models) => Live::Of(models.iter().map(of).collect()),
-                },
-                after: at(&prefix, after.max(0)),
-                prefix,
-                read: VecDeque::new(),
-                ended: false,
-            })
-        });
-        sources.collect()
+    fn sources(&self, after: Position) -> Vec<(String, Option<BTreeSet<String>>)> {
+        let scopes = self.asked.iter().map(|(scope, models)| (changes_in(Some(scope)), models.cloned()));
+        let all = scopes.chain(self.unscoped.then(|| (changes_in(None), None)));
+        all.filter(|(changes, _)| self.moved(changes, after)).collect()
     }
 
     /// Changes by position, as [`Transaction::feed`] gives them, of what the caller sees.
@@ -137,19 +101,19 @@ impl View {
         feed: &Feed,
     ) -> Result<Vec<State>> {
         let through = feed.through.min(self.through);
-        let mut merged = Merged::new(self.sources(feed.after), feed.limit);
+        let mut merged = Merged::new(self.sources(feed.after), feed.after, feed.limit);
         let mut found: Vec<State> = Vec::new();
         let mut bytes = 0_usize;
         loop {
             let (mut marks, mut expected) = (Vec::new(), bytes);
             // Not more are read than the page holds, so that memory stays bounded.
             while marks.len() < READ.min(feed.limit - found.len()) && (!feed.data || expected <= feed.bytes) {
-                let Some((position, live_through, mark)) = merged.next(tx).await? else { break };
+                let Some((position, mark)) = merged.next(tx).await? else { break };
                 if position > through {
                     merged.end();
                     break;
                 }
-                let is_wanted = !(mark.gone && position <= live_through)
+                let is_wanted = !(mark.gone && self.live_only)
                     && feed.schema.is_none_or(|schema| schema.name == mark.model);
                 if is_wanted {
                     expected = expected.saturating_add(mark.size);
@@ -221,22 +185,11 @@ impl View {
                     Word::Withheld => left.withheld = true,
                     Word::Needless => {}
                 }
-                continue;
-            }
-            // Where it is now is pulled by itself, or without the tombstones of what this replica cannot have had there.
-            let is_asked = is_in(&self.asked);
-            if is_asked && self.nothing_through.is_empty() {
-                continue;
-            }
-            let Some(change) = tx.changes(model.schema, std::slice::from_ref(&id)).await?.pop().flatten()
-            else {
-                continue;
-            };
-            let part = self.covered.part_of(now.as_deref().unwrap_or_default(), &mark.model);
-            let is_left_out =
-                self.nothing_through.get(&part).is_some_and(|through| change.position <= *through);
-            if change.is_delete() && (!is_asked || is_left_out) {
-                left.deleted.push(State { change, record: None });
+            } else if !is_in(&self.asked) {
+                // Where it is now is pulled by itself, for the first time perhaps, and then without tombstones.
+                let found = tx.changes(model.schema, std::slice::from_ref(&id)).await?.pop().flatten();
+                let deleted = found.filter(Change::is_delete).map(|change| State { change, record: None });
+                left.deleted.extend(deleted);
             }
         }
         Ok(left)
@@ -259,22 +212,6 @@ fn position_of(key: &str, prefix: &str) -> Option<Position> {
     key.strip_prefix(prefix)?.parse().ok()
 }
 
-/// The models that are asked for of a scope, and up to where their tombstones are left out.
-enum Live {
-    All(Position),
-    Of(BTreeMap<String, Position>),
-}
-
-impl Live {
-    /// `None` where the model is not asked for.
-    fn through(&self, model: &str) -> Option<Position> {
-        match self {
-            Live::All(through) => Some(*through),
-            Live::Of(models) => models.get(model).copied(),
-        }
-    }
-}
-
 /// The changes of several scopes in one order.
 struct Merged {
     sources: Vec<Source>,
@@ -283,17 +220,22 @@ struct Merged {
 
 struct Source {
     prefix: String,
-    asked: Live,
+    /// Only changes of these models; `None` are all.
+    models: Option<BTreeSet<String>>,
     /// The last key that was read.
     after: String,
-    read: VecDeque<(Position, Position, Mark)>,
+    read: VecDeque<(Position, Mark)>,
     ended: bool,
 }
 
 impl Merged {
-    fn new(sources: Vec<Source>, limit: usize) -> Self {
+    fn new(sources: Vec<(String, Option<BTreeSet<String>>)>, after: Position, limit: usize) -> Self {
         let batch = (limit.min(READ) / sources.len().max(1)).max(8);
-        Merged { sources, batch }
+        let source = |(prefix, models): (String, Option<BTreeSet<String>>)| {
+            let after = at(&prefix, after.max(0));
+            Source { prefix, models, after, read: VecDeque::new(), ended: false }
+        };
+        Merged { sources: sources.into_iter().map(source).collect(), batch }
     }
 
     /// There is nothing more to come.
@@ -301,8 +243,7 @@ impl Merged {
         self.sources.clear();
     }
 
-    /// The next change, with the position up to which tombstones like it are left out.
-    async fn next(&mut self, tx: &mut dyn Transaction) -> Result<Option<(Position, Position, Mark)>> {
+    async fn next(&mut self, tx: &mut dyn Transaction) -> Result<Option<(Position, Mark)>> {
         for source in &mut self.sources {
             while source.read.is_empty() && !source.ended {
                 let rows = tx.notes_after(Room::Scope, &source.prefix, &source.after, self.batch).await?;
@@ -312,14 +253,14 @@ impl Merged {
                         Error::new(ErrorKind::Storage, "the key of a scope's row cannot be read")
                     })?;
                     let mark: Mark = scopes::read(&key, &bytes)?;
-                    if let Some(live_through) = source.asked.through(&mark.model) {
-                        source.read.push_back((position, live_through, mark));
+                    if source.models.as_ref().is_none_or(|models| models.contains(&mark.model)) {
+                        source.read.push_back((position, mark));
                     }
                     source.after = key;
                 }
             }
         }
-        let first = |source: &Source| source.read.front().map(|(position, ..)| *position);
+        let first = |source: &Source| source.read.front().map(|(position, _)| *position);
         let nearest = self.sources.iter_mut().filter(|source| !source.read.is_empty());
         Ok(nearest.min_by_key(|source| first(source)).and_then(|source| source.read.pop_front()))
     }

@@ -335,7 +335,6 @@ macro_rules! __pair_cases {
                 what_was_not_looked_for_in_time_is_looked_for_later
                 what_was_purged_and_not_looked_for_in_time_is_looked_for_later
                 what_left_a_replica_leaves_those_behind_it
-                a_first_pull_tells_nothing_of_what_was_deleted_before
                 what_may_not_be_read_just_now_is_not_gone
             }
             scopes {

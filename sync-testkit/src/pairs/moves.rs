@@ -417,35 +417,6 @@ pub(super) async fn what_left_a_replica_leaves_those_behind_it(pair: &dyn Replic
     assert_eq!(rejected.len(), 1, "and is told of where it goes no further: {rejected:?}");
 }
 
-/// P10: a first pull tells nothing of what was deleted before, in however many pages; of what is deleted meanwhile it does.
-pub(super) async fn a_first_pull_tells_nothing_of_what_was_deleted_before(pair: &dyn ReplicaPair) {
-    let (server, witness) = (server(pair).await, device(pair).await);
-    let caller = of("a", &["a"]);
-    for n in 0..8 {
-        put(&server, &format!("{n}"), "a", "first").await;
-    }
-    for id in ["0", "3", "7"] {
-        delete(&server, id).await;
-    }
-    put(&server, "8", "a", "first").await;
-    sync_clean(&witness, &server, &caller).await;
-    let from = ReplicaId(uuid::Uuid::from_u128(7));
-    let (mut told, mut since) = (Vec::new(), None);
-    loop {
-        let pull = Pull { since, limit: 2, ..Pull::of(server.engine().models().clone()) };
-        let page = page(&server, &caller, from, pull).await;
-        told.extend(page.page.updates.into_iter().map(|update| update.state.change.id.to_string()));
-        since = Some(page.checkpoint);
-        if told.len() == 2 {
-            delete(&server, "1").await;
-        }
-        if !page.more {
-            break;
-        }
-    }
-    assert_eq!(told, ["1", "2", "4", "5", "6", "8", "1"]);
-}
-
 /// Who looks for what is gone takes nothing for it that only may not be read any more: not where that changes just then, nor
 /// where the look was cut off; and goes on with what may be read besides.
 pub(super) async fn what_may_not_be_read_just_now_is_not_gone(pair: &dyn ReplicaPair) {
