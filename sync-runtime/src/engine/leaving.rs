@@ -77,7 +77,7 @@ pub(crate) async fn take_away(
         let exit = Exit { schema, id, scope: left.scope, unmatched: left.unmatched };
         Some((exit, left.unwanted, true))
     });
-    let is_unwanted = matches!(why, Why::Unwanted);
+    let (is_unwanted, is_lacking) = (matches!(why, Why::Unwanted), matches!(why, Why::Lacking(_)));
     let (mut gone, mut stays) = (Vec::new(), Vec::new());
     // A peer of this process may have another program's schema of the model.
     let exits = exits.into_iter().filter_map(|exit| {
@@ -150,7 +150,7 @@ pub(crate) async fn take_away(
     let steps: Vec<Step> =
         gone.iter().map(|gone| Step::new(&arrival.models, Some(&gone.here), &gone.tombstone)).collect();
     let needed = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
-    let (mut left, mut newest) = (Vec::new(), 0);
+    let (mut left, mut newest, before) = (Vec::new(), 0, tx.newest().await?);
     for place in parents::order(&steps) {
         let Gone { exit, here, tombstone, is_unwanted } = &gone[place];
         match needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err() {
@@ -162,9 +162,9 @@ pub(crate) async fn take_away(
         }
     }
     left::note(tx, &left, arrival.now).await?;
-    if newest > 0 && purge::is_pulled(tx).await? {
-        // Who pulls here has to look for what is gone.
-        purge::raise(tx, newest).await?;
+    // Who pulls here has to look for what is gone; and of what was purged nobody else may bring anything back.
+    if newest > 0 && (is_lacking || purge::is_pulled(tx).await?) {
+        purge::raise(tx, newest, before).await?;
     }
     peer.leaving.extend(stays.into_iter().map(|(exit, is_unwanted)| Leaving::of(exit, is_unwanted)));
     Ok(())

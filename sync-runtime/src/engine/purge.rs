@@ -111,11 +111,13 @@ pub(crate) async fn horizon(tx: &mut dyn Transaction) -> Result<Horizon> {
     Ok(notes::load(tx, Room::Peer, HORIZON).await?.unwrap_or_default())
 }
 
-/// Notes that records up to this stamp were taken away without a tombstone.
-pub(crate) async fn raise(tx: &mut dyn Transaction, stamp: Stamp) -> Result<()> {
+/// Notes that records up to this stamp were taken away without a tombstone, after this was the newest position: whoever has
+/// seen no more than that has to compare.
+pub(crate) async fn raise(tx: &mut dyn Transaction, stamp: Stamp, after: Position) -> Result<()> {
     let before = horizon(tx).await?;
-    let newest = tx.newest().await?;
-    let raised = Horizon { position: newest, stamp: before.stamp.max(stamp), ..before };
+    // Where positions are given out at the commit, what went has taken none.
+    let position = tx.newest().await?.max(after + 1).max(before.position);
+    let raised = Horizon { position, stamp: before.stamp.max(stamp), ..before };
     notes::save(tx, Room::Peer, HORIZON, &raised).await
 }
 

@@ -9,7 +9,6 @@ use crate::engine::inbox::Home;
 use crate::engine::leaving::{self, Why};
 use crate::engine::notes::{self, PeerState};
 use crate::engine::parts::Parts;
-use crate::engine::purge;
 use crate::query::{Filter, Selection};
 use crate::record::Id;
 use crate::replica::{Diff, Exit};
@@ -100,11 +99,8 @@ impl Session<'_> {
             let home = self.run_leased(Access::WRITE.long(), move |tx| {
                 Box::pin(async move {
                     let (mut peer, mut home) = (notes::peer(tx, id).await?, Home::default());
-                    let newest = exits_newest(tx, &exits).await?;
                     leaving::take_away(tx, &arrival, id, &mut peer, exits, Why::Lacking(&mut home)).await?;
                     notes::set_peer(tx, id, &peer).await?;
-                    // Nobody else may bring them back here.
-                    purge::raise(tx, newest).await?;
                     Ok(home)
                 })
             });
@@ -118,16 +114,6 @@ pub(super) fn exit_of(State { change, record }: State) -> Result<Option<Exit>> {
     let (schema, id) = (change.schema, change.id);
     let Some(record) = record else { return Ok(None) };
     Ok(Some(Exit { schema, id, scope: schema.scope_of(&record)?, unmatched: false }))
-}
-
-/// The newest stamp of these records.
-async fn exits_newest(tx: &mut dyn Transaction, exits: &[Exit]) -> Result<i64> {
-    let mut newest = 0;
-    for exit in exits {
-        let change = tx.changes(exit.schema, std::slice::from_ref(&exit.id)).await?.pop().flatten();
-        newest = newest.max(change.map_or(0, |change| change.revision().stamp));
-    }
-    Ok(newest)
 }
 
 /// Records behind an id that are at the peer as they stand here, as far as is known; with the last id that was looked at.
