@@ -66,11 +66,13 @@ pub(crate) async fn take_away(
     if exits.is_empty() && peer.leaving.is_empty() {
         return Ok(());
     }
-    let told: HashSet<(&str, String)> =
-        exits.iter().map(|exit| (exit.schema.name, exit.id.to_string())).collect();
     let mut waiting = std::mem::take(&mut peer.leaving);
-    // What is told now is newer.
-    waiting.retain(|left| !told.contains(&(left.model.as_str(), left.id.clone())));
+    if !waiting.is_empty() {
+        // What is told now is newer.
+        let told = exits.iter().map(|exit| (exit.schema.name, exit.id.to_string()));
+        let told: HashSet<(&str, String)> = told.collect();
+        waiting.retain(|left| !told.contains(&(left.model.as_str(), left.id.clone())));
+    }
     let waiting = waiting.into_iter().filter_map(|left| {
         let schema = arrival.models.get(&left.model).ok()?.schema;
         let id = id_of(schema, &left.id)?;

@@ -307,8 +307,9 @@ impl PeerState {
         if self.leaving.is_empty() {
             return;
         }
-        let came = updates.iter().filter(|update| update.state.record.is_some());
-        let came: HashSet<(&str, String)> = came
+        let came: HashSet<(&str, String)> = updates
+            .iter()
+            .filter(|update| update.state.record.is_some())
             .map(|update| (update.state.change.schema.name, update.state.change.id.to_string()))
             .collect();
         self.leaving.retain(|left| !came.contains(&(left.model.as_str(), left.id.clone())));

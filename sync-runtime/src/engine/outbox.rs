@@ -57,14 +57,20 @@ impl InFull {
         }
     }
 
-    /// Takes in an answer to the page, after which it goes once more where some are wanted whole. What the peer stored the
-    /// time before it only knows the next time.
-    pub(crate) fn remember(&mut self, sent: &[Change], outcomes: &mut [Outcome]) {
+    /// The page goes once more with these whole. What the peer stored this time it will only know then.
+    pub(crate) fn again(&mut self, wanted: Vec<RecordName>, sent: &[Change], outcomes: &[Outcome]) {
+        self.records.extend(wanted);
+        let stored = sent.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Applied));
+        self.stored.extend(stored.map(|(change, _)| change.record_name()));
+    }
+
+    /// Says of what the peer stored before the page went once more that it did.
+    pub(crate) fn correct(&self, sent: &[Change], outcomes: &mut [Outcome]) {
+        if self.stored.is_empty() {
+            return;
+        }
         for (change, outcome) in sent.iter().zip(outcomes) {
-            let name = change.record_name();
-            if matches!(outcome, Outcome::Applied) {
-                self.stored.insert(name);
-            } else if matches!(outcome, Outcome::Known) && self.stored.contains(&name) {
+            if matches!(outcome, Outcome::Known) && self.stored.contains(&change.record_name()) {
                 *outcome = Outcome::Applied;
             }
         }
@@ -96,7 +102,8 @@ pub(crate) struct Paging {
     pub(crate) room: usize,
 }
 
-/// Reads the part of the feed after a position, but for what came from one peer; `within` is a group of which a part was sent before.
+/// Reads the part of the feed after a position, but for what came from one peer; `within` is a group of which a part was
+/// sent before.
 pub(crate) async fn ahead(
     tx: &mut dyn Transaction,
     not_from: Option<ReplicaId>,

@@ -153,11 +153,11 @@ impl Session<'_> {
                 if wanted.iter().any(|record| in_full.records.contains(record)) {
                     return Err(self.odd("it wants a record whole that came whole"));
                 }
-                in_full.remember(&sent.changes, of_page);
                 if !wanted.is_empty() {
-                    in_full.records.extend(wanted);
+                    in_full.again(wanted, &sent.changes, of_page);
                     return Ok(Answered::Again);
                 }
+                in_full.correct(&sent.changes, of_page);
                 summary.pushed += sent.changes.len();
                 let home = self.absorb(number, sent, outcomes).await?;
                 Ok(Answered::Done(summary.take_in(home)))
@@ -325,7 +325,8 @@ async fn take_answers(
     }
     let mut taken = Vec::new();
     for (change, outcome) in answers {
-        if matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Amended(_)) {
+        let is_taken = matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Amended(_));
+        if is_taken && !state.leaving.is_empty() {
             taken.push((change.schema.name, change.id.to_string()));
         }
         match outcome {
