@@ -154,6 +154,57 @@ async fn a_large_transaction_of_conflicts_with_large_records_goes_through() {
     a.sync(&line).await.expect("and so does the next one");
 }
 
+/// A server with room for 256 KiB in one transaction, and a line to it for alice.
+async fn narrow(page_records: usize) -> (Workspace, HttpReplica) {
+    let limits = Limits { transaction_bytes: 256 << 10, page_records, ..Limits::default() };
+    let server = workspace(limits).await;
+    let address = served_with(SyncRoutes::new(server.clone(), Tokens::default())).await;
+    let alice = Claims::of("alice", "write").token();
+    (server, HttpReplica::builder(&url(address)).token(alice).build().expect("a URL"))
+}
+
+/// Writes 600 notes in one transaction.
+async fn write_together(workspace: &Workspace, text: &'static str) {
+    let written = workspace.transaction(move |tx| {
+        Box::pin(async move {
+            for n in 0..600 {
+                tx.upsert(&Note { id: format!("{n:03}"), text: text.into() }).await?;
+            }
+            Ok(())
+        })
+    });
+    written.await.expect("the transaction commits");
+}
+
+/// A transaction that is more than a server has room for is refused as it was written, together, and told of; so is a small
+/// one that changes more than that. What is written apart from it goes through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_there_is_no_room_for_is_refused_together() {
+    static LONG: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "x".repeat(500));
+    for page_records in [100, 1_000] {
+        let (server, line) = narrow(page_records).await;
+        let device = workspace(Limits::default()).await;
+        write_together(&device, &LONG).await;
+        write(&device, "after", "by itself").await;
+        let report = device.sync(&line).await.expect("it comes to an end");
+        if page_records == 100 {
+            assert_eq!((report.rejected.len(), ids(&server).await), (600, vec!["after".to_owned()]));
+            assert!(report.rejected.iter().all(|rejected| rejected.code == "too_large"), "{report:?}");
+        }
+        for n in 0..600 {
+            write(&device, &format!("{n:03}"), &format!("{n:03}{}", *LONG)).await;
+        }
+        assert_eq!(device.sync(&line).await.expect("a sync").rejected.len(), 0, "each by itself");
+        assert_eq!(ids(&server).await.len(), 601);
+        write_together(&device, "short").await;
+        let report = device.sync(&line).await.expect("it comes to an end");
+        assert_eq!(report.rejected.len(), 600, "what it changes is large");
+        let notes = server.collection::<Note>().expect("the model is registered");
+        let all = notes.find(Query::all()).await.expect("notes are found");
+        assert!(all.iter().all(|note| note.text != "short"), "none of it was taken");
+    }
+}
+
 /// A filter is looked at for each record, so the number of its parts is bounded however they nest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn filters_have_a_bounded_number_of_parts() {

@@ -78,6 +78,9 @@ pub struct Limits {
     pub page_records: usize,
     /// Bytes of the records in a page; a single record may exceed it.
     pub page_bytes: usize,
+    /// Bytes of the records that one transaction takes from a caller which is not the owner, and of those that it finds in
+    /// their place: all of a group, in however many pages it comes, or all of a page. A page with more is sent again in two.
+    pub transaction_bytes: usize,
     /// Bytes of one record.
     pub record_bytes: usize,
     /// Bytes of one value; no store takes more than 4 MiB.
@@ -99,6 +102,7 @@ impl Default for Limits {
             decompressed: 32 << 20,
             page_records: 1_000,
             page_bytes: 4 << 20,
+            transaction_bytes: 64 << 20,
             record_bytes: 6 << 20,
             value_bytes: MAX_VALUE_BYTES,
             depth: MAX_JSON_DEPTH,

@@ -13,6 +13,9 @@ use crate::version::{Position, ReplicaId, Revision, Stamp};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+/// How many records are read at a time where nobody knows how large they are.
+const FEW: usize = 16;
+
 /// What a transaction is going to do; the store picks connection and thread by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Access {
@@ -568,6 +571,27 @@ pub trait Transaction: MaybeSend {
     /// Records with their changes by id, in the order of `ids`, without local fields; `None` where nothing was
     /// ever tracked.
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>>;
+
+    /// The same, for as long as the records have at most so many bytes in all ([`State::size`]); `None` where they have
+    /// more. About that much is in memory at a time, whatever size they are: this is how a server looks at the records that
+    /// others name.
+    async fn states_within(
+        &mut self,
+        schema: &'static ModelSchema,
+        ids: &[Id],
+        bytes: usize,
+    ) -> Result<Option<Vec<Option<State>>>> {
+        let (mut states, mut left) = (Vec::with_capacity(ids.len()), bytes);
+        for few in ids.chunks(FEW) {
+            for state in self.states(schema, few).await? {
+                let size = state.as_ref().map_or(0, State::size);
+                let Some(rest) = left.checked_sub(size) else { return Ok(None) };
+                left = rest;
+                states.push(state);
+            }
+        }
+        Ok(Some(states))
+    }
 }
 
 /// Runs the work in one transaction and gives what it returned. The store may do it more than once, if it has to; the

@@ -397,4 +397,13 @@ impl Transaction for FaultTransaction<'_> {
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {
         self.faults.around(Call::States, self.inner.states(schema, ids)).await
     }
+
+    async fn states_within(
+        &mut self,
+        schema: &'static ModelSchema,
+        ids: &[Id],
+        bytes: usize,
+    ) -> Result<Option<Vec<Option<State>>>> {
+        self.faults.around(Call::States, self.inner.states_within(schema, ids, bytes)).await
+    }
 }

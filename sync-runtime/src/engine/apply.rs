@@ -111,7 +111,8 @@ pub(crate) async fn apply(
     while !rest.is_empty() {
         let length = batch_length(&rest);
         let batch: Vec<(usize, Update)> = rest.drain(..length).collect();
-        let mut current = current_states(tx, &batch).await?;
+        let changes = batch.iter().map(|(_, update)| &update.state.change);
+        let mut current = current_states(tx, arrival, changes).await?.ok_or_else(|| too_much(arrival))?;
         let lacking = current.values().flat_map(HashMap::values).filter(|here| here.lacks_record());
         let mut unreadable = unread::refusals(tx, lacking.map(|here| &here.change)).await?;
         if until.is_none() && current.values().any(|states| !states.is_empty()) {
@@ -327,19 +328,50 @@ pub(crate) fn rejection(error: &Error) -> Rejection {
 
 type ByModel = BTreeMap<&'static str, HashMap<Id, State>>;
 
-/// What is here of the records of a batch.
-async fn current_states(tx: &mut dyn Transaction, batch: &[(usize, Update)]) -> Result<ByModel> {
+/// What is here of the records of these changes; `None` where that is more than there is room for.
+async fn current_states(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    changes: impl Iterator<Item = &Change>,
+) -> Result<Option<ByModel>> {
     let mut wanted: BTreeMap<&'static str, (&'static ModelSchema, Vec<Id>)> = BTreeMap::new();
-    for (_, update) in batch {
-        let change = &update.state.change;
+    for change in changes {
         wanted.entry(change.schema.name).or_insert((change.schema, Vec::new())).1.push(change.id.clone());
     }
+    let mut room = arrival.room();
     let mut found = ByModel::new();
     for (name, (schema, ids)) in wanted {
-        let states = tx.states(schema, &ids).await?.into_iter().flatten();
+        let states = match &mut room {
+            None => tx.states(schema, &ids).await?,
+            Some(room) => {
+                let Some(states) = tx.states_within(schema, &ids, *room).await? else { return Ok(None) };
+                *room = room.saturating_sub(states.iter().flatten().map(State::size).sum());
+                states
+            }
+        };
+        let states = states.into_iter().flatten();
         found.insert(name, states.map(|state| (state.change.id.clone(), state)).collect());
     }
-    Ok(found)
+    Ok(Some(found))
+}
+
+/// Whether more stands here in the place of these updates than there is room for.
+pub(super) async fn meets_too_much(
+    tx: &mut dyn Transaction,
+    arrival: &Arrival,
+    updates: &[Update],
+) -> Result<bool> {
+    let changes = updates.iter().map(|update| &update.state.change);
+    Ok(current_states(tx, arrival, changes).await?.is_none())
+}
+
+fn too_much(arrival: &Arrival) -> Error {
+    let message = format!(
+        "the records that these updates change have more than {} bytes, which is all that one transaction may have; send \
+         fewer at once",
+        arrival.limits.transaction_bytes
+    );
+    Error::new(ErrorKind::TooLarge, message)
 }
 
 /// The state after the ancestries were joined; the content stands.

@@ -27,6 +27,13 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// How many bytes the records may have that one transaction takes or finds here; `None` where it is the owner who brings
+    /// them, or nobody pushes.
+    pub(super) fn room(&self) -> Option<usize> {
+        let pusher = self.pushed_by.as_ref()?;
+        pusher.caller.subject().map(|_| self.limits.transaction_bytes)
+    }
+
     /// The latest stamp that is taken.
     pub(super) fn latest(&self) -> Stamp {
         self.now.saturating_add(self.limits.clock_skew)

@@ -2,10 +2,10 @@
 
 use super::admission;
 use super::adopt::adopt_all;
-use super::apply::apply;
+use super::apply::{apply, meets_too_much};
 use super::arrival::Arrival;
 use super::grants::{self, Grants};
-use super::notes::{self, PusherState, pusher_key};
+use super::notes::{self, Extent, PusherState, pusher_key};
 use super::purge::{self, Horizon, Seen};
 use super::reading::{self, Asked, feed_page};
 use super::scopes;
@@ -205,33 +205,59 @@ async fn take_page(
         return Ok(Pushed::ClockAhead);
     }
     let staged_key = format!("{PUSHED}{from}/");
-    let mut parts = pusher.parts;
+    let (mut parts, mut extent) = (pusher.parts, pusher.extent);
     if parts && !repeated && !pusher.open {
         // The parts of the last group are kept until a page after it comes, in case its answer was lost.
         unstage(tx, &staged_key).await?;
-        parts = false;
+        (parts, extent) = (false, Extent::default());
     }
     // Nothing is kept for those whose records are all going to be refused.
     let open = push.page.group_open && arrival.may_write_any();
     let (formerly, subject) = (pusher.formerly, pusher.subject.take());
     let (number, digest, parts) = (push.number, push.digest, parts || open);
-    *pusher = PusherState { number, digest, open, parts, formerly, subject };
+    let whole = extent.with(&push.page.updates);
+    // A part that comes again was counted before.
+    if open && !repeated {
+        extent = whole;
+    }
+    *pusher = PusherState { number, digest, open, parts, extent, formerly, subject };
     notes::save(tx, Room::Peer, &pusher_key(from), pusher).await?;
+    let has_room = |bytes: usize| arrival.room().is_none_or(|room| bytes <= room);
     if open {
-        stage(tx, &staged_key, push.number, &adopt_all(&arrival.models, push.page.updates)).await?;
+        match has_room(extent.bytes) {
+            true => stage(tx, &staged_key, number, &adopt_all(&arrival.models, push.page.updates)).await?,
+            false => unstage(tx, &staged_key).await?,
+        }
         return Ok(Pushed::Staged);
+    }
+    if parts && !has_room(whole.bytes) {
+        return Ok(Pushed::Applied(too_large_together(whole.records, limits)));
     }
     let mut updates = match parts {
         true => staged(tx, arrival, &staged_key).await?,
         false => Vec::new(),
     };
     updates.extend(push.page.updates);
+    if parts && meets_too_much(tx, arrival, &updates).await? {
+        return Ok(Pushed::Applied(too_large_together(updates.len(), limits)));
+    }
     let mut outcomes = apply_pushed(tx, arrival, updates).await?;
     match parts {
         false => fits_an_answer(&outcomes, limits)?,
         true => shorten(&mut outcomes, limits),
     }
     Ok(Pushed::Applied(outcomes))
+}
+
+/// A group in parts that is too large is refused as it is written, together: it cannot come again in smaller ones.
+fn too_large_together(records: usize, limits: &Limits) -> Vec<Outcome> {
+    let reason = format!(
+        "the {records} records that were written together, or what they change here, have more than {} bytes; write fewer \
+         in one transaction",
+        limits.transaction_bytes
+    );
+    let code = ErrorKind::TooLarge.code().to_owned();
+    vec![Outcome::Rejected(Rejection { code, reason }); records]
 }
 
 /// A group in parts cannot come again in smaller ones: of those conflicts that no answer holds it is told that there are

@@ -354,6 +354,28 @@ impl PeerState {
     }
 }
 
+/// About how many bytes a change takes beside its record.
+const PER_CHANGE: usize = 256;
+
+/// How many records there are, and about how many bytes they have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Extent {
+    /// The same with these.
+    pub(crate) fn with(self, updates: &[Update]) -> Self {
+        let bytes = updates.iter().map(|update| update.state.size() + PER_CHANGE).sum::<usize>();
+        Extent { records: self.records + updates.len(), bytes: self.bytes.saturating_add(bytes) }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.records == 0
+    }
+}
+
 /// What is remembered of a replica that pushes here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PusherState {
@@ -366,6 +388,9 @@ pub(crate) struct PusherState {
     /// Whether parts of a group are kept.
     #[serde(default)]
     pub(crate) parts: bool,
+    /// What these parts have in all.
+    #[serde(default, skip_serializing_if = "Extent::is_nothing")]
+    pub(crate) extent: Extent,
     /// Whether it pushed here already when this store took its name; pages are numbered anew since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) formerly: bool,

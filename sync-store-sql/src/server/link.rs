@@ -121,14 +121,30 @@ pub(crate) enum Failure {
     Denied(sqlx::Error),
     /// The connection is gone or cannot be used any more.
     Lost(sqlx::Error),
+    /// The rows have more bytes than may be in memory. Nothing is wrong with the connection.
+    TooMuch,
     /// Anything else.
     Other(sqlx::Error),
+}
+
+/// The bytes that rows may have which are read one after the other.
+#[derive(Debug)]
+pub(crate) struct Allowance(pub(crate) usize);
+
+impl Allowance {
+    /// Takes the bytes of one more row.
+    pub(crate) fn take(&mut self, row: &Row) -> Result<(), Failure> {
+        let bytes = row.iter().map(Cell::size).sum();
+        self.0 = self.0.checked_sub(bytes).ok_or(Failure::TooMuch)?;
+        Ok(())
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Refused { reason, .. } => f.write_str(reason),
+            Failure::TooMuch => f.write_str("the rows have more bytes than may be in memory"),
             Failure::Conflict(error)
             | Failure::Denied(error)
             | Failure::Lost(error)
@@ -146,6 +162,7 @@ impl Failure {
         let message = format!("`{location}`: {self}");
         match self {
             Failure::Refused { .. } => Error::new(ErrorKind::Constraint, message),
+            Failure::TooMuch => Error::new(ErrorKind::TooLarge, message),
             Failure::Conflict(error) => Error::new(ErrorKind::Busy, message).with_source(error),
             Failure::Denied(error) => Error::new(ErrorKind::Storage, message).with_source(error),
             Failure::Lost(error) => {
@@ -158,8 +175,18 @@ impl Failure {
 
 /// A connection, lent for one transaction or statement.
 pub(crate) trait Link: Send + fmt::Debug {
+    /// Runs a statement and gives its rows, for as long as their values have at most so many bytes.
+    fn fetch_within<'l>(
+        &'l mut self,
+        sql: &'l str,
+        args: Vec<Arg>,
+        bytes: usize,
+    ) -> BoxFuture<'l, Result<Vec<Row>, Failure>>;
+
     /// Runs a statement and gives its rows.
-    fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>>;
+    fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
+        self.fetch_within(sql, args, usize::MAX)
+    }
 
     /// Runs a statement and gives how many rows it touched.
     fn execute<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<u64, Failure>>;

@@ -4,7 +4,7 @@ use super::models::{COUNTER, EVERYTHING, STRANGER, TASK, counter, everything, ta
 use super::suite::{ME, NOW, Suite, brought, delete, expecting, on_purpose, write};
 use serde_json::json;
 use sync_runtime::ErrorKind;
-use sync_runtime::change::ChangeKind;
+use sync_runtime::change::{ChangeKind, State};
 use sync_runtime::query::{Filter, Selection};
 use sync_runtime::record::Id;
 use sync_runtime::store::{Access, Base, Expect, Feed, Room, Saved};
@@ -98,6 +98,28 @@ pub(super) async fn states_come_in_the_order_of_the_ids_without_local_fields(sui
     let live = states[2].as_ref().expect("a record is a state");
     assert_eq!(live.record, Some(without(without(task("a", "x"), task::DRAFT), task::SEEN)));
     assert_eq!(super::suite::plain(&live.change), suite.task_change("a").await);
+}
+
+pub(super) async fn states_come_as_long_as_there_is_room_for_them(suite: &mut Suite) {
+    let names: Vec<String> = (0..40).map(|n| format!("{n:02}")).collect();
+    let long = "x".repeat(1_000);
+    suite.save(1, names.iter().map(|name| write(&TASK, task(name, &long))).collect()).await;
+    let ids: Vec<Id> = names.iter().map(|name| text_id(name)).collect();
+    let found = suite.look(move |t| {
+        Box::pin(async move {
+            let narrow = t.states_within(&TASK, &ids, 10_000).await?;
+            // The transaction goes on.
+            let wide = t.states_within(&TASK, &ids, 1_000_000).await?;
+            Ok((narrow, wide, t.states(&TASK, &ids).await?))
+        })
+    });
+    let (narrow, wide, all) = found.await;
+    assert_eq!(narrow.map(|states| states.len()), None, "40,000 bytes are more than 10,000");
+    let plain = |states: Vec<Option<State>>| -> Vec<_> {
+        states.into_iter().flatten().map(|state| (state.change.id, state.record)).collect()
+    };
+    assert_eq!(wide.map(plain).map(|states| states.len()), Some(40));
+    assert_eq!(plain(all).len(), 40);
 }
 
 pub(super) async fn writes_of_one_batch_see_the_ones_before(suite: &mut Suite) {

@@ -213,6 +213,7 @@ macro_rules! __store_cases {
                 records_come_in_the_order_of_the_ids
                 changes_come_in_the_order_of_the_ids
                 states_come_in_the_order_of_the_ids_without_local_fields
+                states_come_as_long_as_there_is_room_for_them
                 writes_of_one_batch_see_the_ones_before
                 a_write_that_was_not_done_leaves_the_others
                 an_empty_batch_does_nothing

@@ -280,6 +280,15 @@ impl Transaction for SimTransaction<'_> {
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {
         self.tx.states(schema, ids).await
     }
+
+    async fn states_within(
+        &mut self,
+        schema: &'static ModelSchema,
+        ids: &[Id],
+        bytes: usize,
+    ) -> Result<Option<Vec<Option<State>>>> {
+        self.tx.states_within(schema, ids, bytes).await
+    }
 }
 
 /// Reads what a store holds, past its observation.

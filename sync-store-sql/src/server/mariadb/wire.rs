@@ -1,7 +1,7 @@
 //! Cells in MariaDB's binary form. Times travel as text on their way in: the driver has no type for them without
 //! another crate.
 
-use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
+use crate::server::link::{Allowance, Arg, Cell, Failure, Kind, Link, Row};
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, civil};
 use sqlx::error::BoxDynError;
@@ -225,8 +225,14 @@ impl MyLink<'_> {
 }
 
 impl Link for MyLink<'_> {
-    fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
+    fn fetch_within<'l>(
+        &'l mut self,
+        sql: &'l str,
+        args: Vec<Arg>,
+        bytes: usize,
+    ) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
+            let mut allowance = Allowance(bytes);
             self.fits(sql, &args).await?;
             let kept = args.len() <= KEPT;
             let query = sqlx::query_with(self.text(sql), arguments(args)?).persistent(kept);
@@ -235,7 +241,9 @@ impl Link for MyLink<'_> {
             while let Some(row) = found.try_next().await.map_err(failure)? {
                 let cells: Result<Row, BoxDynError> =
                     (0..row.len()).map(|column| cell(&row, column)).collect();
-                rows.push(cells.map_err(|error| Failure::Other(sqlx::Error::Decode(error)))?);
+                let cells = cells.map_err(|error| Failure::Other(sqlx::Error::Decode(error)))?;
+                allowance.take(&cells)?;
+                rows.push(cells);
             }
             Ok(rows)
         })

@@ -1,6 +1,6 @@
 //! Cells in PostgreSQL's binary form, exactly: no value passes through a type of another crate.
 
-use crate::server::link::{Arg, Cell, Failure, Kind, Link, Row};
+use crate::server::link::{Allowance, Arg, Cell, Failure, Kind, Link, Row};
 use futures_util::TryStreamExt;
 use sqlx::encode::IsNull;
 use sqlx::error::{BoxDynError, DatabaseError};
@@ -311,8 +311,14 @@ fn arguments(args: Vec<Arg>) -> Result<PgArguments, Failure> {
 }
 
 impl Link for PgLink<'_> {
-    fn fetch<'l>(&'l mut self, sql: &'l str, args: Vec<Arg>) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
+    fn fetch_within<'l>(
+        &'l mut self,
+        sql: &'l str,
+        args: Vec<Arg>,
+        bytes: usize,
+    ) -> BoxFuture<'l, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
+            let mut allowance = Allowance(bytes);
             let query = sqlx::query_with(AssertSqlSafe(Arc::<str>::from(sql)), arguments(args)?);
             let mut found = query.fetch(&mut *self.0);
             let (mut rows, mut columns) = (Vec::new(), None);
@@ -323,6 +329,7 @@ impl Link for PgLink<'_> {
                     let cell = cell(&row, column, *ty);
                     cells.push(cell.map_err(|error| Failure::Other(sqlx::Error::Decode(error)))?);
                 }
+                allowance.take(&cells)?;
                 rows.push(cells);
             }
             Ok(rows)

@@ -103,6 +103,8 @@ pub struct SqlTransaction<'c> {
     shared_with_app: bool,
     /// Whether the triggers were told anything at all.
     handed: bool,
+    /// The bytes of rows that one statement may give.
+    most: usize,
     ended: Option<Ended>,
 }
 
@@ -133,6 +135,7 @@ impl<'c> SqlTransaction<'c> {
             putting: false,
             shared_with_app: false,
             handed: false,
+            most: usize::MAX,
             ended: None,
         }
     }
@@ -186,6 +189,7 @@ impl<'c> SqlTransaction<'c> {
             Failure::Conflict(_) => Ended::Conflict,
             Failure::Refused { .. } => Ended::Refused,
             Failure::Lost(_) => Ended::Lost,
+            Failure::TooMuch => return failure.at(&self.shared.location),
             Failure::Denied(_) | Failure::Other(_) => Ended::Failed,
         };
         self.ended.get_or_insert(ended);
@@ -215,7 +219,7 @@ impl<'c> SqlTransaction<'c> {
 
     async fn fetch(&mut self, statement: Statement) -> Result<Vec<Row>> {
         self.standing()?;
-        let fetched = self.link.fetch(&statement.sql, statement.args).await;
+        let fetched = self.link.fetch_within(&statement.sql, statement.args, self.most).await;
         fetched.map_err(|failure| self.failed(failure))
     }
 
@@ -557,6 +561,21 @@ impl Transaction for SqlTransaction<'_> {
     async fn states(&mut self, schema: &'static ModelSchema, ids: &[Id]) -> Result<Vec<Option<State>>> {
         let table = self.table(schema)?;
         self.states_by_id(&table, ids).await
+    }
+
+    async fn states_within(
+        &mut self,
+        schema: &'static ModelSchema,
+        ids: &[Id],
+        bytes: usize,
+    ) -> Result<Option<Vec<Option<State>>>> {
+        self.most = bytes;
+        let found = self.states(schema, ids).await;
+        self.most = usize::MAX;
+        match found {
+            Err(error) if error.kind() == ErrorKind::TooLarge => Ok(None),
+            found => found.map(Some),
+        }
     }
 }
 
