@@ -10,6 +10,7 @@ mod listen;
 mod observe;
 mod policy;
 mod rate;
+mod turns;
 
 pub use health::health_router;
 pub use listen::{serve, serve_until};
@@ -40,9 +41,13 @@ use sync_runtime::replica::{Exchange, Limits, Pulled, Replica};
 use sync_runtime::{AsReplica, Caller, Error, ErrorKind, Guard, Models, Result, Right};
 use tokio::sync::OnceCell;
 use tracing::Instrument;
+use turns::{Turn, Turns};
 
 /// Messages above this many bytes are read and written on a thread that may block.
 const HEAVY: usize = 64 << 10;
+
+/// How many times the bytes of the largest message its JSON values may take in memory: as much as the largest records take.
+const KEPT: usize = 4;
 
 /// The routes of a replica, to nest in an app's own server. There is no default policy; to let everybody do
 /// everything, write [`AllowAll`].
@@ -110,6 +115,7 @@ impl SyncRoutes {
             guard: Arc::new(ByPolicy(self.policy.clone())),
             policy: self.policy,
             rates: self.rate.map(Rates::new).map(Arc::new),
+            turns: self.rate.map(|rate| Arc::new(Turns::new(rate.at_work, rate.on_the_way))),
             limits: OnceCell::new(),
             hub: Hub::new(),
         });
@@ -207,6 +213,7 @@ struct Server {
     /// Asks the policy inside the transactions of writes.
     guard: Arc<dyn Guard>,
     rates: Option<Arc<Rates>>,
+    turns: Option<Arc<Turns>>,
     limits: OnceCell<Limits>,
     hub: Arc<Hub>,
 }
@@ -221,6 +228,7 @@ struct Asked {
     body: Vec<u8>,
     answer: Answering,
     limits: Limits,
+    turn: Option<Turn>,
 }
 
 /// How the caller wants to be answered.
@@ -235,6 +243,8 @@ struct Answer {
     format: Format,
     encoding: Encoding,
     body: Vec<u8>,
+    /// What the request has taken.
+    turn: Option<Turn>,
 }
 
 impl Server {
@@ -255,12 +265,15 @@ impl Server {
     ) -> Result<Answer, Problem> {
         // The policy and the replica are other people's code, and a panic of theirs is one failed request.
         let admitted = AssertUnwindSafe(self.admit(call, request)).catch_unwind().await;
-        let asked = admitted.unwrap_or_else(|_| Err(broken(observed)))?;
+        let mut asked = admitted.unwrap_or_else(|_| Err(broken(observed)))?;
         observed.received(asked.body.len());
         let (server, time) = (self.clone(), request_time(&asked.limits));
         let running = observed.clone();
         // A task of its own: the client may hang up at any time, and what was begun has to end.
-        let task = async move { server.run(call, asked, &running).await };
+        let task = async move {
+            let turn = asked.turn.take();
+            server.run(call, asked, &running).await.map(|answer| Answer { turn, ..answer })
+        };
         match tokio::time::timeout(time, tokio::spawn(task.in_current_span())).await {
             Ok(Ok(answered)) => answered.map_err(|error| {
                 observed.failed(&error);
@@ -310,15 +323,24 @@ impl Server {
             false => (Format::Json, Encoding::Identity),
         };
         let answer = answering(&parts, format)?;
-        let body = match call.has_body() {
-            true => {
-                let time = request_time(&limits);
-                let body = tokio::time::timeout(time, body::read(&parts.headers, body, limits.body)).await;
-                body.map_err(|_| body::too_slow(time))??
+        let time = request_time(&limits);
+        let mut turn = self.turns.as_ref().and_then(|turns| turns.of(&caller));
+        let come = async {
+            if !call.has_body() {
+                return Ok(Vec::new());
             }
-            false => Vec::new(),
+            if let (Some(turn), Some(bytes)) = (&mut turn, body::large(&parts.headers, limits.body)) {
+                turn.room(bytes).await;
+            }
+            body::read(&parts.headers, body, limits.body).await
         };
-        Ok(Asked { caller, uri: parts.uri, format, encoding, body, answer, limits })
+        let body = tokio::time::timeout(time, come).await.map_err(|_| body::too_slow(time))??;
+        if let Some(turn) = &mut turn {
+            let large = is_heavy(&body, encoding);
+            let place = tokio::time::timeout(time, turn.place(large)).await;
+            place.map_err(|_| rate::too_many("requests at work", 1))?;
+        }
+        Ok(Asked { caller, uri: parts.uri, format, encoding, body, answer, limits, turn })
     }
 
     async fn limits(&self) -> Result<Limits> {
@@ -449,7 +471,7 @@ impl Asked {
         models: Models,
         read: impl FnOnce(Format, &[u8], &Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.read_with(move || Reader::new(&models).keeping_misfits(), read).await
+        self.read_with(move |bytes| Reader::new(&models).within(bytes).keeping_misfits(), read).await
     }
 
     /// Reads the body, or none of it.
@@ -458,19 +480,17 @@ impl Asked {
         models: Models,
         read: impl FnOnce(Format, &[u8], &Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.read_with(move || Reader::new(&models), read).await
+        self.read_with(move |bytes| Reader::new(&models).within(bytes), read).await
     }
 
     async fn read_with<T: Send + 'static>(
         self,
-        reader: impl FnOnce() -> Reader + Send + 'static,
+        reader: impl FnOnce(usize) -> Reader + Send + 'static,
         read: impl FnOnce(Format, &[u8], &Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let heavy =
-            self.body.len() > HEAVY || (self.encoding != Encoding::Identity && self.body.len() > HEAVY / 8);
-        apart(heavy, move || {
+        apart(is_heavy(&self.body, self.encoding), move || {
             let body = self.encoding.decompress(self.body, self.limits.decompressed)?;
-            read(self.format, &body, &reader())
+            read(self.format, &body, &reader(self.limits.decompressed.saturating_mul(KEPT)))
         })
         .await
     }
@@ -493,10 +513,15 @@ impl Answering {
                 return Err(Error::new(ErrorKind::TooLarge, message));
             }
             let encoding = if body.len() >= WORTH_COMPRESSING { self.encoding } else { Encoding::Identity };
-            Ok(Answer { format: self.format, encoding, body: encoding.compress(body)? })
+            Ok(Answer { format: self.format, encoding, body: encoding.compress(body)?, turn: None })
         })
         .await
     }
+}
+
+/// Whether a body is much, or will be once it is decompressed.
+fn is_heavy(body: &[u8], encoding: Encoding) -> bool {
+    body.len() > HEAVY || (encoding != Encoding::Identity && body.len() > HEAVY / 8)
 }
 
 /// Runs work inline, or on a thread that may block if it is heavy.
@@ -567,8 +592,11 @@ fn answering(parts: &Parts, asked: Format) -> Result<Answering, Problem> {
 }
 
 fn respond(answer: Answer) -> Result<Response<Body>, Problem> {
-    let mut response = Response::new(Body::from(answer.body));
+    let length = answer.body.len();
+    let body = turns::body(answer.body, answer.turn).map_err(|error| Problem::of(&error))?;
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
     if answer.encoding != Encoding::Identity {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(answer.encoding.name()));

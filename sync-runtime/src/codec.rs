@@ -123,6 +123,8 @@ pub struct Reader {
     form: Form,
     keep_misfits: bool,
     skipped: Cell<u64>,
+    /// How many bytes of memory there are for JSON values.
+    room: Cell<usize>,
     failed: Cell<Option<ErrorKind>>,
 }
 
@@ -138,8 +140,8 @@ impl Reader {
     }
 
     fn knowing(known: Known) -> Self {
-        let (skipped, failed) = (Cell::new(0), Cell::new(None));
-        Reader { known, form: Form::Wire, keep_misfits: false, skipped, failed }
+        let (skipped, room, failed) = (Cell::new(0), Cell::new(usize::MAX), Cell::new(None));
+        Reader { known, form: Form::Wire, keep_misfits: false, skipped, room, failed }
     }
 
     /// Reads the stored form instead.
@@ -151,6 +153,23 @@ impl Reader {
     /// in has to check it; so one record that does not fit is refused, and not its whole page.
     pub fn keeping_misfits(self) -> Self {
         Reader { keep_misfits: true, ..self }
+    }
+
+    /// Keeps JSON values for as long as they take at most about so many bytes of memory, all of the message together: a
+    /// number may be one byte there and takes many here. More is [`ErrorKind::TooLarge`].
+    pub fn within(self, bytes: usize) -> Self {
+        Reader { room: Cell::new(bytes), ..self }
+    }
+
+    /// Takes memory for a part of a JSON value.
+    fn keep<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.room.get().checked_sub(bytes) {
+            Some(rest) => {
+                self.room.set(rest);
+                Ok(())
+            }
+            None => Err(self.fail(ErrorKind::TooLarge, "more JSON values than there is memory for")),
+        }
     }
 
     /// A seed for one [`crate::change::Change`], [`crate::change::State`] or [`crate::replica::Update`].

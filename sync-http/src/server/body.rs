@@ -1,5 +1,6 @@
 //! The body of a request: what its headers say of it, and its bytes up to the limit.
 
+use super::HEAVY;
 use crate::encoding::Encoding;
 use crate::format::Format;
 use crate::problem::Problem;
@@ -36,10 +37,18 @@ fn unknown_encoding(name: &str) -> Problem {
     Problem::new(ErrorKind::Protocol, detail).with_status(415)
 }
 
+/// How many bytes may come, where those are many.
+pub(super) fn large(headers: &HeaderMap, limit: usize) -> Option<usize> {
+    Some(announced(headers).unwrap_or(limit).min(limit)).filter(|bytes| *bytes > HEAVY)
+}
+
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The bytes as they travel.
 pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let announced: usize = announced.unwrap_or(0);
+    let announced = announced(headers).unwrap_or(0);
     if announced > limit {
         return Err(too_large(limit));
     }

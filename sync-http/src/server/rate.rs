@@ -1,4 +1,4 @@
-//! How often one caller may ask.
+//! How often one caller may ask. How much of it is at work at a time, `turns` says.
 
 use crate::problem::Problem;
 use governor::clock::{Clock, DefaultClock};
@@ -20,7 +20,9 @@ const WAIT_FOR_STREAM: u64 = 60;
 /// ```
 /// use sync_http::RateLimit;
 ///
-/// assert_eq!(RateLimit::default(), RateLimit { burst: 1_000, per_second: 100, streams: 100 });
+/// let limit = RateLimit::default();
+/// assert_eq!((limit.burst, limit.per_second, limit.streams), (1_000, 100, 100));
+/// assert_eq!((limit.at_work, limit.on_the_way), (16, 256 << 20));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
@@ -28,13 +30,18 @@ pub struct RateLimit {
     pub burst: u32,
     /// Requests a second.
     pub per_second: u32,
+    /// Requests at work at the same time, at one process; one with a large body counts for a quarter of them. More wait for
+    /// their turn, for at most the request time.
+    pub at_work: u32,
+    /// Bytes of large bodies that are coming, and of large answers that are not yet read, at the same time, at one process.
+    pub on_the_way: usize,
     /// Streams of events that are open at the same time, at one process.
     pub streams: u32,
 }
 
 impl Default for RateLimit {
     fn default() -> Self {
-        RateLimit { burst: 1_000, per_second: 100, streams: 100 }
+        RateLimit { burst: 1_000, per_second: 100, at_work: 16, on_the_way: 256 << 20, streams: 100 }
     }
 }
 
@@ -103,7 +110,7 @@ impl Rates {
     }
 }
 
-fn too_many(what: &str, seconds: u64) -> Problem {
+pub(super) fn too_many(what: &str, seconds: u64) -> Problem {
     let detail = format!("too many {what}; ask again later");
     Problem { retry_after: Some(seconds), ..Problem::new(ErrorKind::Busy, detail).with_status(429) }
 }

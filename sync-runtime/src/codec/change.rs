@@ -344,7 +344,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
             "id" => {
                 self.id = match known {
                     Some(schema) => Late::Read(map.next_value_seed(IdOf { schema, reader })?),
-                    None => Late::Kept(map.next_value_seed(Checked::VALUE)?),
+                    None => Late::Kept(map.next_value_seed(Checked::value(reader))?),
                 }
             }
             "kind" => self.kind = Some(map.next_value()?),
@@ -362,7 +362,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
             "based_on" => self.based_on = Some(map.next_value()?),
             "stamps" => self.stamps = map.next_value_seed(ReadStamps)?,
             "unknown" => {
-                let fields = map.next_value_seed(Checked::FIELDS)?;
+                let fields = map.next_value_seed(Checked::fields(reader))?;
                 if reader.form == Form::Stored {
                     self.unknown = self.unknown_fields(fields)?;
                 }
@@ -372,7 +372,7 @@ impl<'de> Fields<'de> for Tracking<'_> {
                     Some(schema) => {
                         Late::Read(map.next_value_seed(super::record::Fields { schema, reader })?)
                     }
-                    None => Late::Kept(map.next_value_seed(Checked::FIELDS)?),
+                    None => Late::Kept(map.next_value_seed(Checked::fields(reader))?),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! JSON values read with every check that one needs from outside: depth, duplicate names, size of numbers.
 
+use super::Reader;
 use super::map::twice;
 use crate::value::MAX_JSON_DEPTH;
 use base64::Engine as _;
@@ -13,26 +14,50 @@ use std::fmt;
 /// Reads any value as JSON; bytes become base64 text. Refuses a name that stands twice, anything nested deeper
 /// than [`MAX_JSON_DEPTH`], and numbers that JSON does not have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Checked {
+pub(super) struct Checked<'r> {
     /// At which depth the value stands; 1 is the value of a field.
-    pub(super) depth: usize,
+    depth: usize,
+    reader: &'r Reader,
 }
 
-impl Checked {
-    /// The value of a field.
-    pub(super) const VALUE: Checked = Checked { depth: 1 };
-    /// A map of such values, read before it is known whose fields they are.
-    pub(super) const FIELDS: Checked = Checked { depth: 0 };
+/// What a value takes in memory that is an item of a list, whatever it takes in a message.
+const ITEM: usize = size_of::<Json>();
+/// The same of a member of a map, beside its name.
+const MEMBER: usize = ITEM + size_of::<String>();
 
-    fn deeper<E: de::Error>(self) -> Result<Checked, E> {
-        if self.depth >= MAX_JSON_DEPTH {
-            return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
-        }
-        Ok(Checked { depth: self.depth + 1 })
+impl<'r> Checked<'r> {
+    /// The value of a field.
+    pub(super) fn value(reader: &'r Reader) -> Self {
+        Checked { depth: 1, reader }
+    }
+
+    /// A map of such values, read before it is known whose fields they are.
+    pub(super) fn fields(reader: &'r Reader) -> Self {
+        Checked { depth: 0, reader }
+    }
+
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        Ok(Checked { depth: deeper(self.depth)?, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Checked {
+/// One level further down.
+fn deeper<E: de::Error>(depth: usize) -> Result<usize, E> {
+    if depth >= MAX_JSON_DEPTH {
+        return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
+    }
+    Ok(depth + 1)
+}
+
+/// A number as JSON has it.
+pub(super) fn number<E: de::Error>(value: f64) -> Result<Json, E> {
+    match Number::from_f64(value) {
+        Some(number) => Ok(Json::Number(number)),
+        None => Err(E::custom(format_args!("{value} is not a finite number"))),
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Checked<'_> {
     type Value = Json;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
@@ -40,7 +65,7 @@ impl<'de> DeserializeSeed<'de> for Checked {
     }
 }
 
-impl<'de> Visitor<'de> for Checked {
+impl<'de> Visitor<'de> for Checked<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,10 +89,7 @@ impl<'de> Visitor<'de> for Checked {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json, E> {
-        match Number::from_f64(value) {
-            Some(number) => Ok(Json::Number(number)),
-            None => Err(E::custom(format_args!("{value} is not a finite number"))),
-        }
+        number(value)
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Json, E> {
@@ -86,6 +108,7 @@ impl<'de> Visitor<'de> for Checked {
         let inner = self.deeper()?;
         let mut read = Vec::new();
         while let Some(item) = items.next_element_seed(inner)? {
+            self.reader.keep(ITEM)?;
             read.push(item);
         }
         Ok(Json::Array(read))
@@ -98,6 +121,7 @@ impl<'de> Visitor<'de> for Checked {
             if read.contains_key(&name) {
                 return Err(twice(&name));
             }
+            self.reader.keep(MEMBER + name.len())?;
             let value = members.next_value_seed(inner)?;
             read.insert(name, value);
         }
@@ -130,7 +154,7 @@ impl Dropped {
     pub(super) const VALUE: Dropped = Dropped { depth: 0 };
 
     fn deeper<E: de::Error>(self) -> Result<Dropped, E> {
-        Ok(Dropped { depth: Checked { depth: self.depth }.deeper()?.depth })
+        Ok(Dropped { depth: deeper(self.depth)? })
     }
 }
 
@@ -166,7 +190,7 @@ impl<'de> Visitor<'de> for Dropped {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        Checked::VALUE.visit_f64(value).map(drop)
+        number(value).map(drop)
     }
 
     fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {

@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
                     if record.get(place).is_some() {
                         return Err(twice(field.name));
                     }
-                    let value = map.next_value_seed(Typed(field.ty));
+                    let value = map.next_value_seed(Typed { ty: field.ty, reader: self.reader });
                     let value = value.map_err(|error| in_field(field.name, &error))?;
                     if !self.reader.keep_misfits
                         && let Err(error) = field.check(&value)
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
                 Named::Known(place) => fields[place].name.to_owned(),
                 Named::Other(name) => name,
             };
-            let value = map.next_value_seed(Checked::VALUE);
+            let value = map.next_value_seed(Checked::value(self.reader));
             let value = Value::Json(value.map_err(|error| in_field(&name, &error))?);
             if let Err(error) = check(FieldType::Json, &value) {
                 return Err(self.reader.fail(ErrorKind::InvalidValue, error.in_field(&name)));
@@ -147,12 +147,12 @@ impl<'de> DeserializeSeed<'de> for IdOf<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Id, D::Error> {
         if self.schema.has_composite_id() {
-            let value = Typed(FieldType::Text).deserialize(deserializer)?;
+            let value = Typed { ty: FieldType::Text, reader: self.reader }.deserialize(deserializer)?;
             let id = Id::from_value(&value).and_then(|id| self.schema.id_values(&id).map(|_| id));
             return id.map_err(|error| self.reader.fail(ErrorKind::InvalidValue, error.in_field("id")));
         }
         let field = self.schema.id_field();
-        let value = Typed(field.ty).deserialize(deserializer)?;
+        let value = Typed { ty: field.ty, reader: self.reader }.deserialize(deserializer)?;
         let id = field.check(&value).and_then(|()| Id::from_value(&value));
         id.map_err(|error| self.reader.fail(ErrorKind::InvalidValue, error.in_field(field.name)))
     }
@@ -169,7 +169,7 @@ impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let value = Typed(self.field.ty).deserialize(deserializer)?;
+        let value = Typed { ty: self.field.ty, reader: self.reader }.deserialize(deserializer)?;
         match check(self.field.ty, &value) {
             Ok(()) => Ok(value),
             Err(error) => Err(self.reader.fail(ErrorKind::InvalidValue, error.in_field(self.field.name))),

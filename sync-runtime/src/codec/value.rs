@@ -1,6 +1,7 @@
 //! One value, written and read by the type of its field.
 
-use super::json::Checked;
+use super::Reader;
+use super::json::{Checked, number};
 use crate::value::{FieldType, Value, date_text, parse_date};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -93,9 +94,12 @@ impl<'de> Deserialize<'de> for Whole {
 /// What does not fit the type is read as what it is, so that the schema's check can name it; only what no
 /// field could hold is an error here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Typed(pub(super) FieldType);
+pub(super) struct Typed<'r> {
+    pub(super) ty: FieldType,
+    pub(super) reader: &'r Reader,
+}
 
-impl<'de> DeserializeSeed<'de> for Typed {
+impl<'de> DeserializeSeed<'de> for Typed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -103,11 +107,11 @@ impl<'de> DeserializeSeed<'de> for Typed {
     }
 }
 
-impl<'de> Visitor<'de> for Typed {
+impl<'de> Visitor<'de> for Typed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{}", self.ty)
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
@@ -115,14 +119,14 @@ impl<'de> Visitor<'de> for Typed {
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-        Ok(match self.0 {
+        Ok(match self.ty {
             FieldType::Json => Value::Json(Json::Bool(value)),
             _ => Value::Bool(value),
         })
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        Ok(match self.0 {
+        Ok(match self.ty {
             FieldType::Float | FieldType::Float32 => Value::Float(value as f64),
             FieldType::Timestamp => Value::Timestamp(value),
             FieldType::Json => Value::Json(value.into()),
@@ -131,7 +135,7 @@ impl<'de> Visitor<'de> for Typed {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        match (i64::try_from(value), self.0) {
+        match (i64::try_from(value), self.ty) {
             (Ok(value), _) => self.visit_i64(value),
             (Err(_), FieldType::Float | FieldType::Float32) => Ok(Value::Float(value as f64)),
             (Err(_), _) => Ok(Value::Json(value.into())),
@@ -139,14 +143,14 @@ impl<'de> Visitor<'de> for Typed {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        match self.0 {
-            FieldType::Json => Checked::VALUE.visit_f64(value).map(Value::Json),
+        match self.ty {
+            FieldType::Json => number(value).map(Value::Json),
             _ => Ok(Value::Float(value)),
         }
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
-        let read = match self.0 {
+        let read = match self.ty {
             FieldType::Uuid => uuid_of(text).map(Value::Uuid),
             FieldType::Bytes => STANDARD.decode(text).ok().map(Value::Bytes),
             FieldType::Int { .. } => number_of(text).map(Value::Int),
@@ -161,7 +165,7 @@ impl<'de> Visitor<'de> for Typed {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Value, E> {
-        Ok(match self.0 {
+        Ok(match self.ty {
             FieldType::Uuid => match Uuid::from_slice(bytes) {
                 Ok(uuid) => Value::Uuid(uuid),
                 Err(_) => Value::Bytes(bytes.to_owned()),
@@ -172,11 +176,11 @@ impl<'de> Visitor<'de> for Typed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Value, A::Error> {
-        Checked::VALUE.deserialize(direct::SeqAccessDeserializer::new(items)).map(Value::Json)
+        Checked::value(self.reader).deserialize(direct::SeqAccessDeserializer::new(items)).map(Value::Json)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Value, A::Error> {
-        Checked::VALUE.deserialize(direct::MapAccessDeserializer::new(members)).map(Value::Json)
+        Checked::value(self.reader).deserialize(direct::MapAccessDeserializer::new(members)).map(Value::Json)
     }
 }
 
