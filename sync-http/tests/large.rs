@@ -249,6 +249,7 @@ struct Memo {
     #[sync(id)]
     id: String,
     team: String,
+    text: String,
 }
 
 impl Memo {
@@ -263,7 +264,7 @@ async fn a_small_limit_costs_no_more_than_a_large_one() {
     let server = Workspace::builder(MemoryStore::new()).model::<Memo>().build().await.expect("it opens");
     let address = served_with(SyncRoutes::new(server.clone(), Tokens::default())).await;
     let memos = server.collection::<Memo>().expect("the model is registered");
-    let many = (0..20_000).map(|n| Memo { id: format!("{n:06}"), team: "red".into() });
+    let many = (0..20_000).map(|n| Memo { id: format!("{n:06}"), team: "red".into(), text: String::new() });
     memos.upsert_all(many).await.expect("memos are made");
     let token = Claims::of("blue", "read").in_scopes(&["blue"]).token();
     let least = async |limit: usize| {
@@ -279,6 +280,24 @@ async fn a_small_limit_costs_no_more_than_a_large_one() {
     let (large, small) = (least(1_000).await, least(1).await);
     // One look for each record was two hundred times as much.
     assert!(small < large * 8, "{small:?} for one record, {large:?} for a page");
+}
+
+/// However much of others' stands before it, who asks for a record of its own gets it; and learns nothing of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_records_of_others_are_in_nobodys_way() {
+    let server = Workspace::builder(MemoryStore::new()).model::<Memo>().build().await.expect("it opens");
+    let address = served_with(SyncRoutes::new(server.clone(), Tokens::default())).await;
+    let memos = server.collection::<Memo>().expect("the model is registered");
+    for n in 0..12 {
+        let (team, text) = ("red".to_owned(), "x".repeat(4 << 20));
+        memos.create(Memo { id: format!("{n:02}"), team, text }).await.expect("a memo is made");
+    }
+    let blue = Memo { id: "99".into(), team: "blue".into(), text: "blue's".into() };
+    memos.create(blue).await.expect("a memo is made");
+    let token = Claims::of("blue", "read").in_scopes(&["blue"]).token();
+    let answer = post(address, "/v1/read", &token, r#"{"model":"Memo","filter":"all","limit":1}"#).await;
+    assert_eq!(answer.status, 200);
+    assert!(String::from_utf8_lossy(&answer.body).contains("blue's"));
 }
 
 /// P7, also by the route that need not name a replica.

@@ -15,16 +15,18 @@ const BYTES: usize = 8 << 20;
 
 /// Records are read in portions of about as many bytes.
 pub(super) struct Portions {
+    /// How many records were read, and how many bytes they had.
     records: usize,
     bytes: usize,
-    /// How many bytes may be read in all.
+    /// How many bytes the answer has, and may have.
+    answered: usize,
     most: usize,
 }
 
 impl Portions {
     /// Any number of bytes: of each portion little is kept.
     pub(super) fn endless() -> Self {
-        Portions { records: 0, bytes: 0, most: usize::MAX }
+        Portions { records: 0, bytes: 0, answered: 0, most: usize::MAX }
     }
 
     /// As many bytes as an answer to this caller holds. The owner of the store may ask for any number.
@@ -53,13 +55,22 @@ impl Portions {
         let states: Vec<State> = tx.states(schema, next).await?.into_iter().flatten().collect();
         self.records += next.len();
         self.bytes += states.iter().map(State::size).sum::<usize>();
-        if self.bytes > self.most {
+        Ok(states)
+    }
+
+    /// Counts what goes into the answer. What was read and is not the caller's to see does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] where that is more than it holds.
+    pub(super) fn answer<'s>(&mut self, states: impl IntoIterator<Item = &'s State>) -> Result<()> {
+        self.answered += states.into_iter().map(State::size).sum::<usize>();
+        if self.answered > self.most {
             let message = format!(
                 "the records asked for have more than {} bytes, which is all that an answer holds; ask for fewer",
                 self.most
             );
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        Ok(states)
+        Ok(())
     }
 }

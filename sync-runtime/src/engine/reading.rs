@@ -246,11 +246,13 @@ pub(super) async fn matching(
         while !rest.is_empty() {
             let mut states = portions.read(tx, schema, &mut rest).await?;
             states.retain(|state| !state.lacks_record());
-            found.extend(readable(tx, caller, states).await?);
+            let mut states = readable(tx, caller, states).await?;
+            states.truncate(limit - found.len());
+            portions.answer(&states)?;
+            found.extend(states);
         }
         // Where only the record as a whole tells its scope, others' were among them.
         if ids.len() < wanted || found.len() >= limit {
-            found.truncate(limit);
             return Ok(found);
         }
         after = ids.last().cloned();

@@ -209,7 +209,9 @@ impl Replica for Engine {
                     let mut rest = &ids[..];
                     while !rest.is_empty() {
                         let states = portions.read(tx, schema, &mut rest).await?;
-                        updates.extend(covered(tx, &models, &caller, states).await?.into_iter().map(whole));
+                        let states = covered(tx, &models, &caller, states).await?;
+                        portions.answer(&states)?;
+                        updates.extend(states.into_iter().map(whole));
                     }
                 }
                 Ok(updates)
@@ -270,7 +272,9 @@ impl Replica for Engine {
                         let (mut rest, mut found) = (&ids[..], Vec::new());
                         while !rest.is_empty() {
                             let states = portions.read(tx, schema, &mut rest).await?;
-                            found.extend(readable(tx, &caller, states).await?);
+                            let states = readable(tx, &caller, states).await?;
+                            portions.answer(&states)?;
+                            found.extend(states);
                         }
                         Ok(found)
                     }
