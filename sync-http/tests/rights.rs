@@ -241,10 +241,14 @@ async fn no_stamp_is_ahead_of_the_clock() {
     let answer = post("/v1/bulk-update", ahead).await;
     let told = String::from_utf8_lossy(&answer.body).into_owned();
     assert!(answer.status == 200 && told.contains("correct the clock"), "{told}");
-    let push = json!({ "number": 2, "digest": 2, "updates": [note("e", OTHER, now + year), note("f", DEVICE, now)] });
+    // Nor on top of a stamp that she only says was there.
+    let mut on_top = note("g", DEVICE, now + year + 1);
+    on_top["ancestry"] = json!({ OTHER: now + year });
+    let updates = json!([note("e", OTHER, now + year), on_top, note("f", DEVICE, now)]);
+    let push = json!({ "number": 2, "digest": 2, "updates": updates });
     let answer = post("/v1/exchange", json!({ "from": DEVICE, "to": to, "push": push })).await;
     let told = String::from_utf8_lossy(&answer.body).into_owned();
-    assert!(answer.status == 200 && told.contains("correct the clock"), "{told}");
+    assert!(answer.status == 200 && told.matches("correct the clock").count() == 2, "{told}");
     let notes = workspace.collection::<Note>().expect("the model is registered");
     let found = notes.find(Query::all()).await.expect("notes are found").into_iter();
     assert_eq!(found.map(|note| note.id).collect::<Vec<_>>(), ["1", "a", "b", "d", "f"]);

@@ -99,11 +99,11 @@ impl Pusher {
     }
 }
 
-/// Whether the stamp of a change is later than this, and not only as it is on top of one that is. That others wrote so a
-/// replica may have pulled, and no correction of its clock could help it.
-pub(super) fn leads(change: &Change, latest: Stamp) -> bool {
-    let ancestry = &change.ancestry;
-    ancestry.current.stamp > latest && ancestry.others().iter().all(|(_, stamp)| *stamp <= latest)
+/// Whether the stamp of a change is later than this, and not only as it is on top of one that is. What others wrote so a replica
+/// may have pulled, and no correction of its clock could help it; `is_excuse` says of which of them to believe that.
+pub(super) fn leads(change: &Change, latest: Stamp, is_excuse: impl Fn(&(ReplicaId, Stamp)) -> bool) -> bool {
+    let is_late = |before: &&(ReplicaId, Stamp)| before.1 > latest && is_excuse(before);
+    change.revision().stamp > latest && !change.ancestry.others().iter().any(|before| is_late(&before))
 }
 
 /// Which replica ids are a caller's, as far as that was asked in one transaction.
@@ -149,15 +149,16 @@ impl Authors {
         let current = change.revision();
         let wrote =
             [(current.replica, current.stamp)].into_iter().chain(change.ancestry.others().iter().copied());
-        for (author, stamp) in wrote {
-            let is_here =
-                here.and_then(|here| here.change.ancestry.seen(author)).is_some_and(|seen| seen >= stamp);
-            if !is_here && !self.is_own(tx, pusher, author).await? {
+        let is_here = |(author, stamp): &(ReplicaId, Stamp)| {
+            here.and_then(|here| here.change.ancestry.seen(*author)).is_some_and(|seen| seen >= *stamp)
+        };
+        for entry @ (author, _) in wrote {
+            if !is_here(&entry) && !self.is_own(tx, pusher, author).await? {
                 return Ok(Err(rejection(&handed_on(&pusher.caller, change))));
             }
         }
         // A page under the author's own name was looked at before; it has a better answer for this.
-        if leads(change, latest) {
+        if leads(change, latest, is_here) {
             let message = format!(
                 "{}: its stamp is {} s ahead of what is taken here; correct the clock and write it again",
                 change.name(),

@@ -66,7 +66,7 @@ impl Asks {
                 None => seen.asks(before, now),
                 // One that was made up does not make a replica one that has seen everything.
                 Some(since) if !seal.believes(caller, models, since) => None,
-                Some(since) => seen.after(since.position, horizon, now),
+                Some(since) => seen.after(since.position, pull.horizon, horizon, now),
             };
         }
         if let Some(push) = exchange.push.clone() {
@@ -200,7 +200,8 @@ async fn take_page(
         }
     }
     let latest = arrival.latest();
-    let is_ahead = |change: &Change| change.revision().replica == from && admission::leads(change, latest);
+    let is_ahead =
+        |change: &Change| change.revision().replica == from && admission::leads(change, latest, |_| true);
     if push.page.updates.iter().any(|update| is_ahead(&update.state.change)) {
         return Ok(Pushed::ClockAhead);
     }
@@ -241,10 +242,11 @@ async fn take_page(
     if parts && meets_too_much(tx, arrival, &updates).await? {
         return Ok(Pushed::Applied(too_large_together(updates.len(), limits)));
     }
+    let deletes: Vec<bool> = updates.iter().map(|update| update.state.change.is_delete()).collect();
     let mut outcomes = apply_pushed(tx, arrival, updates).await?;
     match parts {
         false => fits_an_answer(&outcomes, limits)?,
-        true => shorten(&mut outcomes, limits),
+        true => shorten(&mut outcomes, &deletes, limits),
     }
     Ok(Pushed::Applied(outcomes))
 }
@@ -262,16 +264,18 @@ fn too_large_together(records: usize, limits: &Limits) -> Vec<Outcome> {
 
 /// A group in parts cannot come again in smaller ones: of those conflicts that no answer holds it is told that there are
 /// too many, and what stands here comes with the next pull.
-fn shorten(outcomes: &mut [Outcome], limits: &Limits) {
+fn shorten(outcomes: &mut [Outcome], deletes: &[bool], limits: &Limits) {
     let mut left = room_for_conflicts(limits);
-    for outcome in outcomes {
+    for (outcome, is_delete) in outcomes.iter_mut().zip(deletes) {
         let size = size_of(outcome);
         match left.checked_sub(size) {
             Some(rest) => left = rest,
             None => {
                 let reason = "it conflicts with what is here, as does so much else of what was written with it that \
                               one answer cannot hold it; what is here comes with the next pull";
-                let code = ErrorKind::TooLarge.code().to_owned();
+                // One that only waits for a child is to come again by itself.
+                let kind = if *is_delete { ErrorKind::Constraint } else { ErrorKind::TooLarge };
+                let code = kind.code().to_owned();
                 *outcome = Outcome::Rejected(Rejection { code, reason: reason.to_owned() });
             }
         }

@@ -370,8 +370,12 @@ pub(crate) async fn take_home(
     let mut home = Home::default();
     let peer =
         arrival.from.ok_or_else(|| Error::new(ErrorKind::Usage, "updates without a sender come home"))?;
-    let touched: Vec<(&'static ModelSchema, Id)> =
-        updates.iter().map(|update| (update.state.change.schema, update.state.change.id.clone())).collect();
+    let touched = updates.iter().map(|Update { state: State { change, .. }, .. }| Settled {
+        schema: change.schema,
+        id: change.id.clone(),
+        held: Some(change.revision()),
+    });
+    let touched: Vec<Settled> = touched.collect();
     let mut applied = apply(tx, arrival, updates).await?;
     home.news = applied.news;
     let left: HashSet<usize> = applied.left.iter().map(|(place, _)| *place).collect();
@@ -410,8 +414,8 @@ pub(crate) async fn take_home(
     let rebased = rebase::rebase(tx, arrival, peer, conflicts).await?;
     // The peer does not hold what came of the two.
     home.news |= !rebased.rebased.is_empty();
-    settled.extend(rebased.rebased.iter().map(|record| (record.schema, record.id.clone())));
-    settle(tx, &arrival.models, None, settled).await?;
+    settled.extend(rebased.rebased.iter().map(|record| Settled::of(record.schema, record.id.clone())));
+    settle(tx, &arrival.models, Word::Holds(peer), settled).await?;
     for (schema, id, matter) in matters.into_iter().chain(rebased.left) {
         let mut parked = Parked { schema, id, peer, since: arrival.now, matter };
         park(tx, &arrival.models, &mut parked).await?;
@@ -421,12 +425,49 @@ pub(crate) async fn take_home(
     Ok(home)
 }
 
-/// What a peer answered to records that were pushed.
+/// What a peer said of records.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answered {
-    pub(crate) by: ReplicaId,
-    /// Whether it stored them just now. What it knew before it may have, or have had where it cannot be read any more.
-    pub(crate) stored: bool,
+pub(crate) enum Word {
+    /// It stored just now what was pushed.
+    Stored(ReplicaId),
+    /// It knew before what was pushed, and may have it, or have had it where it cannot be read any more.
+    Knew(ReplicaId),
+    /// It holds them.
+    Holds(ReplicaId),
+}
+
+/// A record of which something settled.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    schema: &'static ModelSchema,
+    id: Id,
+    /// What the peer holds of it, where that is known.
+    held: Option<Revision>,
+}
+
+impl Settled {
+    pub(crate) fn of(schema: &'static ModelSchema, id: Id) -> Self {
+        Settled { schema, id, held: None }
+    }
+}
+
+impl Word {
+    /// Whether there is nothing left to do about what is parked with a peer, which holds this of it.
+    fn settles(self, parked: &Parked, held: Option<Revision>) -> bool {
+        let (Word::Stored(peer) | Word::Knew(peer) | Word::Holds(peer)) = self;
+        if peer != parked.peer {
+            return false;
+        }
+        match (self, &parked.matter) {
+            (Word::Stored(_) | Word::Knew(_), Matter::Conflict { waiting: true, theirs, .. }) => {
+                theirs.record.is_some()
+            }
+            (Word::Stored(_), Matter::Rejected { .. }) => true,
+            // It has from others what it did not take from here.
+            (Word::Holds(_), Matter::Rejected { revision, .. }) => held == Some(*revision),
+            _ => false,
+        }
+    }
 }
 
 /// Removes the entries of these records that were settled: what the peer held is in the ancestry now, or the
@@ -434,27 +475,21 @@ pub(crate) struct Answered {
 pub(crate) async fn settle(
     tx: &mut dyn Transaction,
     models: &Models,
-    answered: Option<Answered>,
-    records: Vec<(&'static ModelSchema, Id)>,
+    word: Word,
+    records: Vec<Settled>,
 ) -> Result<()> {
     // Mostly nothing is parked at all: one look instead of one for each record.
     if records.is_empty() || tx.notes(Room::Parked, "").await?.is_empty() {
         return Ok(());
     }
-    for (schema, id) in records {
+    for Settled { schema, id, held } in records {
         let entries = list(tx, models, schema, Some(&id)).await?;
         if entries.is_empty() {
             continue;
         }
         let current = tx.changes(schema, std::slice::from_ref(&id)).await?.pop().flatten();
         for parked in entries {
-            let answered = answered.filter(|answered| answered.by == parked.peer);
-            let is_taken = answered.is_some_and(|answered| match &parked.matter {
-                Matter::Conflict { waiting: true, theirs, .. } => theirs.record.is_some(),
-                Matter::Rejected { .. } => answered.stored,
-                _ => false,
-            });
-            if is_taken || is_settled(&parked.matter, current.as_ref()) {
+            if word.settles(&parked, held) || is_settled(&parked.matter, current.as_ref()) {
                 remove(tx, &parked).await?;
             }
         }

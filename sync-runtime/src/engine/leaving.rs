@@ -152,21 +152,26 @@ pub(crate) async fn take_away(
     let steps: Vec<Step> =
         gone.iter().map(|gone| Step::new(&arrival.models, Some(&gone.here), &gone.tombstone)).collect();
     let needed = parents::waiting(tx, &arrival.models, &steps.iter().collect::<Vec<_>>()).await?;
-    let (mut left, mut newest, before) = (Vec::new(), 0, tx.newest().await?);
+    let (mut left, mut changes, before) = (Vec::new(), Vec::new(), tx.newest().await?);
     for place in parents::order(&steps) {
         let Gone { exit, here, tombstone, is_unwanted } = &gone[place];
         match needed.contains_key(&place) || erase(tx, tombstone, arrival.now).await?.is_err() {
             true => stays.push((exit.clone(), *is_unwanted)),
             false => {
-                newest = newest.max(here.change.revision().stamp);
+                changes.push(&here.change);
                 left.push((exit.schema, exit.id.clone()));
             }
         }
     }
     left::note(tx, &left, arrival.now).await?;
     // Who pulls here has to look for what is gone; and of what was purged nobody else may bring anything back.
-    if newest > 0 && (is_lacking || purge::is_pulled(tx).await?) {
-        purge::raise(tx, newest, before).await?;
+    let newest = changes.iter().map(|change| change.revision().stamp).max().filter(|newest| *newest > 0);
+    if let Some(newest) = newest
+        && (is_lacking || purge::is_pulled(tx).await?)
+    {
+        purge::note_writers(tx, changes.into_iter()).await?;
+        // One that is ahead of all clocks would have later records taken for old ones.
+        purge::raise(tx, newest.min(arrival.latest()), before).await?;
     }
     peer.leaving.extend(stays.into_iter().map(|(exit, is_unwanted)| Leaving::of(exit, is_unwanted)));
     Ok(())

@@ -338,6 +338,11 @@ impl PeerState {
             || self.has_acknowledged(change.position)
     }
 
+    /// Whether the peer is still to be offered what it may have lost.
+    pub(crate) fn is_offering_back(&self) -> bool {
+        self.lost_through > self.pushed
+    }
+
     /// Whose changes a page that begins after this position leaves out: what the peer brought is nothing to push.
     pub(crate) fn not_from(&self, peer: ReplicaId, after: Position) -> Option<ReplicaId> {
         (after >= self.lost_through).then_some(peer)

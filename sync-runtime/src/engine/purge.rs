@@ -73,24 +73,34 @@ pub(crate) struct Seen {
     /// Whether it has only asked for everything up to there, and not shown that it has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     asked: bool,
+    /// The horizon up to which it has compared.
+    #[serde(default)]
+    compared: Position,
 }
 
 impl Seen {
     /// Whether nothing was purged that it had not seen.
     pub(crate) fn is_good(self, horizon: Horizon) -> bool {
-        horizon.position == 0 || !self.asked && self.position >= horizon.position
+        horizon.position == 0 || !self.asked && self.position.max(self.compared) >= horizon.position
     }
 
     /// What is to be noted of a replica that asks for everything up to a position: it is known from then on.
     pub(crate) fn asks(self, position: Position, now: Stamp) -> Option<Seen> {
-        (self.at == 0).then_some(Seen { position, at: now, asked: true })
+        (self.at == 0).then_some(Seen { position, at: now, asked: true, compared: 0 })
     }
 
-    /// What is to be noted of a replica that shows a position now; `None` where what is known will do. It is a write, so
-    /// that happens once a day, and when it comes past the horizon.
-    pub(crate) fn after(self, position: Position, horizon: Horizon, now: Stamp) -> Option<Seen> {
-        let is_past = (self.asked || !self.is_good(horizon)) && position >= horizon.position;
-        (is_past || now - self.at >= DAY || self.at > now).then_some(Seen { position, at: now, asked: false })
+    /// What is to be noted of a replica that shows a position now, and the horizon up to which it has compared; `None` where
+    /// what is known will do. It is a write, so that happens once a day, and when it comes past the horizon.
+    pub(crate) fn after(
+        self,
+        position: Position,
+        compared: Position,
+        horizon: Horizon,
+        now: Stamp,
+    ) -> Option<Seen> {
+        let shown = Seen { position, at: now, asked: false, compared };
+        let is_past = (self.asked || !self.is_good(horizon)) && shown.is_good(horizon);
+        (is_past || now - self.at >= DAY || self.at > now).then_some(shown)
     }
 }
 
@@ -115,8 +125,8 @@ pub(crate) async fn horizon(tx: &mut dyn Transaction) -> Result<Horizon> {
 /// seen no more than that has to compare.
 pub(crate) async fn raise(tx: &mut dyn Transaction, stamp: Stamp, after: Position) -> Result<()> {
     let before = horizon(tx).await?;
-    // Where positions are given out at the commit, what went has taken none.
-    let position = tx.newest().await?.max(after + 1).max(before.position);
+    // Where positions are given out at the commit, what went has taken none, nor did what went before it.
+    let position = tx.newest().await?.max(after + 1).max(before.position + 1);
     let raised = Horizon { position, stamp: before.stamp.max(stamp), ..before };
     notes::save(tx, Room::Peer, HORIZON, &raised).await
 }
@@ -124,6 +134,17 @@ pub(crate) async fn raise(tx: &mut dyn Transaction, stamp: Stamp, after: Positio
 /// Whether any replica that is known has pulled here.
 pub(crate) async fn is_pulled(tx: &mut dyn Transaction) -> Result<bool> {
     Ok(!tx.notes_after(Room::Peer, PULLERS, PULLERS, 1).await?.is_empty())
+}
+
+/// Notes who wrote what is gone without a trace: of theirs, what is not newer is not taken for new.
+pub(crate) async fn note_writers(
+    tx: &mut dyn Transaction,
+    changes: impl Iterator<Item = &Change>,
+) -> Result<()> {
+    let writers: BTreeSet<ReplicaId> =
+        changes.flat_map(|change| change.ancestry.entries().map(|revision| revision.replica)).collect();
+    let rows = writers.into_iter().map(|replica| (writer_key(replica), Some(Vec::new())));
+    tx.note_all(Room::Peer, rows.collect()).await
 }
 
 /// Up to where every known replica has seen everything; `None` where nobody is known. Forgets those that were not seen for
@@ -177,21 +198,23 @@ async fn step(
     // A delete that a peer refused waits for somebody to decide.
     let due = inbox::not_parked(tx, due).await?;
     let mut horizon = horizon(tx).await?;
+    let before = horizon.position;
     let mut by_model: BTreeMap<&'static str, (&'static ModelSchema, Vec<Id>)> = BTreeMap::new();
-    let mut writers = BTreeSet::new();
     for State { change, .. } in &due {
         horizon.position = horizon.position.max(change.position);
         horizon.stamp = horizon.stamp.max(change.revision().stamp);
-        writers.extend(change.ancestry.entries().map(|revision| revision.replica));
         let of_model = by_model.entry(change.schema.name).or_insert((change.schema, Vec::new()));
         of_model.1.push(change.id.clone());
+    }
+    // Who stands behind it has compared up to there, and not seen these.
+    if !due.is_empty() && horizon.position == before {
+        horizon.position += 1;
     }
     for (schema, ids) in by_model.into_values() {
         tx.erase(schema, &ids).await?;
         scopes::forget(tx, schema, &ids).await?;
     }
-    let writers = writers.into_iter().map(|replica| (writer_key(replica), Some(Vec::new())));
-    tx.note_all(Room::Peer, writers.collect()).await?;
+    note_writers(tx, due.iter().map(|state| &state.change)).await?;
     if next.is_none() {
         horizon.at = now;
     }

@@ -1,7 +1,8 @@
 //! Filters: a sync that pulls only what matches.
 
 use super::ReplicaPair;
-use super::models::{Item, ItemField, List};
+use super::models::{Item, ItemField, List, Task, TaskField};
+use super::scopes;
 use super::world::{Device, all_models};
 use crate::flaky::{FlakyReplica, Request};
 use sync_runtime::replica::Limits;
@@ -41,6 +42,23 @@ async fn sync_only(device: &Device, server: &Device, only: Option<Condition<Item
     assert!(report.level, "not level: {report:?}");
     assert_eq!((report.conflict_count(), report.rejected.len()), (0, 0), "{report:?}");
     report
+}
+
+/// What did not match and had to wait stays once everything is asked for again.
+pub(super) async fn what_waited_under_another_filter_stays(pair: &dyn ReplicaPair) {
+    let (a, server) = (scopes::device(pair).await, scopes::server(pair).await);
+    scopes::put(&server, "whole", "a", "closed").await;
+    let all = server.workspace.collection::<Task>().expect("the model is registered");
+    let part = Task { id: "part".into(), part_of: Some("whole".into()), ..Task::default() };
+    all.create(part).await.expect("a task is made");
+    a.sync_clean(&server).await;
+    let sync = a.workspace.sync(&server.replica).only(TaskField::Title.eq(""));
+    assert!(sync.await.expect("the sync succeeds").level);
+    assert_eq!(scopes::ids(&a).await, ["part", "whole"], "a child needs it");
+    a.sync_clean(&server).await;
+    scopes::delete(&server, "part").await;
+    a.sync_clean(&server).await;
+    assert_eq!(scopes::ids(&a).await, ["whole"]);
 }
 
 /// Of a model that is narrowed only what matches comes, page by page as well as at once; of others everything.

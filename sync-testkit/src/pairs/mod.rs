@@ -64,6 +64,7 @@ mod conflicts;
 mod detect;
 mod drift;
 mod filters;
+mod given_back;
 mod groups;
 mod history;
 mod incoming;
@@ -335,6 +336,7 @@ macro_rules! __pair_cases {
                 what_was_not_looked_for_in_time_is_looked_for_later
                 what_was_purged_and_not_looked_for_in_time_is_looked_for_later
                 what_left_a_replica_leaves_those_behind_it
+                what_leaves_a_replica_later_leaves_those_behind_it_too
                 what_may_not_be_read_just_now_is_not_gone
             }
             scopes {
@@ -446,7 +448,12 @@ macro_rules! __pair_cases {
                 rule_one_replica_id_one_history_a_wiped_device_gets_everything
                 rule_one_replica_id_one_history_with_two_servers
             }
+            given_back {
+                what_others_gave_back_is_refused_no_more
+                what_left_a_rolled_back_server_is_looked_for_after_the_push
+            }
             filters {
+                what_waited_under_another_filter_stays
                 only_what_matches_comes
                 what_does_not_match_any_more_leaves
                 an_own_edit_is_sent_before_its_record_leaves

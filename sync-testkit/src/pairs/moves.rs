@@ -417,6 +417,26 @@ pub(super) async fn what_left_a_replica_leaves_those_behind_it(pair: &dyn Replic
     assert_eq!(rejected.len(), 1, "and is told of where it goes no further: {rejected:?}");
 }
 
+/// Also what leaves after that, with nothing written there between.
+pub(super) async fn what_leaves_a_replica_later_leaves_those_behind_it_too(pair: &dyn ReplicaPair) {
+    let (server, hub, a) = (server(pair).await, device(pair).await, device(pair).await);
+    for id in ["1", "2", "3"] {
+        put(&server, id, "a", "first").await;
+    }
+    let of_hub = of("hub", &["a"]);
+    sync_clean(&hub, &server, &of_hub).await;
+    a.workspace.sync(&hub.workspace).await.expect("it syncs");
+    for (left, stay) in [("1", vec!["2", "3"]), ("2", vec!["3"]), ("3", vec![])] {
+        put(&server, left, "b", "elsewhere").await;
+        sync_clean(&hub, &server, &of_hub).await;
+        a.workspace.sync(&hub.workspace).await.expect("it syncs");
+        assert_eq!(ids(&a).await, stay);
+    }
+    put(&a, "4", "a", "by a").await;
+    let report = a.workspace.sync(&hub.workspace).await.expect("it syncs");
+    assert_eq!((report.rejected.len(), ids(&hub).await), (0, vec!["4".to_owned()]));
+}
+
 /// Who looks for what is gone takes nothing for it that only may not be read any more: not where that changes just then, nor
 /// where the look was cut off; and goes on with what may be read besides.
 pub(super) async fn what_may_not_be_read_just_now_is_not_gone(pair: &dyn ReplicaPair) {

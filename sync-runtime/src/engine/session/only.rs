@@ -37,6 +37,8 @@ impl Session<'_> {
                     peer = peer.pulled_anew();
                 }
                 (peer.only, peer.narrowing) = (only, only.is_some());
+                // What does not match what is asked for now is found again.
+                peer.leaving.retain(|left| !left.unmatched);
                 notes::set_peer(tx, id, &peer).await
             })
         })

@@ -3,7 +3,7 @@
 use super::{Session, Summary};
 use crate::change::{Change, RecordName, State};
 use crate::engine::arrival::Arrival;
-use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
+use crate::engine::inbox::{self, Home, Matter, Parked, Settled, Word, take_home};
 use crate::engine::notes;
 use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, Paging, whole};
 use crate::engine::serve::sized;
@@ -330,8 +330,8 @@ async fn take_answers(
             taken.push((change.schema.name, change.id.to_string()));
         }
         match outcome {
-            Outcome::Applied => stored.push((change.schema, change.id)),
-            Outcome::Known => known.push((change.schema, change.id)),
+            Outcome::Applied => stored.push(Settled::of(change.schema, change.id)),
+            Outcome::Known => known.push(Settled::of(change.schema, change.id)),
             // It is sent again.
             Outcome::NeedWhole => {}
             Outcome::Conflict(there) if inbox::waits_there(&change, &there) => {
@@ -356,8 +356,8 @@ async fn take_answers(
     if state.took(taken.into_iter()) {
         notes::set_peer(tx, peer, &state).await?;
     }
-    inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: true }), stored).await?;
-    inbox::settle(tx, &arrival.models, Some(inbox::Answered { by: peer, stored: false }), known).await?;
+    inbox::settle(tx, &arrival.models, Word::Stored(peer), stored).await?;
+    inbox::settle(tx, &arrival.models, Word::Knew(peer), known).await?;
     // The bases are still there: they go with the acknowledgement.
     let mut home = take_home(tx, arrival, theirs).await?;
     for mut entry in parked {

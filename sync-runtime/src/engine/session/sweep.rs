@@ -34,7 +34,8 @@ impl Session<'_> {
         self.run_leased(Access::WRITE, move |tx| {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
-                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, sweep: false, ..peer }).await
+                let sweep = peer.sweep && peer.is_offering_back();
+                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, sweep, ..peer }).await
             })
         })
         .await
@@ -46,6 +47,11 @@ impl Session<'_> {
     pub(super) async fn sweep(&self, summary: &mut Summary) -> Result<bool> {
         let id = self.id;
         let peer = self.engine.read(move |tx| Box::pin(async move { notes::peer(tx, id).await })).await?;
+        // What is gone there may have got lost, and is looked for once that is offered.
+        if peer.is_offering_back() {
+            self.sweeps.store(false, Ordering::Relaxed);
+            return Ok(true);
+        }
         let mut done = true;
         for model in self.engine.models().iter().filter(|_| peer.sweep) {
             let schema = model.schema;
