@@ -3,6 +3,7 @@
 //! The routes only translate: they read a request, ask the policy who calls, call the replica, and write what
 //! it gave. Every call runs in a task of its own, so a client that hangs up leaves nothing half done.
 
+mod answer;
 mod body;
 mod events;
 mod health;
@@ -17,15 +18,16 @@ pub use listen::{serve, serve_until};
 pub use policy::{AllowAll, Policy, Refusal};
 pub use rate::RateLimit;
 
-use crate::encoding::{Encoding, WORTH_COMPRESSING};
+use crate::encoding::Encoding;
 use crate::format::Format;
-use crate::problem::{MEDIA_TYPE, Problem};
+use crate::problem::Problem;
 use crate::wire::{self, VERSION, path};
+use answer::{Answer, Answering, answering, problem_response, respond};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use axum::http::{Response, Uri};
 use axum::routing::{get, post};
 use events::Hub;
 use futures_util::FutureExt;
@@ -231,22 +233,6 @@ struct Asked {
     turn: Option<Turn>,
 }
 
-/// How the caller wants to be answered.
-#[derive(Clone, Copy)]
-struct Answering {
-    format: Format,
-    encoding: Encoding,
-}
-
-/// An answer as it travels.
-struct Answer {
-    format: Format,
-    encoding: Encoding,
-    body: Vec<u8>,
-    /// What the request has taken.
-    turn: Option<Turn>,
-}
-
 impl Server {
     async fn handle(self: Arc<Self>, call: Call, request: Request) -> Response<Body> {
         let observed = Observed::begin(call.name());
@@ -272,7 +258,7 @@ impl Server {
         // A task of its own: the client may hang up at any time, and what was begun has to end.
         let task = async move {
             let turn = asked.turn.take();
-            server.run(call, asked, &running).await.map(|answer| Answer { turn, ..answer })
+            server.run(call, asked, &running).await.map(|answer| answer.with(turn))
         };
         match tokio::time::timeout(time, tokio::spawn(task.in_current_span())).await {
             Ok(Ok(answered)) => answered.map_err(|error| {
@@ -496,29 +482,6 @@ impl Asked {
     }
 }
 
-impl Answering {
-    /// Writes an answer of about this size.
-    async fn write<T: Send + 'static>(
-        self,
-        size: usize,
-        limits: Limits,
-        message: T,
-        write: impl FnOnce(Format, &T) -> Result<Vec<u8>> + Send + 'static,
-    ) -> Result<Answer> {
-        apart(size >= HEAVY, move || {
-            let body = write(self.format, &message)?;
-            if body.len() > limits.decompressed {
-                let message =
-                    format!("the answer has more than {} bytes; ask for fewer records", limits.decompressed);
-                return Err(Error::new(ErrorKind::TooLarge, message));
-            }
-            let encoding = if body.len() >= WORTH_COMPRESSING { self.encoding } else { Encoding::Identity };
-            Ok(Answer { format: self.format, encoding, body: encoding.compress(body)?, turn: None })
-        })
-        .await
-    }
-}
-
 /// Whether a body is much, or will be once it is decompressed.
 fn is_heavy(body: &[u8], encoding: Encoding) -> bool {
     body.len() > HEAVY || (encoding != Encoding::Identity && body.len() > HEAVY / 8)
@@ -569,61 +532,10 @@ fn request_time(limits: &Limits) -> Duration {
     Duration::from_micros(limits.request_time.unsigned_abs())
 }
 
-/// How to answer: what `Accept` names, else as the request came.
-fn answering(parts: &Parts, asked: Format) -> Result<Answering, Problem> {
-    let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let encoding = text(header::ACCEPT_ENCODING).map_or(Encoding::Identity, Encoding::accepted);
-    let Some(accept) = text(header::ACCEPT) else {
-        return Ok(Answering { format: asked, encoding });
-    };
-    let named = accept.split(',').find_map(Format::of_media_type);
-    let any = accept
-        .split(',')
-        .any(|part| matches!(part.split(';').next(), Some(name) if name.trim().ends_with("/*")));
-    match named.or(any.then_some(asked)) {
-        Some(format) => Ok(Answering { format, encoding }),
-        None => {
-            let detail = format!(
-                "this server answers in application/msgpack or application/json, not in {accept:.100}"
-            );
-            Err(Problem::new(ErrorKind::Protocol, detail).with_status(406))
-        }
-    }
-}
-
-fn respond(answer: Answer) -> Result<Response<Body>, Problem> {
-    let length = answer.body.len();
-    let body = turns::body(answer.body, answer.turn).map_err(|error| Problem::of(&error))?;
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
-    if answer.encoding != Encoding::Identity {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(answer.encoding.name()));
-    }
-    Ok(response)
-}
-
 /// What a peer learns of a panic.
 fn broken(observed: &Observed) -> Problem {
     observed.panicked();
     Problem::new(ErrorKind::Storage, "the server failed at this request; its own log says why")
-}
-
-fn problem_response(problem: &Problem) -> Response<Body> {
-    let body = serde_json::to_vec(problem).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() =
-        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    if let Some(seconds) = problem.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if problem.status == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
 }
 
 async fn no_such_path(uri: Uri) -> Response<Body> {

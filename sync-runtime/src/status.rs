@@ -6,6 +6,7 @@ use crate::engine::inbox::{self, Matter, Parked};
 use crate::engine::leaving;
 use crate::engine::left;
 use crate::engine::notes::{self, PeerState};
+use crate::engine::settle;
 use crate::env::BoxFuture;
 use crate::record::{Id, Record};
 use crate::rectify::stamp_anew;
@@ -180,7 +181,7 @@ pub(crate) async fn with_states(
     let mut open = Vec::with_capacity(entries.len());
     for parked in entries {
         let mine = tx.states(parked.schema, std::slice::from_ref(&parked.id)).await?.pop().flatten();
-        if !inbox::is_settled(&parked.matter, mine.as_ref().map(|state| &state.change)) {
+        if !settle::is_settled(&parked.matter, mine.as_ref().map(|state| &state.change)) {
             open.push((parked, mine));
         }
     }

@@ -5,6 +5,7 @@ use super::arrival::{Arrival, Merging};
 use super::outbox::whole;
 use super::parents;
 use super::rebase::{self, Rebased};
+use super::settle::{Said, Settled, settle};
 use crate::change::{Change, RecordName, State};
 use crate::codec::{self, Reader};
 use crate::merge::{Side, Versions};
@@ -370,12 +371,7 @@ pub(crate) async fn take_home(
     let mut home = Home::default();
     let peer =
         arrival.from.ok_or_else(|| Error::new(ErrorKind::Usage, "updates without a sender come home"))?;
-    let touched = updates.iter().map(|Update { state: State { change, .. }, .. }| Settled {
-        schema: change.schema,
-        id: change.id.clone(),
-        held: Some(change.revision()),
-    });
-    let touched: Vec<Settled> = touched.collect();
+    let touched: Vec<Settled> = updates.iter().map(|update| Settled::at(&update.state.change)).collect();
     let mut applied = apply(tx, arrival, updates).await?;
     home.news = applied.news;
     let left: HashSet<usize> = applied.left.iter().map(|(place, _)| *place).collect();
@@ -415,7 +411,7 @@ pub(crate) async fn take_home(
     // The peer does not hold what came of the two.
     home.news |= !rebased.rebased.is_empty();
     settled.extend(rebased.rebased.iter().map(|record| Settled::of(record.schema, record.id.clone())));
-    settle(tx, &arrival.models, Word::Holds(peer), settled).await?;
+    settle(tx, &arrival.models, Said::Holds(peer), settled).await?;
     for (schema, id, matter) in matters.into_iter().chain(rebased.left) {
         let mut parked = Parked { schema, id, peer, since: arrival.now, matter };
         park(tx, &arrival.models, &mut parked).await?;
@@ -423,78 +419,6 @@ pub(crate) async fn take_home(
     }
     home.rebased = rebased.rebased;
     Ok(home)
-}
-
-/// What a peer said of records.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Word {
-    /// It stored just now what was pushed.
-    Stored(ReplicaId),
-    /// It knew before what was pushed, and may have it, or have had it where it cannot be read any more.
-    Knew(ReplicaId),
-    /// It holds them.
-    Holds(ReplicaId),
-}
-
-/// A record of which something settled.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    schema: &'static ModelSchema,
-    id: Id,
-    /// What the peer holds of it, where that is known.
-    held: Option<Revision>,
-}
-
-impl Settled {
-    pub(crate) fn of(schema: &'static ModelSchema, id: Id) -> Self {
-        Settled { schema, id, held: None }
-    }
-}
-
-impl Word {
-    /// Whether there is nothing left to do about what is parked with a peer, which holds this of it.
-    fn settles(self, parked: &Parked, held: Option<Revision>) -> bool {
-        let (Word::Stored(peer) | Word::Knew(peer) | Word::Holds(peer)) = self;
-        if peer != parked.peer {
-            return false;
-        }
-        match (self, &parked.matter) {
-            (Word::Stored(_) | Word::Knew(_), Matter::Conflict { waiting: true, theirs, .. }) => {
-                theirs.record.is_some()
-            }
-            (Word::Stored(_), Matter::Rejected { .. }) => true,
-            // It has from others what it did not take from here.
-            (Word::Holds(_), Matter::Rejected { revision, .. }) => held == Some(*revision),
-            _ => false,
-        }
-    }
-}
-
-/// Removes the entries of these records that were settled: what the peer held is in the ancestry now, or the
-/// refused revision is not the current one any more, or this peer took what waited, or stored what it had refused.
-pub(crate) async fn settle(
-    tx: &mut dyn Transaction,
-    models: &Models,
-    word: Word,
-    records: Vec<Settled>,
-) -> Result<()> {
-    // Mostly nothing is parked at all: one look instead of one for each record.
-    if records.is_empty() || tx.notes(Room::Parked, "").await?.is_empty() {
-        return Ok(());
-    }
-    for Settled { schema, id, held } in records {
-        let entries = list(tx, models, schema, Some(&id)).await?;
-        if entries.is_empty() {
-            continue;
-        }
-        let current = tx.changes(schema, std::slice::from_ref(&id)).await?.pop().flatten();
-        for parked in entries {
-            if word.settles(&parked, held) || is_settled(&parked.matter, current.as_ref()) {
-                remove(tx, &parked).await?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// rule: parents first. The conflict of a parent that one side deleted while the other has a live child of it.
@@ -540,22 +464,6 @@ pub(crate) fn as_one(
             || !parents.iter().any(|parent| waiting.contains(parent))
     });
     open
-}
-
-/// Whether nothing is left to do about an entry, given the record's change now.
-pub(crate) fn is_settled(matter: &Matter, current: Option<&Change>) -> bool {
-    match (matter, current) {
-        // The delete descends from what the peer holds, and waits there.
-        (Matter::Conflict { theirs, waiting: true, .. }, Some(current)) if theirs.record.is_some() => {
-            !current.is_delete()
-        }
-        (Matter::Conflict { theirs, .. } | Matter::Refused { theirs, .. }, Some(current)) => {
-            matches!(compare(&current.ancestry, &theirs.change.ancestry), Relation::Newer | Relation::Same)
-        }
-        (Matter::Rejected { revision, .. }, Some(current)) => current.revision() != *revision,
-        (Matter::Rejected { .. }, None) => true,
-        (_, None) => false,
-    }
 }
 
 /// rule: parents first. Tries again what only a constraint of this store refused before, and the deletes that wait for

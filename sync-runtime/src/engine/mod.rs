@@ -53,6 +53,7 @@ pub(crate) mod scopes;
 mod seal;
 mod serve;
 pub(crate) mod session;
+pub(crate) mod settle;
 pub(crate) mod unread;
 mod untold;
 mod view;

@@ -2,8 +2,9 @@
 //! parents and children of the record.
 
 use super::apply::{horizon, kept_as_base, on_top};
-use super::inbox::{Matter, Parked, is_settled, list, remove};
+use super::inbox::{Matter, Parked, list, remove};
 use super::rebase::{common, merged_pair, resolved_stamps};
+use super::settle::is_settled;
 use super::{parents, unread};
 use crate::change::{Change, ChangeKind, Group, RecordName, State};
 use crate::merge::{Side, combine};

@@ -3,10 +3,11 @@
 use super::{Session, Summary};
 use crate::change::{Change, RecordName, State};
 use crate::engine::arrival::Arrival;
-use crate::engine::inbox::{self, Home, Matter, Parked, Settled, Word, take_home};
+use crate::engine::inbox::{self, Home, Matter, Parked, take_home};
 use crate::engine::notes;
 use crate::engine::outbox::{self, Ahead, InFull, Next, Outgoing, Paging, whole};
 use crate::engine::serve::sized;
+use crate::engine::settle::{self, Said, Settled};
 use crate::engine::unread;
 use crate::replica::{Outcome, Page, PushPage, Pushed, Rejection, Update};
 use crate::store::{Access, Transaction};
@@ -356,15 +357,15 @@ async fn take_answers(
     if state.took(taken.into_iter()) {
         notes::set_peer(tx, peer, &state).await?;
     }
-    inbox::settle(tx, &arrival.models, Word::Stored(peer), stored).await?;
-    inbox::settle(tx, &arrival.models, Word::Knew(peer), known).await?;
+    settle::settle(tx, &arrival.models, Said::Stored(peer), stored).await?;
+    settle::settle(tx, &arrival.models, Said::Knew(peer), known).await?;
     // The bases are still there: they go with the acknowledgement.
     let mut home = take_home(tx, arrival, theirs).await?;
     for mut entry in parked {
         let ids = std::slice::from_ref(&entry.id);
         let current = tx.changes(entry.schema, ids).await?.pop().flatten();
         // An edit made since may be what the peer accepts; it will be sent.
-        if !inbox::is_settled(&entry.matter, current.as_ref()) {
+        if !settle::is_settled(&entry.matter, current.as_ref()) {
             inbox::park(tx, &arrival.models, &mut entry).await?;
             home.parked.push(entry);
         }
