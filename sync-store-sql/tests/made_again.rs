@@ -58,3 +58,24 @@ fn a_table_that_is_made_again_under_its_name_goes_on_being_tracked() {
         }
     }
 }
+
+/// A migration was cut off between its steps.
+#[test]
+fn a_table_that_is_absent_tells_nothing_of_its_records_as_deleted() {
+    let world = World::new(&[&NOTE]);
+    world.sql(Program::Sqlite3, "INSERT INTO note(id, title, code) VALUES (1, 'a', 1), (2, 'b', 2);\n");
+    let seen = world.newest();
+    let (first, rest) = STEPS.split_once("ALTER").unwrap();
+    world.sql(Program::Sqlite3, &format!("{first}COMMIT;\n"));
+    let again = |world: World| {
+        let (store, folder) = world.apart();
+        drop(store);
+        World::of(open(&folder.url(), &[&NOTE]), folder)
+    };
+    let world = again(again(world));
+    assert_eq!(world.told(seen), [""; 0], "nobody deleted them");
+    world.sql(Program::Sqlite3, &format!("BEGIN;\nDROP TABLE note;\nALTER{rest}"));
+    let world = again(world);
+    assert_eq!(world.told(seen), [""; 0]);
+    assert_eq!(world.untracked(&NOTE), []);
+}

@@ -179,10 +179,12 @@ impl Preparing<'_> {
         names::misfit(self.schema, why)
     }
 
-    /// The table, and whether it was known and had lost its triggers.
+    /// The table, and whether it was known and had lost its triggers. One that was absent is no record of what was deleted:
+    /// somebody is about to put it back, and until then its changes are left alone.
     fn table(&self) -> Result<(Table, bool)> {
         let (number, known) = self.number()?;
-        match kind_of(self.session.sql, self.schema.table).map_err(|error| self.failed(error))?.as_deref() {
+        let kind = kind_of(self.session.sql, self.schema.table).map_err(|error| self.failed(error))?;
+        match kind.as_deref() {
             None => self.make()?,
             Some("table") if known || self.adopt => {}
             Some("table") => {
@@ -204,7 +206,7 @@ impl Preparing<'_> {
         let had_none = self.triggers(&table)?;
         self.view(&table)?;
         // The triggers were not all there when it was inspected.
-        Ok((self.inspect(number)?, known && had_none))
+        Ok((self.inspect(number)?, known && had_none && kind.is_some()))
     }
 
     /// The model's number, and whether the database knew the model before.
