@@ -6,6 +6,7 @@ use sync_runtime::codec::Reader;
 use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{FieldSchema, ModelSchema};
 use sync_runtime::store::Unreadable;
+use sync_runtime::value::{self, FieldType};
 use sync_runtime::{Error, ErrorKind, Value};
 
 /// The reason for a write that an app's trigger made come to nothing.
@@ -48,7 +49,8 @@ impl Reading {
                 values.push(None);
                 continue;
             }
-            values.push(match decode(index)? {
+            let decoded = decode(index)?.and_then(|value| in_range(field, value));
+            values.push(match decoded {
                 Ok(value) => Some(value),
                 Err(found) => {
                     misread.get_or_insert((index, found));
@@ -77,6 +79,15 @@ impl Reading {
         let reason = self.whole(schema).err()?.to_string();
         Some(Unreadable::new(schema, id, field, reason))
     }
+}
+
+/// The value, unless it is a day or a time that databases have and no peer does.
+fn in_range(field: &FieldSchema, value: Value) -> Result<Value, String> {
+    if !matches!(field.ty, FieldType::Date | FieldType::Timestamp) {
+        return Ok(value);
+    }
+    let checked = value::check(field.ty, &value);
+    checked.map(|()| value).map_err(|error| format!("one out of range ({error})"))
 }
 
 /// Whether every field is present; the id need not be where one field is it.

@@ -34,7 +34,13 @@ fn each_value_that_cannot_be_read_is_told_without_its_record() {
         &[&EVENT],
     );
     let sql = |sql: &str| world.sql(Program::Linked, sql);
-    let values = [("at", "'infinity'"), ("day", "'2026-02-30'"), ("price", "'dear'"), ("price", "9e999")];
+    let values = [
+        ("at", "'infinity'"),
+        ("day", "'2026-02-30'"),
+        ("price", "'dear'"),
+        ("price", "9e999"),
+        ("at", "9000000000000000000"),
+    ];
     each_is_told_without_its_record(&world, &sql, &values);
 }
 
@@ -98,6 +104,10 @@ fn each_value_that_cannot_be_read_is_told_without_its_record_on_postgresql() {
         ("at", "'-infinity'"),
         ("day", "'infinity'"),
         ("day", "'-infinity'"),
+        ("at", "'10000-01-01 00:00Z'"),
+        ("at", "'0044-03-15 00:00Z BC'"),
+        ("day", "'10000-01-01'"),
+        ("day", "'0044-03-15 BC'"),
         ("price", "'NaN'"),
     ];
     each_is_told_without_its_record(&world, &sql, &values);
@@ -118,7 +128,15 @@ fn each_value_that_cannot_be_read_is_told_without_its_record_on_mariadb() {
     database.sql("CREATE TABLE event(id BIGINT PRIMARY KEY, at DATETIME(6), day DATE, price LONGTEXT)");
     let world = world::World::open(&database.url(), &[&EVENT]);
     let sql = |sql: &str| assert_eq!(database.mariadb(&format!("SET sql_mode = ''; {sql}")), "", "{sql}");
-    each_is_told_without_its_record(&world, &sql, &[("at", "'2026-00-01'"), ("day", "'2026-00-01'")]);
+    let values = [
+        ("at", "'2026-00-01'"),
+        ("at", "'0000-00-00 00:00:00'"),
+        ("at", "'0000-05-01 00:00:00'"),
+        ("day", "'2026-00-01'"),
+        ("day", "'0000-00-00'"),
+        ("day", "'0000-05-01'"),
+    ];
+    each_is_told_without_its_record(&world, &sql, &values);
 }
 
 /// An id is at most 255 bytes long, wherever it is; a column may take more.

@@ -97,12 +97,13 @@ const NO_DAY: &str = "a date without a day, a month or a year";
 /// The cell in this column.
 fn cell(row: &MySqlRow, column: usize) -> Result<Cell, BoxDynError> {
     let value = row.try_get_raw(column)?;
-    if value.is_null() {
-        return Ok(Cell::Null);
-    }
-    let info = value.type_info().into_owned();
+    let (is_null, info) = (value.is_null(), value.type_info().into_owned());
     let is_text = <str as Type<MySql>>::compatible(&info);
-    let bytes = <&[u8] as Decode<MySql>>::decode(value)?;
+    // To the driver a date of zeros is null as well; that one has bytes.
+    let bytes = match <&[u8] as Decode<MySql>>::decode(value) {
+        Err(_) if is_null => return Ok(Cell::Null),
+        bytes => bytes?,
+    };
     let text = || Ok::<_, BoxDynError>(Cell::Text(std::str::from_utf8(bytes)?.to_owned()));
     Ok(match info.name() {
         "FLOAT" => Cell::Float(f32::from_le_bytes(bytes.try_into()?).into()),
