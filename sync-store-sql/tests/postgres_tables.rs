@@ -2,6 +2,8 @@
 
 #![cfg(feature = "postgres")]
 
+#[path = "common/links.rs"]
+mod links;
 #[path = "common/postgres.rs"]
 mod postgres;
 #[path = "common/world.rs"]
@@ -11,7 +13,7 @@ use postgres::Schema;
 use sync_runtime::change::{Change, ChangeKind, State};
 use sync_runtime::store::{Access, Put, Store, transact};
 use sync_runtime::version::{Ancestry, Revision};
-use sync_runtime::{Error, Record, Value};
+use sync_runtime::{Error, Id, Record, Value};
 use sync_store_sql::SqlStore;
 use world::{COMMENT, NOTE, World, me, models, note, peer};
 
@@ -106,5 +108,51 @@ fn a_record_that_a_deferred_constraint_refuses_is_refused_alone() {
         let put = put.unwrap_or_else(|error| panic!("{deferred}: nothing of the page is kept: {error}"));
         assert_eq!(put[0], Put::Stored);
         assert!(matches!(put[1], Put::Refused(_)), "{put:?}");
+    }
+}
+
+/// What a program's own transaction reads of its tables row by row is told by `pg_stat_xact_user_tables`.
+#[test]
+fn a_text_id_of_any_collation_is_found_by_its_index() {
+    for collation in ["", "COLLATE \"C\"", "COLLATE \"en-x-icu\"", "COLLATE \"POSIX\""] {
+        let schema = Schema::new();
+        schema.sql(&format!(
+            "CREATE TABLE comment(key varchar {collation} PRIMARY KEY, note int8, text text NOT NULL);
+             INSERT INTO comment(key, text) SELECT 'k' || n, 'x' FROM generate_series(1, 4000) n"
+        ));
+        let world = World::open(&schema.url(), &[&COMMENT]);
+        let all: Vec<Id> = world
+            .with(Access::READ.feed(), |t| Box::pin(t.untracked(&COMMENT, None, None, 9_000)))
+            .expect("ids");
+        assert!(world.retrack(&COMMENT, &all));
+        world.keep_bases_through(100_000);
+        world.newest();
+        assert_eq!(
+            schema.psql("UPDATE comment SET text = 'y'; VACUUM ANALYZE comment, sync_change, sync_base_1"),
+            ""
+        );
+        let told = schema.psql(
+            "BEGIN; DELETE FROM comment WHERE key = 'k7'; INSERT INTO comment(key, text) VALUES ('k7', 'z');
+             UPDATE comment SET text = 'again' WHERE key = 'k7';
+             SELECT relname, seq_scan FROM pg_stat_xact_user_tables
+               WHERE schemaname = current_schema() AND relname IN ('comment', 'sync_base_1') ORDER BY 1; COMMIT",
+        );
+        assert_eq!(told, "comment|0\nsync_base_1|0\n", "{collation}");
+        assert_eq!(world.untracked(&COMMENT), [], "{collation}");
+    }
+}
+
+#[test]
+fn a_text_in_an_id_of_several_columns_may_have_any_collation() {
+    for collation in ["", "COLLATE \"en-x-icu\""] {
+        let schema = Schema::new();
+        schema.sql(&format!(
+            "CREATE TABLE link(list text {collation}, number int8, owner text {collation}, title text,
+               PRIMARY KEY (list, number, owner))"
+        ));
+        let world = World::open(&schema.url(), &[&links::LINK]);
+        let insert = "INSERT INTO link VALUES ('a', 1, '00000000-0000-0000-0000-000000000abc')";
+        assert_eq!(schema.psql(&format!("{insert}; DELETE FROM link; {insert}")), "", "{collation}");
+        assert_eq!(world.untracked(&links::LINK), [], "{collation}");
     }
 }

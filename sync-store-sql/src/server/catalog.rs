@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) by_bytes: bool,
     /// Whether it keeps times less exactly than to the microsecond.
     pub(crate) coarse: bool,
+    /// The collation of a text, where the database does not find it by itself; else empty.
+    pub(crate) collation: String,
 }
 
 /// A connection while it is prepared, with what its errors need to say.

@@ -337,6 +337,7 @@ INSERT INTO {own}(model, field) VALUES ({number}, {field})"
                     kind,
                     generated: column.generated,
                     lossy: lossy || column.generated || column.coarse,
+                    collation: column.collation.clone(),
                 }),
                 Err(expected) => misfits.push(format!(
                     "the column `{}` is declared `{}`, and a {} needs {expected}",

@@ -23,6 +23,8 @@ pub(crate) struct Column {
     pub(crate) generated: bool,
     /// Whether the column may give another value back than was put in.
     pub(crate) lossy: bool,
+    /// Its collation, where the dialect has to say it; else empty.
+    pub(crate) collation: String,
 }
 
 impl Column {

@@ -295,6 +295,7 @@ impl Catalog for Database {
                     generated: generated != 0,
                     by_bytes,
                     coarse: coarse != 0,
+                    collation: String::new(),
                 })
             }
             _ => None,

@@ -137,10 +137,10 @@ impl Catalog for Schema {
              coalesce(b.typname, t.typname)::text, NOT a.attnotnull, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', \
              a.attgenerated <> '', coalesce(l.collisdeterministic, TRUE) \
              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype \
-             LEFT JOIN pg_collation l ON l.oid = a.attcollation \
+             LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace s ON s.oid = l.collnamespace \
              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
         let found = session.fetch(select, vec![Arg::text(self.table(table))]).await?;
-        let column = |row: Row| match <[Cell; 7]>::try_from(row) {
+        let column = |row: Row| match <[Cell; 8]>::try_from(row) {
             Ok(
                 [
                     Cell::Text(name),
@@ -150,6 +150,7 @@ impl Catalog for Schema {
                     Cell::Bool(required),
                     Cell::Bool(generated),
                     Cell::Bool(deterministic),
+                    Cell::Text(collation),
                 ],
             ) => Some(Found {
                 name,
@@ -160,6 +161,7 @@ impl Catalog for Schema {
                 coarse: declared.starts_with("time") && declared.contains('('),
                 declared,
                 ty,
+                collation,
             }),
             _ => None,
         };

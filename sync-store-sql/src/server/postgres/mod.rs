@@ -123,7 +123,7 @@ impl Dialect for Postgres {
             (IdType::Uuid, Kind::Uuid) => format!("encode({key}, 'hex')::uuid"),
             (IdType::Uuid, Kind::Bytes) => key.to_owned(),
             (IdType::Uuid, _) => format!("encode({key}, 'hex')::uuid::text"),
-            (IdType::Text, _) => format!("convert_from({key}, 'UTF8')"),
+            (IdType::Text, _) => collated(&format!("convert_from({key}, 'UTF8')"), &column.collation),
         }
     }
 
@@ -147,9 +147,11 @@ impl Dialect for Postgres {
         match (column.ty, column.kind) {
             (FieldType::Uuid, Kind::Uuid) => format!("{part}::uuid"),
             (FieldType::Uuid, Kind::Bytes) => format!("decode(replace({part}, '-', ''), 'hex')"),
-            (FieldType::Text, _) => format!("replace(replace({part}, '%2F', '/'), '%25', '%')"),
+            (FieldType::Text, _) => {
+                collated(&format!("replace(replace({part}, '%2F', '/'), '%25', '%')"), &column.collation)
+            }
             (_, Kind::Int(size)) => format!("{part}::int{size}"),
-            _ => part,
+            _ => collated(&part, &column.collation),
         }
     }
 
@@ -241,6 +243,12 @@ impl Dialect for Postgres {
         // Changes when any transaction that writes begins or ends, here or in another database of the cluster.
         "SELECT pg_current_snapshot()::text".to_owned()
     }
+}
+
+/// Text out of bytes has a collation of its own, which the index of a column does not fit and which may not be mixed with
+/// that of the column.
+fn collated(text: &str, collation: &str) -> String {
+    if collation.is_empty() { text.to_owned() } else { format!("({text} COLLATE {collation})") }
 }
 
 /// rule: durable before seen. Where commits are acknowledged before they are on the disk, those of this connection are

@@ -236,6 +236,11 @@ END $sync$",
 
     /// Notes where the open bases of records ended, whose changes are about to move on.
     fn close(&self, row: &str, from: &str) -> String {
+        // Texts of bases, and so their index, have the database's own collation.
+        let same = self.table.key().map(|column| {
+            let collate = if column.collation.is_empty() { "" } else { " COLLATE pg_catalog.\"default\"" };
+            format!("b.{0} = {row}.{0}{collate}", column.name)
+        });
         format!(
             "UPDATE {base} b SET sync_open = FALSE, sync_until = greatest(b.sync_until, c.position)
     FROM {from} JOIN {own}sync_change c ON c.model = {number} AND c.id = {key}
@@ -244,7 +249,7 @@ END $sync$",
             own = self.own,
             number = self.table.number,
             key = self.key(row),
-            same = self.table.same_key("b", row),
+            same = same.collect::<Vec<_>>().join(" AND "),
             not_put = Self::not_put("c.id"),
         )
     }
