@@ -156,3 +156,25 @@ fn a_text_in_an_id_of_several_columns_may_have_any_collation() {
         assert_eq!(world.untracked(&links::LINK), [], "{collation}");
     }
 }
+
+/// The tables were made by hand, and a store has no name in them yet.
+#[test]
+fn neither_a_plan_nor_a_build_that_fails_stops_other_programs() {
+    let store = |schema: &Schema| pollster::block_on(SqlStore::open(&schema.url())).expect("it opens");
+    for build in [false, true] {
+        let schema = Schema::new();
+        schema.sql(&format!("CREATE TABLE note({COLUMNS})"));
+        let planned = pollster::block_on(store(&schema).plan(&models(&[&NOTE]))).expect("a plan");
+        schema.sql(&planned.join(";\n"));
+        if build {
+            schema.sql("CREATE TABLE comment(key int8)");
+            let built = pollster::block_on(store(&schema).prepare(&models(BOTH), me()));
+            assert!(built.is_err(), "a table does not fit");
+        } else {
+            pollster::block_on(store(&schema).plan(&models(&[&NOTE]))).expect("a plan");
+        }
+        let insert =
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; INSERT INTO note(id, title) VALUES (1, 'a'); COMMIT";
+        assert_eq!(schema.psql(insert), "", "{build}");
+    }
+}

@@ -102,6 +102,12 @@ pub(crate) trait Catalog: Debug + Send + Sync {
     /// Makes what else is the library's own.
     async fn own_functions(&self, session: &mut Session<'_>) -> Result<()>;
 
+    /// What tells the triggers that there is a name, whatever they see. It does not roll back, so it comes last before the
+    /// commit: what waits for that is tracked, or fails and is tried again.
+    fn named_now(&self) -> Option<String> {
+        None
+    }
+
     async fn kind_of(&self, session: &mut Session<'_>, name: &str) -> Result<Option<Thing>>;
 
     /// The columns of a table in their order; none where there is no table.

@@ -190,7 +190,13 @@ impl Pool {
         busy_timeout: Duration,
     ) -> Result<Tables> {
         let catalog = self.begin_defining(link, wish.location, wish.models, busy_timeout).await?;
-        let prepared = prepare(link, &*catalog, wish).await.map(|(tables, _)| tables);
+        let mut prepared = prepare(link, &*catalog, wish).await.map(|(tables, _)| tables);
+        if prepared.is_ok()
+            && let Some(named) = catalog.named_now()
+            && let Err(failure) = link.script(&named).await
+        {
+            prepared = Err(failure.at(wish.location));
+        }
         self.end_defining(link, &*catalog, wish.location, prepared).await
     }
 

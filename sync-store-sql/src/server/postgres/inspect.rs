@@ -106,14 +106,15 @@ impl Catalog for Schema {
 
     async fn own_functions(&self, session: &mut Session<'_>) -> Result<()> {
         self.function(session, "sync_own", &own::knowing(&self.own)).await?;
-        self.function(session, "sync_number", &own::numbering(&quoted(&self.name), &self.own)).await?;
-        // Tells the triggers that there is a name, whatever they see; not among what was defined, as the name is not.
+        self.function(session, "sync_number", &own::numbering(&quoted(&self.name), &self.own)).await
+    }
+
+    fn named_now(&self) -> Option<String> {
         let own = &self.own;
-        let begin = format!(
+        Some(format!(
             "SELECT nextval('{}sync_written') FROM {own}sync_state WHERE NOT (SELECT is_called FROM {own}sync_written)",
             own.replace('\'', "''")
-        );
-        session.fetch(&begin, Vec::new()).await.map(|_| ())
+        ))
     }
 
     async fn kind_of(&self, session: &mut Session<'_>, name: &str) -> Result<Option<Thing>> {
@@ -135,7 +136,8 @@ impl Catalog for Schema {
     async fn columns(&self, session: &mut Session<'_>, table: &str) -> Result<Vec<Found>> {
         let select = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
              coalesce(b.typname, t.typname)::text, NOT a.attnotnull, a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', \
-             a.attgenerated <> '', coalesce(l.collisdeterministic, TRUE) \
+             a.attgenerated <> '', coalesce(l.collisdeterministic, TRUE), \
+             coalesce(quote_ident(s.nspname) || '.' || quote_ident(l.collname), '') \
              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype \
              LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace s ON s.oid = l.collnamespace \
              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
