@@ -6,6 +6,7 @@ mod common;
 
 use common::*;
 use sync_runtime::store::Access;
+use sync_runtime::{FieldType, Id, ModelSchema};
 
 /// `UPDATE OR REPLACE` of a column from which a unique one is computed.
 #[test]
@@ -55,5 +56,44 @@ fn rule_triggers_that_miss_nothing_a_row_replaced_by_its_row_id() {
         world.sql(program, "UPDATE OR REPLACE comment SET _rowid_ = 2 WHERE \"key\" = 'c';\n");
         assert_eq!(world.told(newest), ["delete b"], "{program:?}");
         assert_eq!(world.untracked(&COMMENT), []);
+    }
+}
+
+/// A field has a name of the row id.
+#[test]
+fn a_row_that_is_replaced_takes_no_base_of_another_one_with_it() {
+    static SHELF: ModelSchema = ModelSchema {
+        name: "Shelf",
+        table: "shelf",
+        fields: &[
+            field("id", FieldType::I64),
+            optional("code", FieldType::I64),
+            optional("rowid", FieldType::I64),
+            optional("_rowid_", FieldType::I64),
+        ],
+        id: 0,
+        on_delete: sync_runtime::OnDelete::Manual,
+        adopt: true,
+        removed: &[],
+        scope: None,
+    };
+    for program in PROGRAMS {
+        let world = World::after(
+            "CREATE TABLE shelf(id INTEGER PRIMARY KEY, code INTEGER UNIQUE, \"rowid\" INTEGER, \"_rowid_\" INTEGER)",
+            &[&SHELF],
+        );
+        world.keep_bases_through(100);
+        world.sql(program, "INSERT INTO shelf VALUES (1, 1, 7, 7), (2, 2, 7, 7), (3, 3, 7, 7);\n");
+        world.sql(
+            program,
+            "UPDATE shelf SET code = 10 WHERE id = 1;\nREPLACE INTO shelf VALUES (4, 2, 7, 7);\n",
+        );
+        let mut told = world.told(0);
+        told.sort();
+        assert_eq!(told, ["create 3", "create 4", "delete 2", "update 1"], "{program:?}");
+        for id in [1, 2] {
+            assert_eq!(world.bases(&SHELF, Id::Int(id)).len(), 1, "{program:?} {id}");
+        }
+        assert_eq!(world.untracked(&SHELF), []);
     }
 }

@@ -36,15 +36,15 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
     };
     changes.learn(sql, table, added)?;
     sql.execute("UPDATE sync_state SET put_model = NULL, put_id = NULL WHERE one = 1", [])?;
-    let base = quoted(&names::base_table(table.schema));
+    let (base, rowid) = (quoted(&names::base_table(table.schema)), table.base_rowid);
     let bases = Source {
         select: format!(
-            "SELECT rowid, sync_unknown, rowid FROM {base} \
-             WHERE sync_unknown IS NOT NULL AND rowid > ?1 ORDER BY rowid LIMIT ?2"
+            "SELECT {rowid}, sync_unknown, {rowid} FROM {base} \
+             WHERE sync_unknown IS NOT NULL AND {rowid} > ?1 ORDER BY {rowid} LIMIT ?2"
         ),
-        take: format!("UPDATE {base} SET sync_unknown = ?2 WHERE rowid = ?1"),
+        take: format!("UPDATE {base} SET sync_unknown = ?2 WHERE {rowid} = ?1"),
         tell: None,
-        set: |column: &str| format!("UPDATE {base} SET {column} = ?2 WHERE rowid = ?1"),
+        set: |column: &str| format!("UPDATE {base} SET {column} = ?2 WHERE {rowid} = ?1"),
         bind: |set: &mut Statement<'_>, row: &Value| set.raw_bind_parameter(1, row),
     };
     bases.learn(sql, table, added)

@@ -430,6 +430,16 @@ impl Preparing<'_> {
                 ));
             }
         }
+        // It keeps the columns of fields that are gone.
+        let based = self.columns(&names::base_table(self.schema))?;
+        let fields = self.schema.fields.iter().map(|field| field.name);
+        let taken: Vec<&str> = based.iter().map(|column| column.name.as_str()).chain(fields).collect();
+        let is_free = |name: &&str| !taken.iter().any(|taken| taken.eq_ignore_ascii_case(name));
+        let base_rowid = unique::ROWID.into_iter().find(is_free).unwrap_or_else(|| {
+            misfits
+                .push(format!("its columns take all names of the row id (`{}`)", unique::ROWID.join("`, `")));
+            "rowid"
+        });
         if !misfits.is_empty() {
             return Err(self.refused(misfits.join("; ")));
         }
@@ -449,6 +459,7 @@ impl Preparing<'_> {
             computed_key: unique.computed,
             rowid_names: unique.rowid_names,
             rowid_is_hidden: unique.rowid_is_hidden,
+            base_rowid,
             sql: Statements::default(),
         };
         table.write_statements();

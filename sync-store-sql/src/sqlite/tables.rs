@@ -37,6 +37,8 @@ pub(crate) struct Table {
     pub(crate) rowid_names: Vec<&'static str>,
     /// Whether the row id is no column.
     pub(crate) rowid_is_hidden: bool,
+    /// A name of the row id in the table of its bases, which has columns of the model's.
+    pub(crate) base_rowid: &'static str,
     /// Whether a write to this table touches no other record.
     pub(crate) simple: bool,
     /// Whether the database may store other values than it was given.

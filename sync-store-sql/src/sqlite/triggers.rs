@@ -355,7 +355,7 @@ impl<'t> Writer<'t> {
             "c.prev_stamp = old.sync_stamp AND c.prev_writer = old.sync_writer \
              AND (old.sync_position <= s.keep_through OR old.sync_origin IS NOT NULL)",
         );
-        let done = format!("DELETE FROM {} WHERE rowid = old.rowid", self.base);
+        let done = format!("DELETE FROM {} WHERE {1} = old.{1}", self.base, self.table.base_rowid);
         let body = [self.track_gone(&id, &gone), keep, done];
         self.trigger("settle", "AFTER UPDATE OF sync_grp", &self.base, "old.sync_until IS NULL", &body)
     }

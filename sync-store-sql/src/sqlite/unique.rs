@@ -25,7 +25,7 @@ pub(super) struct Unique {
 }
 
 /// The names of the row id.
-const ROWID: [&str; 3] = ["rowid", "_rowid_", "oid"];
+pub(super) const ROWID: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
 /// Finds the unique keys; adds what does not fit the model to `misfits`.
 pub(super) fn keys(
