@@ -29,6 +29,7 @@ pub(crate) fn misread(schema: &ModelSchema, field: usize, of: &str, found: &str)
 }
 
 /// A record as its row could be read.
+#[derive(Clone)]
 pub(crate) struct Reading {
     /// What cannot be read is absent.
     pub(crate) record: Record,
@@ -63,20 +64,24 @@ impl Reading {
 
     /// The record, where all of it could be read.
     pub(crate) fn whole(self, schema: &ModelSchema) -> Result<Record, Error> {
-        match self.misread {
+        match self.fault(schema) {
             None => Ok(self.record),
-            Some((field, found)) => {
-                let id = schema.id_of(&self.record).map(|id| id.to_string()).unwrap_or_default();
-                Err(misread(schema, field, &id, &found))
-            }
+            Some(fault) => Err(fault),
         }
+    }
+
+    /// Why it cannot be read, where it cannot.
+    pub(crate) fn fault(&self, schema: &ModelSchema) -> Option<Error> {
+        let (field, found) = self.misread.as_ref()?;
+        let id = schema.id_of(&self.record).map(|id| id.to_string()).unwrap_or_default();
+        Some(misread(schema, *field, &id, found))
     }
 
     /// What is told of it, where not all of it could be read.
     pub(crate) fn unreadable(self, schema: &'static ModelSchema) -> Option<Unreadable> {
         let field = self.misread.as_ref()?.0;
         let id = schema.id_of(&self.record).ok();
-        let reason = self.whole(schema).err()?.to_string();
+        let reason = self.fault(schema)?.to_string();
         Some(Unreadable::new(schema, id, field, reason))
     }
 }

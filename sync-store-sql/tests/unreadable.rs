@@ -6,6 +6,8 @@ mod common;
 #[cfg(feature = "mariadb")]
 #[path = "common/mariadb.rs"]
 mod mariadb;
+#[path = "common/odd.rs"]
+mod odd;
 #[cfg(feature = "postgres")]
 #[path = "common/postgres.rs"]
 mod postgres;
@@ -13,6 +15,7 @@ mod postgres;
 mod unreadable;
 
 use common::*;
+use odd::MEETING;
 use pollster::block_on;
 use sync_runtime::store::Access;
 use sync_runtime::{FieldType, ModelSchema};
@@ -167,4 +170,51 @@ fn an_id_that_is_too_long_is_left_out_on_mariadb() {
     let world = world::World::open(&database.url(), &[&COMMENT]);
     let sql = |sql: &str| assert_eq!(database.mariadb(&format!("SET NAMES utf8mb4; {sql}")), "", "{sql}");
     an_id_that_is_too_long_is_left_out(&world, &sql);
+}
+
+#[test]
+fn a_local_value_that_cannot_be_read_refuses_no_edit() {
+    let world = World::after(
+        "CREATE TABLE meeting(id INTEGER PRIMARY KEY, name TEXT NOT NULL, score REAL, day DATE, held DATE);
+         CREATE TRIGGER odd AFTER UPDATE OF name ON meeting WHEN new.name = 'odd'
+           BEGIN UPDATE meeting SET held = '2026-02-30' WHERE id = new.id; END;
+         CREATE TRIGGER odd_new AFTER INSERT ON meeting WHEN new.name = 'odd'
+           BEGIN UPDATE meeting SET held = '2026-02-30' WHERE id = new.id; END",
+        &[&MEETING],
+    );
+    let sql = |sql: &str| world.sql(Program::Linked, sql);
+    odd::run_through(&world, &sql, "'2026-02-30'");
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_local_value_that_cannot_be_read_refuses_no_edit_on_postgresql() {
+    let schema = postgres::Schema::new();
+    schema.sql(
+        "CREATE TABLE meeting(id int8 PRIMARY KEY, name text NOT NULL, score real, day date, held date);
+         CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS
+           $$BEGIN IF new.name = 'odd' THEN new.held := 'infinity'; END IF; RETURN new; END$$;
+         CREATE TRIGGER odd BEFORE INSERT OR UPDATE ON meeting FOR EACH ROW EXECUTE FUNCTION odd()",
+    );
+    let world = world::World::open(&schema.url(), &[&MEETING]);
+    let sql = |sql: &str| assert_eq!(schema.psql(sql), "", "{sql}");
+    odd::run_through(&world, &sql, "'infinity'");
+}
+
+#[cfg(feature = "mariadb")]
+#[test]
+fn a_local_value_that_cannot_be_read_refuses_no_edit_on_mariadb() {
+    let database = mariadb::Database::new();
+    let sql = |sql: &str| assert_eq!(database.mariadb(&format!("SET sql_mode = ''; {sql}")), "", "{sql}");
+    sql(
+        "CREATE TABLE meeting(id BIGINT PRIMARY KEY, name LONGTEXT NOT NULL, score DOUBLE, day DATE, held DATE)",
+    );
+    for event in ["INSERT", "UPDATE"] {
+        sql(&format!(
+            "CREATE TRIGGER odd_{event} BEFORE {event} ON meeting FOR EACH ROW
+               SET new.held = IF(new.name = 'odd', '0000-00-00', new.held)"
+        ));
+    }
+    let world = world::World::open(&database.url(), &[&MEETING]);
+    odd::run_through(&world, &sql, "'0000-00-00'");
 }

@@ -6,11 +6,11 @@ use super::super::statement::{Rows, Statement, Then, in_parts};
 use super::super::tables::{CHANGE, Table, key};
 use super::save::{Op, batch};
 use super::{SqlTransaction, rows};
-use crate::records::{completed, taken_away, with_local_defaults};
+use crate::records::{Reading, completed, taken_away, with_local_defaults};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use sync_runtime::change::{Change, State};
-use sync_runtime::record::{Id, Record};
+use sync_runtime::record::Id;
 use sync_runtime::store::Put;
 use sync_runtime::version::{Position, Stamp};
 use sync_runtime::{Result, record};
@@ -95,11 +95,15 @@ impl SqlTransaction<'_> {
         for (place, reason) in self.write_rows(&table, &ids, ops).await? {
             outcomes[place] = Put::Refused(reason);
         }
-        let read = if table.verify { self.records(&table, &ids).await? } else { Vec::new() };
+        let read = if table.verify { self.as_they_travel(&table, &ids).await? } else { Vec::new() };
         let mut taken = Vec::new();
         for ((place, state), found) in states.iter().enumerate().zip(&read) {
-            if state.record.is_some() && found.is_none() && outcomes[place] == Put::Stored {
-                outcomes[place] = Put::Refused(taken_away(schema));
+            let reason = match found {
+                None => Some(taken_away(schema)),
+                Some(found) => found.fault(schema).map(|fault| fault.to_string()),
+            };
+            if let (Some(reason), Some(_), Put::Stored) = (reason, &state.record, &outcomes[place]) {
+                outcomes[place] = Put::Refused(reason);
                 taken.push(state.change.id.clone());
             }
         }
@@ -172,9 +176,13 @@ impl SqlTransaction<'_> {
 }
 
 /// What the database made of the records, where it may make something else of them and they were `read` again.
-fn differing(table: &Table, states: &[State], read: Vec<Option<Record>>, outcomes: &mut [Put]) {
+fn differing(table: &Table, states: &[State], read: Vec<Option<Reading>>, outcomes: &mut [Put]) {
     for ((state, stored), outcome) in states.iter().zip(read).zip(outcomes) {
-        let (Some(given), Some(stored), Put::Stored) = (&state.record, stored, &*outcome) else { continue };
+        let (Some(given), Some(Reading { record: stored, .. }), Put::Stored) =
+            (&state.record, stored, &*outcome)
+        else {
+            continue;
+        };
         let differs = record::difference(table.schema, given, &stored)
             .into_iter()
             .any(|field| given.get(field).is_some() && !table.schema.is_key(field));

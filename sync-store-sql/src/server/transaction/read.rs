@@ -70,6 +70,19 @@ impl SqlTransaction<'_> {
         Ok(in_order(ids, changes))
     }
 
+    /// These records without their local fields, as far as each can be read.
+    pub(super) async fn as_they_travel(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Reading>>> {
+        let mut select =
+            Statement::new(format!("SELECT {} FROM {} WHERE ", table.names("", false), table.name));
+        table.one_of(self.dialect(), &mut select, "", ids);
+        let mut found = HashMap::with_capacity(ids.len());
+        for row in self.fetch(select).await? {
+            let reading = table.reading(row, false);
+            found.insert(table.schema.id_of(&reading.record)?, reading);
+        }
+        Ok(in_order(ids, found))
+    }
+
     /// Adds their records to the changes of this model among these. The two are read by two statements: a transaction sees
     /// one snapshot, and the database finds rows by their own ids sooner than by what stands in the changes.
     async fn add_records(&mut self, table: &Table, states: &mut [State]) -> Result<()> {

@@ -7,7 +7,7 @@ use super::super::tables::Table;
 use super::super::triggers::CHANGE;
 use super::save::{Written, no_id};
 use super::{SqliteTransaction, rows};
-use crate::records::{completed, ignored, taken_away};
+use crate::records::{Reading, completed, ignored, taken_away};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement};
 use std::sync::LazyLock;
@@ -68,11 +68,21 @@ impl SqliteTransaction {
                 outcomes.push(Put::Refused(taken_away(change.schema)));
                 continue;
             }
+            let made = match record.is_some() && table.verify {
+                true => self.as_it_travels(&table, &change.id)?,
+                false => None,
+            };
+            if let Some(fault) = made.as_ref().and_then(|made| made.fault(change.schema)) {
+                self.retracked(change.schema, std::slice::from_ref(&change.id), now)?;
+                groups.refused(change.group);
+                outcomes.push(Put::Refused(fault.to_string()));
+                continue;
+            }
             let position = self.next_position()?;
             let group = groups.next(change.group, position);
             self.put_change(&table, &Change { group, position, ..change.clone() })?;
             self.newest = Some(position);
-            outcomes.push(self.verified(&table, &change.id, record.as_ref())?);
+            outcomes.push(verified(&table, record.as_ref(), made));
         }
         Ok(outcomes)
     }
@@ -215,18 +225,17 @@ impl SqliteTransaction {
         })?;
         Ok(())
     }
+}
 
-    /// What the database made of the record, where it may make something else of it.
-    fn verified(&mut self, table: &Table, id: &Id, given: Option<&Record>) -> Result<Put> {
-        let Some(given) = given.filter(|_| table.verify) else { return Ok(Put::Stored) };
-        let Some(stored) = self.record(table, id)? else { return Ok(Put::Stored) };
-        let differs = record::difference(table.schema, given, &stored)
-            .into_iter()
-            .any(|field| given.get(field).is_some() && !table.schema.is_key(field));
-        Ok(match differs {
-            true => Put::Differs(stored.without_local(table.schema)),
-            false => Put::Stored,
-        })
+/// What the database made of the record, where it may make something else of it and it was read again.
+fn verified(table: &Table, given: Option<&Record>, made: Option<Reading>) -> Put {
+    let (Some(given), Some(Reading { record: stored, .. })) = (given, made) else { return Put::Stored };
+    let differs = record::difference(table.schema, given, &stored)
+        .into_iter()
+        .any(|field| given.get(field).is_some() && !table.schema.is_key(field));
+    match differs {
+        true => Put::Differs(stored.without_local(table.schema)),
+        false => Put::Stored,
     }
 }
 

@@ -91,11 +91,16 @@ impl SqliteTransaction {
         if change.is_delete() {
             return Ok(None);
         }
+        let reading = self.as_it_travels(table, &change.id)?;
+        Ok(reading.filter(|reading| reading.misread.is_none()).map(|reading| reading.record))
+    }
+
+    /// A record without its local fields, as far as it can be read.
+    pub(super) fn as_it_travels(&mut self, table: &Table, id: &Id) -> Result<Option<Reading>> {
         self.rows(|conn| {
             let mut select = conn.sql.prepare_cached(&table.sql.travelling)?;
-            rows::bind_key(&mut select, table, &change.id, |nth, _| nth + 1)?;
-            let reading = first(&mut select, |row| rows::reading(table, row, false))?;
-            Ok(reading.filter(|reading| reading.misread.is_none()).map(|reading| reading.record))
+            rows::bind_key(&mut select, table, id, |nth, _| nth + 1)?;
+            first(&mut select, |row| rows::reading(table, row, false))
         })
     }
 
