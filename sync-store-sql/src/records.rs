@@ -86,6 +86,20 @@ impl Reading {
     }
 }
 
+/// Whether a record of the model can have this id, so that a peer can read it. Another program may write what no record
+/// has: a number out of range, an empty or a longer text, one with U+0000.
+pub(crate) fn is_possible(schema: &ModelSchema, id: &Id) -> bool {
+    let fits = |(place, value): &(usize, Value)| {
+        Id::from_value(value).is_ok() && schema.fields[*place].check(value).is_ok()
+    };
+    schema.id_values(id).is_ok_and(|values| values.iter().all(fits))
+}
+
+/// The id of the record, if it is a possible one.
+pub(crate) fn possible_id(schema: &ModelSchema, record: &Record) -> Option<Id> {
+    schema.id_of(record).ok().filter(|id| is_possible(schema, id))
+}
+
 /// The value, unless it is a day or a time that databases have and no peer does.
 fn in_range(field: &FieldSchema, value: Value) -> Result<Value, String> {
     if !matches!(field.ty, FieldType::Date | FieldType::Timestamp) {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use sync_runtime::Result;
-use sync_runtime::record::{Id, MAX_ID_BYTES, Record};
+use sync_runtime::record::{Id, Record};
 use sync_runtime::schema::{ForeignKey, ModelSchema};
 use sync_runtime::value::{self, FieldType, Value};
 use uuid::Uuid;
@@ -129,11 +129,6 @@ pub(crate) fn id_of_key(ty: IdType, key: Vec<u8>) -> Option<Id> {
         IdType::Text => Id::Text(String::from_utf8(key).ok()?),
         IdType::Uuid => Id::Uuid(Uuid::from_slice(&key).ok()?),
     })
-}
-
-/// Whether a record can have the id of this key: another program may write a longer text, or none at all.
-pub(crate) fn is_possible(ty: IdType, key: &[u8]) -> bool {
-    ty != IdType::Text || (1..=MAX_ID_BYTES).contains(&key.len())
 }
 
 /// A model's table as it is in the database.

@@ -1,6 +1,6 @@
 //! Records whose id is made of three columns, written by other programs and by the library.
 
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
 
 use crate::world::{World, field, me, optional, peer, saving};
 use sync_runtime::change::{Change, ChangeKind, State};

@@ -7,7 +7,7 @@ use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Rows, Statement, Then, in_parts};
 use super::super::tables::{CHANGE, Column, Table, change_columns};
 use super::{SqlTransaction, rows};
-use crate::records::Reading;
+use crate::records::{Reading, possible_id};
 use std::collections::HashMap;
 use sync_runtime::Result;
 use sync_runtime::change::State;
@@ -41,7 +41,7 @@ impl SqlTransaction<'_> {
             let until = row.pop();
             let columns = row.split_off(width);
             let Reading { record, misread } = table.reading(row, false);
-            let Ok(id) = table.schema.id_of(&record) else { continue };
+            let Some(id) = possible_id(table.schema, &record) else { continue };
             let change = rows::change(&self.replicas, table, id, &columns)?;
             let record = Some(record).filter(|_| !change.is_delete() && misread.is_none());
             let Some(Cell::Int(until)) = until else { return Err(rows::corrupt("a base has no end")) };

@@ -2,10 +2,10 @@
 
 use super::super::link::{Arg, Cell, Kind, Row};
 use super::super::statement::{Dialect, Statement};
-use super::super::tables::{IdType, Table, change_columns, id_of_key, is_possible};
+use super::super::tables::{IdType, Table, change_columns, id_of_key};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
-use crate::records::Reading;
+use crate::records::{Reading, is_possible};
 use std::collections::{HashMap, HashSet};
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
@@ -41,13 +41,6 @@ impl SqlTransaction<'_> {
         Ok(in_order(ids, found))
     }
 
-    /// The change in a row: its id, then its columns.
-    fn change_in(&self, table: &Table, key: Cell, columns: &[Cell]) -> Result<Change> {
-        let Cell::Bytes(key) = key else { return Err(rows::corrupt("it has no id")) };
-        let id = id_of_key(table.id_type(), key).ok_or_else(|| rows::corrupt("its id is none"))?;
-        rows::change(&self.replicas, table, id, columns)
-    }
-
     /// The changes of these ids.
     pub(super) async fn changes_by_id(&mut self, table: &Table, ids: &[Id]) -> Result<Vec<Option<Change>>> {
         if ids.is_empty() {
@@ -63,8 +56,8 @@ impl SqlTransaction<'_> {
         self.know_all_in(&found, 1).await?;
         let mut changes = HashMap::with_capacity(found.len());
         for mut row in found {
-            let key = std::mem::replace(&mut row[0], Cell::Null);
-            let change = self.change_in(table, key, &row[1..])?;
+            let id = id_in(table, std::mem::replace(&mut row[0], Cell::Null))?;
+            let change = rows::change(&self.replicas, table, id, &row[1..])?;
             changes.insert(change.id.clone(), change);
         }
         Ok(in_order(ids, changes))
@@ -304,12 +297,13 @@ impl SqlTransaction<'_> {
                 // A model that this program did not register is no business of its feed.
                 let number = if let Cell::Int(number) = row[0] { number } else { 0 };
                 let Some(table) = self.tables.numbered(number).cloned() else { continue };
+                let id = id_in(&table, std::mem::replace(&mut row[1], Cell::Null))?;
                 // Nor is a row whose id no record can have.
-                if matches!(&row[1], Cell::Bytes(key) if !is_possible(table.id_type(), key)) {
+                if !is_possible(table.schema, &id) {
                     continue;
                 }
-                let key = std::mem::replace(&mut row[1], Cell::Null);
-                states.push(State { change: self.change_in(&table, key, &row[2..])?, record: None });
+                let change = rows::change(&self.replicas, &table, id, &row[2..])?;
+                states.push(State { change, record: None });
             }
             if ended || states.len() >= feed.limit {
                 return Ok(states);
@@ -372,6 +366,12 @@ impl SqlTransaction<'_> {
         }
         Ok(())
     }
+}
+
+/// The id in a row of changes.
+fn id_in(table: &Table, key: Cell) -> Result<Id> {
+    let Cell::Bytes(key) = key else { return Err(rows::corrupt("it has no id")) };
+    id_of_key(table.id_type(), key).ok_or_else(|| rows::corrupt("its id is none"))
 }
 
 /// The ids of live records of a model that have not been read.

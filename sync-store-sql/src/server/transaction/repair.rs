@@ -6,6 +6,7 @@ use super::super::statement::Statement;
 use super::super::tables::{Table, id_of_key, key};
 use super::put::Groups;
 use super::{SqlTransaction, changes_of, rows};
+use crate::records::is_possible;
 use std::collections::HashSet;
 use sync_runtime::Result;
 use sync_runtime::change::{Change, ChangeKind};
@@ -59,6 +60,27 @@ impl SqlTransaction<'_> {
             return Ok(Vec::new());
         }
         let table = self.table(schema)?;
+        let (mut after, mut ids) = (after.map(key), Vec::new());
+        loop {
+            let keys = self.untracked_keys(&table, only, after, limit).await?;
+            let ended = keys.len() < limit;
+            after = keys.last().cloned();
+            let found = keys.into_iter().filter_map(|key| id_of_key(table.id_type(), key));
+            ids.extend(found.filter(|id| is_possible(schema, id)).take(limit - ids.len()));
+            if ended || ids.len() >= limit {
+                return Ok(ids);
+            }
+        }
+    }
+
+    /// The keys of what is untracked, those of ids among them that no record can have.
+    async fn untracked_keys(
+        &mut self,
+        table: &Table,
+        only: Option<&[Id]>,
+        after: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>> {
         let dialect = self.dialect();
         let own_key = table.change_id(dialect, "t");
         let (change, model) = (self.own_table("change"), table.number);
@@ -85,17 +107,15 @@ impl SqlTransaction<'_> {
         }
         select.push(") x");
         if let Some(after) = after {
-            select.push(" WHERE x.id > ").bind(dialect, Arg::bytes(key(after)));
+            select.push(" WHERE x.id > ").bind(dialect, Arg::bytes(after));
         }
         select.push(&format!(" ORDER BY x.id LIMIT {}", i64::try_from(limit).unwrap_or(i64::MAX)));
         let found = self.fetch(select).await?;
-        let id = |mut row: Vec<Cell>| match row.pop() {
-            Some(Cell::Bytes(key)) => {
-                id_of_key(table.id_type(), key).ok_or_else(|| rows::corrupt("an id is none"))
-            }
+        let key = |mut row: Vec<Cell>| match row.pop() {
+            Some(Cell::Bytes(key)) => Ok(key),
             _ => Err(rows::corrupt("an id is null")),
         };
-        found.into_iter().map(id).collect()
+        found.into_iter().map(key).collect()
     }
 
     pub(super) async fn retracked(

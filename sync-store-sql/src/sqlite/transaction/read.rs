@@ -302,7 +302,7 @@ impl SqliteTransaction {
         }
         let (name, key, model) = (table.name(), &table.columns[schema.id].name, table.number);
         let beyond =
-            |column: &str| if after.is_some() { format!("AND {column} > ?2") } else { String::new() };
+            |column: &str| if after.is_some() { format!("AND {column} > ?1") } else { String::new() };
         let sql = format!(
             "SELECT id FROM (
                SELECT t.{key} AS id FROM {name} t LEFT JOIN sync_change c ON c.model = {model} AND c.id = t.{key}
@@ -310,23 +310,41 @@ impl SqliteTransaction {
                UNION ALL
                SELECT c.id FROM sync_change c WHERE c.model = {model} AND c.kind <> 2 {}
                  AND NOT EXISTS (SELECT 1 FROM {name} t WHERE t.{key} = c.id))
-             ORDER BY id LIMIT ?1",
+             ORDER BY id",
             beyond(&format!("t.{key}")),
             beyond("c.id"),
         );
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows(|conn| {
-            let mut select = conn.sql.prepare_cached(&sql)?;
-            select.raw_bind_parameter(1, limit)?;
-            if let Some(after) = after {
-                rows::bind_id(&mut select, 2, table.id_encoding(), after)?;
+        self.possible_ids(&table, &sql, after, limit)
+    }
+
+    /// The ids that a statement finds behind one, its first parameter, without those that no record can have.
+    fn possible_ids(
+        &mut self,
+        table: &Table,
+        sql: &str,
+        after: Option<&Id>,
+        limit: usize,
+    ) -> Result<Vec<Id>> {
+        let (mut ids, mut skip) = (Vec::new(), 0_usize);
+        self.sql(|conn| {
+            loop {
+                let most = i64::try_from(limit).unwrap_or(i64::MAX);
+                let mut select = conn.sql.prepare_cached(&format!("{sql} LIMIT {most} OFFSET {skip}"))?;
+                if let Some(after) = after {
+                    rows::bind_id(&mut select, 1, table.id_encoding(), after)?;
+                }
+                let mut found = select.raw_query();
+                let mut rows = 0;
+                while let Some(row) = found.next()? {
+                    rows += 1;
+                    ids.extend(rows::possible_id(table, row, 0)?);
+                }
+                if rows < limit || ids.len() >= limit {
+                    ids.truncate(limit);
+                    return Ok(ids);
+                }
+                skip += rows;
             }
-            let mut found = select.raw_query();
-            let mut ids = Vec::new();
-            while let Some(row) = found.next()? {
-                ids.push(rows::id(&table, row, 0)?);
-            }
-            Ok(ids)
         })
     }
 
@@ -340,33 +358,23 @@ impl SqliteTransaction {
             "SELECT t.id FROM (SELECT {id} AS id FROM {name} t LIMIT -1) t \
              WHERE t.id IS NOT NULL {beyond} AND NOT EXISTS \
              (SELECT 1 FROM sync_change c WHERE c.model = {model} AND c.id = t.id AND c.kind <> 2) \
-             ORDER BY t.id LIMIT {}",
-            i64::try_from(limit).unwrap_or(i64::MAX)
+             ORDER BY t.id"
         );
         let changes =
             format!("SELECT id FROM sync_change WHERE model = {model} AND kind <> 2 {beyond} ORDER BY id");
-        self.rows(|conn| {
-            let query = |sql: &str| {
-                let mut select = conn.sql.prepare_cached(sql)?;
-                if let Some(after) = after {
-                    rows::bind_id(&mut select, 1, table.id_encoding(), after)?;
-                }
-                Ok::<_, rusqlite::Error>(select)
-            };
-            let mut ids = Vec::new();
-            let mut select = query(&rows)?;
-            let mut found = select.raw_query();
-            while let Some(row) = found.next()? {
-                ids.push(rows::id(table, row, 0)?);
-            }
+        let mut ids = self.possible_ids(table, &rows, after, limit)?;
+        self.sql(|conn| {
             let mut read = conn.sql.prepare_cached(&table.sql.read)?;
-            let mut select = query(&changes)?;
+            let mut select = conn.sql.prepare_cached(&changes)?;
+            if let Some(after) = after {
+                rows::bind_id(&mut select, 1, table.id_encoding(), after)?;
+            }
             let mut found = select.raw_query();
             let mut gone = Vec::new();
             while gone.len() < limit
                 && let Some(row) = found.next()?
             {
-                let id = rows::id(table, row, 0)?;
+                let Some(id) = rows::possible_id(table, row, 0)? else { continue };
                 rows::bind_key(&mut read, table, &id, |nth, _| nth + 1)?;
                 if read.raw_query().next()?.is_none() {
                     gone.push(id);

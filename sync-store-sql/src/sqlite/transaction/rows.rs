@@ -4,7 +4,7 @@ use super::super::codec::Encoding;
 use super::super::connection::Replicas;
 use super::super::tables::Table;
 use super::super::triggers::CHANGE;
-use crate::records::{Reading, misread};
+use crate::records::{Reading, is_possible};
 use rusqlite::types::{Value as Owned, ValueRef};
 use rusqlite::{Connection, Row, Statement};
 use sync_runtime::change::{Change, ChangeKind, Stamps};
@@ -35,26 +35,12 @@ pub(super) fn change_columns() -> String {
     CHANGE.join(", ")
 }
 
-/// The id that stands in this column.
-pub(super) fn id(table: &Table, row: &Row<'_>, column: usize) -> Result<Id, Bad> {
-    let found = row.get_ref(column)?;
-    let value = match table.schema.has_composite_id() {
-        true => table.id_encoding().decode(found).map_err(|found| corrupt(&format!("its id is {found}")))?,
-        false => {
-            let id = table.schema.id;
-            let decoded = table.columns[id].encoding.decode(found);
-            decoded.map_err(|found| misread(table.schema, id, "of unknown id", &found))?
-        }
-    };
-    Ok(Id::from_value(&value).map_err(|error| Error::from(error.in_field(table.schema.id_field().name)))?)
-}
-
-/// The same; `None` for one that no record of the model can have, so that no peer could take anything of it.
-pub(super) fn possible_id(table: &Table, row: &Row<'_>, column: usize) -> Result<Option<Id>, Bad> {
-    match id(table, row, column) {
-        Err(Bad::Value(error)) if error.kind() == ErrorKind::InvalidValue => Ok(None),
-        id => id.map(Some),
-    }
+/// The id that stands in this column; `None` for one that no record of the model can have, so that no peer could take
+/// anything of it.
+pub(super) fn possible_id(table: &Table, row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Id>> {
+    let value = table.id_encoding().decode(row.get_ref(column)?).ok();
+    let id = value.and_then(|value| Id::from_value(&value).ok());
+    Ok(id.filter(|id| is_possible(table.schema, id)))
 }
 
 /// What the columns of a row hold, from the first one on: all fields or only those that travel.
