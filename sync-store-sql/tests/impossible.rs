@@ -13,7 +13,7 @@ mod mariadb;
 mod postgres;
 
 use common::*;
-use impossible::{GADGET, run_through, what_is_untracked_is_found_behind_them};
+use impossible::{GADGET, a_lenient_selection_is_full, run_through, what_is_untracked_is_found_behind_them};
 use links::LINK;
 use sync_runtime::store::Expect;
 use sync_runtime::{Id, Record, Value};
@@ -29,6 +29,12 @@ fn sqlite(world: &World) -> impl Fn(&str) {
 fn an_id_out_of_range_is_left_out() {
     let world = World::new(&[&GADGET]);
     run_through(&world, &sqlite(&world));
+}
+
+#[test]
+fn a_lenient_selection_goes_on_behind_impossible_ids() {
+    let world = World::new(&[&GADGET]);
+    a_lenient_selection_is_full(&world, &sqlite(&world));
 }
 
 #[test]
@@ -105,7 +111,8 @@ fn impossible_ids_are_passed_by_on_postgresql() {
     let schema = postgres::Schema::new();
     let world = world::World::open(&schema.url(), &[&GADGET]);
     let sql = |sql: &str| assert_eq!(schema.psql(sql), "", "{sql}");
-    sql(&format!("DROP TRIGGER sync_insert_1 ON gadget; {ROWS}"));
+    a_lenient_selection_is_full(&world, &sql);
+    sql(&format!("DELETE FROM gadget; DROP TRIGGER sync_insert_1 ON gadget; {ROWS}"));
     what_is_untracked_is_found_behind_them(&world);
 }
 
@@ -128,6 +135,9 @@ fn an_impossible_id_is_left_out_on_mariadb() {
 fn impossible_ids_are_passed_by_on_mariadb() {
     let database = mariadb::Database::new();
     let world = world::World::open(&database.url(), &[&GADGET]);
+    let sql = |sql: &str| assert_eq!(database.mariadb(sql), "", "{sql}");
+    a_lenient_selection_is_full(&world, &sql);
+    sql("DELETE FROM gadget");
     database.without_triggers("gadget", ROWS);
     what_is_untracked_is_found_behind_them(&world);
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use crate::world::{World, field};
+use sync_runtime::query::Selection;
 use sync_runtime::schema::ModelSchema;
 use sync_runtime::store::Access;
 use sync_runtime::{FieldType, Id};
@@ -30,6 +31,19 @@ pub fn run_through(world: &World, sql: &dyn Fn(&str)) {
     let kept: Vec<Id> = bases.into_iter().map(|base| base.state.change.id).collect();
     assert_eq!(kept, [Id::Int(2)]);
     assert_eq!(world.untracked(&GADGET), []);
+}
+
+/// What looks leniently finds as many as it asks for, while there are any.
+pub fn a_lenient_selection_is_full(world: &World, sql: &dyn Fn(&str)) {
+    sql("INSERT INTO gadget(id, name) VALUES (-3, 'a'), (-2, 'b'), (-1, 'c'), (1, 'd'), (2, 'e'), (3, 'f')");
+    for (limit, wanted) in [(Some(1), 1), (Some(2), 2), (Some(3), 3), (Some(9), 3), (None, 3)] {
+        let lenient = Selection { lenient: true, limit, ..Selection::default() };
+        let found =
+            world.with(Access::READ, move |tx| Box::pin(async move { tx.select(&GADGET, &lenient).await }));
+        let ids: Vec<Id> =
+            found.expect("rows").iter().map(|record| GADGET.id_of(record).expect("an id")).collect();
+        assert_eq!(ids, [1, 2, 3].map(Id::Int)[..wanted], "{limit:?}");
+    }
 }
 
 /// The rows were written past the triggers.

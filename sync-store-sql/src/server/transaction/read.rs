@@ -5,7 +5,7 @@ use super::super::statement::{Dialect, Statement};
 use super::super::tables::{IdType, Table, change_columns, id_of_key};
 use super::{Looked, Next, SqlTransaction, changes_of, rows};
 use crate::filter::{self, Terms, Words};
-use crate::records::{Reading, is_possible};
+use crate::records::{Reading, is_possible, possible_id};
 use std::collections::{HashMap, HashSet};
 use sync_runtime::change::{Change, State};
 use sync_runtime::query::{Filter, Selection};
@@ -210,23 +210,32 @@ impl SqlTransaction<'_> {
             order.push(format!("{} IS NOT NULL{direction}", column.name));
             order.push(format!("{}{direction}", self.dialect().compared(column, &column.name)));
         }
-        let mut sql = format!(
+        let sql = format!(
             "SELECT {} FROM {} WHERE {condition} ORDER BY {}",
             table.names("", true),
             table.name,
             order.join(", ")
         );
         let limit = selection.limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-        let skip = i64::try_from(selection.skip).unwrap_or(i64::MAX);
-        sql.push_str(&format!(" LIMIT {limit} OFFSET {skip}"));
-        let args = terms.args;
-        let found = self.fetch(Statement { sql, args }).await?;
-        if selection.lenient {
+        let mut skip = i64::try_from(selection.skip).unwrap_or(i64::MAX);
+        let mut records = Vec::new();
+        loop {
+            let sql = format!("{sql} LIMIT {limit} OFFSET {skip}");
+            let found = self.fetch(Statement { sql, args: terms.args.clone() }).await?;
+            if !selection.lenient {
+                return found.into_iter().map(|row| table.record(row, true)).collect();
+            }
+            let rows = i64::try_from(found.len()).unwrap_or(i64::MAX);
             let read = found.into_iter().map(|row| table.reading(row, true).record);
-            // A row without an id is no record to anybody.
-            return Ok(read.filter(|record| schema.id_of(record).is_ok()).collect());
+            // A row without an id is no record to anybody, and what comes behind it takes its place.
+            records.extend(read.filter(|record| possible_id(schema, record).is_some()));
+            let enough = usize::try_from(limit).unwrap_or(usize::MAX);
+            if rows < limit || records.len() >= enough {
+                records.truncate(enough);
+                return Ok(records);
+            }
+            skip = skip.saturating_add(rows);
         }
-        found.into_iter().map(|row| table.record(row, true)).collect()
     }
 
     pub(super) async fn counted(&mut self, schema: &'static ModelSchema, filter: &Filter) -> Result<u64> {

@@ -6,7 +6,7 @@ use super::super::triggers::CHANGE;
 use super::SqliteTransaction;
 use super::rows::{self, Bad};
 use crate::filter::{self, Terms};
-use crate::records::Reading;
+use crate::records::{Reading, possible_id};
 use rusqlite::types::{ToSqlOutput, Value as Owned};
 use rusqlite::{CachedStatement, Row, Statement};
 use std::collections::BTreeMap;
@@ -161,28 +161,33 @@ impl SqliteTransaction {
             let direction = if descending { " DESC" } else { "" };
             order.push(format!("{}{direction}", terms.column(field)?));
         }
-        let limit = selection.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-        let skip = i64::try_from(selection.skip).unwrap_or(i64::MAX);
-        let sql = format!(
-            "{} WHERE {condition} ORDER BY {} LIMIT {limit} OFFSET {skip}",
-            table.sql.select,
-            order.join(", ")
-        );
+        let limit = selection.limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut skip = i64::try_from(selection.skip).unwrap_or(i64::MAX);
+        let sql = format!("{} WHERE {condition} ORDER BY {}", table.sql.select, order.join(", "));
         let values = terms.values;
+        let enough = usize::try_from(limit).unwrap_or(usize::MAX);
         self.rows(|conn| {
-            let mut select = conn.sql.prepare_cached(&sql)?;
-            let mut found = select.query(rusqlite::params_from_iter(values))?;
             let mut records = Vec::new();
-            while let Some(row) = found.next()? {
-                let reading = rows::reading(&table, row, true)?;
-                records.push(match selection.lenient {
-                    // A row without an id is no record to anybody.
-                    true if schema.id_of(&reading.record).is_err() => continue,
-                    true => reading.record,
-                    false => reading.whole(schema)?,
-                });
+            loop {
+                let mut select = conn.sql.prepare_cached(&format!("{sql} LIMIT {limit} OFFSET {skip}"))?;
+                let mut found = select.query(rusqlite::params_from_iter(&values))?;
+                let mut rows = 0;
+                while let Some(row) = found.next()? {
+                    rows += 1;
+                    let reading = rows::reading(&table, row, true)?;
+                    records.push(match selection.lenient {
+                        // A row without an id is no record to anybody, and what comes behind it takes its place.
+                        true if possible_id(schema, &reading.record).is_none() => continue,
+                        true => reading.record,
+                        false => reading.whole(schema)?,
+                    });
+                }
+                if !selection.lenient || rows < limit || records.len() >= enough {
+                    records.truncate(enough);
+                    return Ok(records);
+                }
+                skip = skip.saturating_add(rows);
             }
-            Ok(records)
         })
     }
 
