@@ -9,6 +9,15 @@ pub(crate) const PREFIX: &str = "sync_";
 /// Stands before the name of a field in `sync_adding` whose column was there before the model had it. No field begins so.
 pub(crate) const UNTOLD: &str = "+";
 
+/// The places of the fields that are new in a model and travel.
+#[derive(Debug, Default)]
+pub(crate) struct New {
+    /// Those whose columns have not yet taken what peers had sent of them.
+    pub(crate) added: Vec<usize>,
+    /// Those whose columns were in the table before, and nobody was told of what stands in them.
+    pub(crate) untold: Vec<usize>,
+}
+
 /// How a database quotes names.
 #[cfg(feature = "server")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,8 +64,8 @@ async fn run(link: &mut dyn Link, statements: impl IntoIterator<Item = Statement
     Ok(())
 }
 
-/// The same for bases, each of which its revision and position name.
-async fn learn_bases(
+/// The same for bases alone, each of which its revision and position name.
+pub(super) async fn learn_bases(
     link: &mut dyn Link,
     dialect: &dyn Dialect,
     table: &Table,

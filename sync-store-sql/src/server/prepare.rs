@@ -2,12 +2,12 @@
 //! otherwise (catalogue, types, definitions) is their [`Catalog`]'s.
 
 use super::catalog::{Catalog, Found, Session, Thing, column_of, texts};
-use super::learning::learn;
+use super::learning::{learn, learn_bases};
 use super::link::{Arg, Cell, Failure, Kind, Link};
 use super::statement::Statement;
 use super::tables::{CHANGE, Column, Table, Tables};
 use super::{parents, removed};
-use crate::names;
+use crate::names::{self, New};
 use std::collections::BTreeSet;
 use sync_runtime::schema::{FieldSchema, ModelSchema};
 use sync_runtime::value::FieldType;
@@ -16,6 +16,8 @@ use sync_runtime::{Error, ErrorKind, Models, Result};
 
 /// The layout of the library's own tables that this program knows.
 const FORMAT: i64 = 1;
+
+const LEARNING: &str = "taking over what peers had sent of new fields";
 
 /// What a store is prepared with.
 pub(crate) struct Wish<'w> {
@@ -134,7 +136,7 @@ impl Preparing<'_> {
 
     async fn table(&mut self, schema: &'static ModelSchema, adopt: bool) -> Result<Table> {
         let known = self.number(schema).await?;
-        let mut added = Vec::new();
+        let New { mut added, mut untold } = New::default();
         let number = match self.kind_of(schema.table).await? {
             // The number first: a table without one would be somebody else's the next time.
             None => {
@@ -144,7 +146,7 @@ impl Preparing<'_> {
             }
             Some(Thing::Table) => match known {
                 Some(number) => {
-                    added = self.add_columns(schema, number).await?;
+                    New { added, untold } = self.add_columns(schema, number).await?;
                     number
                 }
                 None if adopt => {
@@ -170,6 +172,11 @@ impl Preparing<'_> {
         self.base(&table).await?;
         if !added.is_empty() {
             self.learn(&table, &added).await?;
+        }
+        if !untold.is_empty() {
+            let (link, dialect) = (&mut *self.session.link, self.catalog.dialect());
+            let learned = learn_bases(link, dialect, &table, &untold).await;
+            learned.map_err(|failure| self.session.failed(failure, LEARNING))?;
         }
         self.catalog.triggers(&mut self.session, &table).await?;
         self.view(&table).await?;
@@ -246,21 +253,24 @@ impl Preparing<'_> {
         definition
     }
 
-    /// Makes a column of each field that is new in the model; gives the places of those that travel and that have not
-    /// yet taken what peers had sent of them.
-    async fn add_columns(&mut self, schema: &'static ModelSchema, number: i64) -> Result<Vec<usize>> {
+    /// Makes a column of each field that is new in the model.
+    async fn add_columns(&mut self, schema: &'static ModelSchema, number: i64) -> Result<New> {
         let found = self.columns(schema.table).await?;
         let name = self.table_name(schema.table);
         let begun = self.begun(number).await?;
         // It has the fields that the model had when it was prepared last.
         let based = self.columns(&base_name(number)).await?;
-        let mut added = Vec::new();
+        let New { mut added, mut untold } = New::default();
         for (index, field) in schema.fields.iter().enumerate() {
             if column_of(&found, field).is_some() {
+                let noted = format!("{}{}", names::UNTOLD, field.name);
                 if begun.iter().any(|name| name == field.name) {
                     added.push(index);
+                } else if begun.contains(&noted) {
+                    untold.push(index);
                 } else if field.replicated() && !based.is_empty() && column_of(&based, field).is_none() {
-                    self.begin(number, &format!("{}{}", names::UNTOLD, field.name)).await?;
+                    self.begin(number, &noted).await?;
+                    untold.push(index);
                 }
                 continue;
             }
@@ -279,7 +289,7 @@ impl Preparing<'_> {
                 .script(&add, &format!("adding the column `{}` to `{}`", field.name, schema.table))
                 .await?;
         }
-        Ok(added)
+        Ok(New { added, untold })
     }
 
     /// The columns whose adding was begun; another program may have done it.
@@ -299,8 +309,7 @@ INSERT INTO {own}(model, field) VALUES ({number}, {field})"
 
     /// Fills new columns with what peers had sent of them.
     async fn learn(&mut self, table: &Table, added: &[usize]) -> Result<()> {
-        const DOING: &str = "taking over what peers had sent of new fields";
-        let failed = |failure: Failure, session: &Session<'_>| session.failed(failure, DOING);
+        let failed = |failure: Failure, session: &Session<'_>| session.failed(failure, LEARNING);
         let transactional = self.catalog.transactional();
         if !transactional {
             let begun = self.session.link.script("START TRANSACTION").await;

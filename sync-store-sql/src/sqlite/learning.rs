@@ -36,6 +36,11 @@ pub(super) fn learn(sql: &Connection, table: &Table, added: &[usize]) -> rusqlit
     };
     changes.learn(sql, table, added)?;
     sql.execute("UPDATE sync_state SET put_model = NULL, put_id = NULL WHERE one = 1", [])?;
+    learn_bases(sql, table, added)
+}
+
+/// The same for bases alone.
+pub(super) fn learn_bases(sql: &Connection, table: &Table, added: &[usize]) -> rusqlite::Result<()> {
     let (base, rowid) = (quoted(&names::base_table(table.schema)), table.base_rowid);
     let bases = Source {
         select: format!(

@@ -9,7 +9,7 @@ use super::tables::{
 use super::transaction::late;
 use super::unique;
 use super::{learning, parents, triggers};
-use crate::names::{self, quoted};
+use crate::names::{self, New, quoted};
 use rusqlite::{Connection, OptionalExtension};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -194,7 +194,7 @@ impl Preparing<'_> {
                 return Err(self.refused(format!("it is a {other}; choose another name with `table`")));
             }
         }
-        let added = if known { self.add_columns(number)? } else { Vec::new() };
+        let New { added, untold } = if known { self.add_columns(number)? } else { New::default() };
         let table = self.inspect(number)?;
         self.base(&table)?;
         for (place, _) in self.schema.parents() {
@@ -202,6 +202,9 @@ impl Preparing<'_> {
         }
         if !added.is_empty() {
             self.learn(&table, &added).map_err(|error| self.failed(error))?;
+        }
+        if !untold.is_empty() {
+            learning::learn_bases(self.session.sql, &table, &untold).map_err(|error| self.failed(error))?;
         }
         let had_none = self.triggers(&table)?;
         self.view(&table)?;
@@ -297,25 +300,26 @@ impl Preparing<'_> {
         definition
     }
 
-    /// Makes a column of each field that is new in the model; gives the places of those that travel and that have not
-    /// yet taken what peers had sent of them.
-    fn add_columns(&self, number: i64) -> Result<Vec<usize>> {
+    /// Makes a column of each field that is new in the model.
+    fn add_columns(&self, number: i64) -> Result<New> {
         let found = self.columns(self.schema.table)?;
         let begun = self.begun(number).map_err(|error| self.failed(error))?;
         // It has the fields that the model had when it was prepared last.
         let based = self.columns(&names::base_table(self.schema))?;
         let strict = is_strict(self.session.sql, self.schema.table).map_err(|error| self.failed(error))?;
         let name = quoted(self.schema.table);
-        let mut added = Vec::new();
+        let New { mut added, mut untold } = New::default();
         for (index, field) in self.schema.fields.iter().enumerate() {
             if found.iter().any(|column| column.name.eq_ignore_ascii_case(field.name)) {
+                let noted = format!("{}{}", names::UNTOLD, field.name);
+                let is_based = || based.iter().any(|column| column.name.eq_ignore_ascii_case(field.name));
                 if begun.iter().any(|name| name == field.name) {
                     added.push(index);
-                } else if field.replicated()
-                    && !based.is_empty()
-                    && !based.iter().any(|column| column.name.eq_ignore_ascii_case(field.name))
-                {
-                    self.note(number, &format!("{}{}", names::UNTOLD, field.name))?;
+                } else if begun.contains(&noted) {
+                    untold.push(index);
+                } else if field.replicated() && !based.is_empty() && !is_based() {
+                    self.note(number, &noted)?;
+                    untold.push(index);
                 }
                 continue;
             }
@@ -337,7 +341,7 @@ impl Preparing<'_> {
             let add = format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(field, strict));
             self.session.define(&add).map_err(|error| self.failed(error))?;
         }
-        Ok(added)
+        Ok(New { added, untold })
     }
 
     /// Notes what is to be done about a field once the tables are as they should be.

@@ -52,6 +52,54 @@ async fn cards(workspace: &Workspace) -> Vec<String> {
     all.into_iter().map(|card| format!("{} {} {:?} {}", card.id, card.name, card.extra, card.rank)).collect()
 }
 
+async fn edit(workspace: &Workspace, id: i64, edit: impl Fn(&mut late::Card) + Send + Sync) {
+    let cards = workspace.collection::<late::Card>().expect("it is registered");
+    cards.update(id, edit).await.expect("it is edited");
+}
+
+/// The table is empty and has the columns `extra` and `rank`. What a peer had sent of them is what stood there before.
+pub async fn with_what_a_peer_had_sent(url: &str, sql: &dyn Fn(&str)) {
+    let there = Workspace::builder(MemoryStore::new()).model::<late::Card>().build().await;
+    let there = there.expect("a workspace");
+    let made = there.collection::<late::Card>().expect("it is registered");
+    for id in 1..=5 {
+        let card = late::Card { id, name: "a".to_owned(), extra: Some("hello".to_owned()), rank: 9 };
+        made.create(card).await.expect("it is made");
+    }
+    let store = SqlStore::open(url).await.expect("it opens");
+    let here = Workspace::builder(store).model::<early::Card>().build().await.expect("a workspace");
+    sync(&here, &there).await;
+    let early = here.collection::<early::Card>().expect("it is registered");
+    early.update(5, |card| card.name = "ours".to_owned()).await.expect("it is edited");
+    here.close();
+    sql("UPDATE card SET extra = 'mine' WHERE id IN (2, 4)");
+    sql("UPDATE card SET extra = 'hello', `rank` = 9 WHERE id = 3");
+    edit(&there, 2, |card| card.name = "theirs".to_owned()).await;
+    edit(&there, 4, |card| card.extra = Some("theirs".to_owned())).await;
+    edit(&there, 5, |card| card.extra = Some("theirs".to_owned())).await;
+
+    let here = with_late(url).await;
+    let learned = |extra: [&str; 5], names: [&str; 5]| {
+        let cards = extra.into_iter().zip(names).enumerate();
+        cards.map(|(n, (extra, name))| format!("{} {name} Some({extra:?}) 9", n + 1)).collect::<Vec<_>>()
+    };
+    let before = ["hello", "mine", "hello", "mine", "hello"];
+    assert_eq!(cards(&here).await, learned(before, ["a", "a", "a", "a", "ours"]));
+    let pending = here.pending(10).await.expect("what is to be sent");
+    let mut pending: Vec<String> = pending.iter().map(|change| change.id.to_string()).collect();
+    pending.sort();
+    assert_eq!(pending, ["2", "4", "5"], "what was learned is no edit");
+    let report = here.sync(&there).await.expect("it syncs");
+    assert_eq!(report.conflict_count(), 1, "{report:?}");
+    let conflicts = here.conflicts::<late::Card>().await.expect("conflicts");
+    assert_eq!(conflicts.len(), 1, "both wrote `extra` of 4");
+    let there = cards(&there).await;
+    let after = ["hello", "mine", "hello", "theirs", "theirs"];
+    assert_eq!(there, learned(after, ["a", "theirs", "a", "a", "ours"]), "the rest is merged");
+    let here = cards(&here).await;
+    assert_eq!((&here[..3], &here[4]), (&there[..3], &there[4]));
+}
+
 /// The table has rows 1 to 3 and the columns `extra` and `rank`, of which row 2 has values that are none of a new field's.
 pub async fn run_through(url: &str, sql: &dyn Fn(&str)) {
     let there = Workspace::builder(MemoryStore::new()).model::<late::Card>().build().await;
