@@ -59,6 +59,24 @@ fn an_impossible_id_in_a_table_that_was_made_again_stops_nothing() {
 }
 
 #[test]
+fn an_empty_id_in_a_table_that_was_made_again_stops_nothing() {
+    let world = World::new(&[&COMMENT]);
+    world.sql(
+        Program::Linked,
+        "BEGIN; CREATE TABLE other(key TEXT PRIMARY KEY NOT NULL, note INTEGER, text TEXT NOT NULL); DROP TABLE comment;
+         ALTER TABLE other RENAME TO comment; COMMIT;
+         INSERT INTO comment(key, text) VALUES ('', 'x'), (CAST(x'ff' AS TEXT), 'x'), ('a', 'x')",
+    );
+    let (store, folder) = world.apart();
+    let again = World::of(open(&folder.url(), &[&COMMENT]), folder);
+    assert_eq!(again.told(0), ["create a"]);
+    let world = world::World { store };
+    let comment = vec![Some(Value::Text("b".into())), Some(Value::Null), Some(Value::Text("ours".into()))];
+    world.save(vec![saving(&COMMENT, Record::new(comment), Expect::Absent)], 1);
+    assert_eq!(world.told(0), ["create a", "create b"]);
+}
+
+#[test]
 fn what_is_untracked_is_found_behind_impossible_ids() {
     let world = World::new(&[&GADGET]);
     world.sql(Program::Linked, &format!("DROP TRIGGER sync_insert_gadget;\n{ROWS};\n"));
