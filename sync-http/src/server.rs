@@ -42,6 +42,7 @@ use sync_runtime::codec::Reader;
 use sync_runtime::replica::{Exchange, Limits, Pulled, Replica};
 use sync_runtime::{AsReplica, Caller, Error, ErrorKind, Guard, Models, Result, Right};
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 use turns::{Turn, Turns};
 
@@ -260,7 +261,7 @@ impl Server {
             let turn = asked.turn.take();
             server.run(call, asked, &running).await.map(|answer| answer.with(turn))
         };
-        match tokio::time::timeout(time, tokio::spawn(task.in_current_span())).await {
+        match timeout(time, tokio::spawn(task.in_current_span())).await {
             Ok(Ok(answered)) => answered.map_err(|error| {
                 observed.failed(&error);
                 Problem::of(&error)
@@ -311,19 +312,20 @@ impl Server {
         let answer = answering(&parts, format)?;
         let time = request_time(&limits);
         let mut turn = self.turns.as_ref().and_then(|turns| turns.of(&caller));
-        let come = async {
-            if !call.has_body() {
-                return Ok(Vec::new());
+        let body = match call.has_body() {
+            true => {
+                let until = Instant::now() + time;
+                if let (Some(turn), Some(bytes)) = (&mut turn, body::large(&parts.headers, limits.body)) {
+                    let room = timeout_at(until, turn.room(bytes)).await;
+                    room.map_err(|_| rate::too_many("bytes on their way", 1))?;
+                }
+                let body = timeout_at(until, body::read(&parts.headers, body, limits.body)).await;
+                body.map_err(|_| body::too_slow(time))??
             }
-            if let (Some(turn), Some(bytes)) = (&mut turn, body::large(&parts.headers, limits.body)) {
-                turn.room(bytes).await;
-            }
-            body::read(&parts.headers, body, limits.body).await
+            false => Vec::new(),
         };
-        let body = tokio::time::timeout(time, come).await.map_err(|_| body::too_slow(time))??;
         if let Some(turn) = &mut turn {
-            let large = is_heavy(&body, encoding);
-            let place = tokio::time::timeout(time, turn.place(large)).await;
+            let place = timeout(time, turn.place(is_heavy(&body, encoding))).await;
             place.map_err(|_| rate::too_many("requests at work", 1))?;
         }
         Ok(Asked { caller, uri: parts.uri, format, encoding, body, answer, limits, turn })

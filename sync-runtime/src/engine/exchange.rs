@@ -216,7 +216,7 @@ async fn take_page(
     let open = push.page.group_open && arrival.may_write_any();
     let (formerly, subject) = (pusher.formerly, pusher.subject.take());
     let (number, digest, parts) = (push.number, push.digest, parts || open);
-    let whole = extent.with(&push.page.updates);
+    let whole = if parts { extent.with(&push.page.updates) } else { extent };
     // A part that comes again was counted before.
     if open && !repeated {
         extent = whole;

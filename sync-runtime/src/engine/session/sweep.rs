@@ -35,7 +35,8 @@ impl Session<'_> {
             Box::pin(async move {
                 let peer = notes::peer(tx, id).await?;
                 let sweep = peer.sweep && peer.is_offering_back();
-                notes::set_peer(tx, id, &PeerState { pull_by_diff: false, sweep, ..peer }).await
+                let ended = PeerState { pull_by_diff: false, sweep, ..peer.clone() };
+                if ended == peer { Ok(()) } else { notes::set_peer(tx, id, &ended).await }
             })
         })
         .await
